@@ -1,0 +1,119 @@
+"""Diagnostics: how spikec tells a user what is wrong, where, and what to do about it.
+
+Every fault is a `Diagnostic`; every exception that a user can meet is a `SpikecError` that carries one or
+more of them. Checks collect all faults before they raise (`Diagnostics`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+__all__ = [
+    "CODES", "BadInputError", "Diagnostic", "Diagnostics", "DoesNotFitError", "MismatchError", "SpikecError",
+    "SpikecWarning", "UnsupportedError",
+]
+
+# The one table of codes. 1xx: the graph; 2xx: ways in; 3xx: passes; 4xx: event target and runtime;
+# 5xx: training, data, files, machine.
+CODES: dict[str, str] = {
+    "SC101": "edge names a node that does not exist",
+    "SC102": "shapes do not agree",
+    "SC103": "parameter out of its legal range",
+    "SC104": "parameter is not finite",
+    "SC105": "graph has no input or no output",
+    "SC106": "node is not connected",
+    "SC107": "parameter has the wrong shape",
+    "SC108": "duplicate edge",
+    "SC109": "name is not legal",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One fault: `code` (a key of `CODES`), what is wrong, at which node, the value met, the limit, the remedy."""
+
+    code: str
+    message: str
+    node: str | None = None
+    value: str | None = None
+    limit: str | None = None
+    remedy: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        where = f" at '{self.node}'" if self.node is not None else ""
+        text = f"{self.code}{where}: {self.message}"
+        facts = [f"{label}: {fact}" for label, fact in (("value", self.value), ("limit", self.limit)) if fact]
+        if facts:
+            text += f" ({'; '.join(facts)})"
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+    def as_dict(self) -> dict[str, str | None]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class SpikecError(Exception):
+    """Base of all errors meant for users. `diagnostics`: every fault found, in order. `exit_code`: of the commands."""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        self.diagnostics = diagnostics
+        super().__init__("\n".join(str(diagnostic) for diagnostic in diagnostics))
+
+    def __reduce__(self) -> tuple[type[SpikecError], tuple[Diagnostic, ...]]:
+        return type(self), self.diagnostics
+
+
+class MismatchError(SpikecError):
+    """A compiled artefact differs from the reference."""
+
+    exit_code = 1
+
+
+class DoesNotFitError(SpikecError):
+    """The network exceeds a resource of the target."""
+
+    exit_code = 2
+
+
+class UnsupportedError(SpikecError):
+    """The model asks for something that the target (or spikec) cannot do."""
+
+    exit_code = 3
+
+
+class BadInputError(SpikecError, ValueError):
+    """A file, an array or an argument is malformed."""
+
+    exit_code = 4
+
+
+class SpikecWarning(UserWarning):
+    """Category of every warning that spikec issues."""
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """A collector: `add` faults, then `raise_if_errors` once."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, code: str, message: str, **facts: object) -> None:
+        """`facts`: node, value, limit, remedy, severity of the `Diagnostic`; values are turned into text."""
+        texts = {name: None if fact is None else str(fact) for name, fact in facts.items()}
+        self.found.append(Diagnostic(code, message, **texts))  # type: ignore[arg-type]
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.found.extend(diagnostics)
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        return tuple(found for found in self.found if found.severity == "error")
+
+    def raise_if_errors(self, kind: type[SpikecError] = BadInputError) -> None:
+        """Raises `kind` with every error found so far; does nothing where there is none."""
+        if self.errors:
+            raise kind(*self.errors)

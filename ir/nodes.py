@@ -1,0 +1,298 @@
+"""The node kinds: what a network can be made of. Data only; what goes in and out is in `shapes`, what is legal in
+`checks`, what each node means in `exact` and `step`.
+
+The 18 primitives of NIR 1.0 under NIR's names and with NIR's fields, plus what NIR lacks (sparse weights, delays per
+connection, refractory period, reset rule, initial state, BatchNorm, MaxPool2d). Units are SI: seconds for every time;
+voltages and currents are plain numbers. Equations are those of the NIR paper (Pedersen et al. 2024, table 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = [
+    "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "READOUTS", "SPIKING", "Affine", "Array", "AvgPool2d", "BatchNorm",
+    "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "Input", "Linear", "MaxPool2d", "Neuron", "Node",
+    "Output", "Padding", "Pair", "Reset", "Scale", "SparseLinear", "SumPool2d", "Threshold", "param", "param_names",
+    "params", "settings",
+]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Reset = Literal["zero", "v_reset", "subtract"]
+"""What a spike does to the membrane: V := 0, V := v_reset, or V := V - v_threshold."""
+Pair = tuple[int, int]
+Padding = Pair | Literal["same", "valid"]
+
+
+def param(unit: str = "1", default: Any = ..., trained: bool = False) -> Any:
+    """A numeric parameter of a node. `trained`: optimised by default when the network is trained."""
+    metadata = {"param": True, "unit": unit, "trained": trained}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Node:
+    """Base of all node kinds. Parameters become read-only arrays; float32 and float64 keep their type, the rest
+    become float64."""
+
+    def __post_init__(self) -> None:
+        for name in param_names(self):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, _frozen_array(given))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Input(Node):
+    """Where spikes come in; `shape` of one sample, without batch or time."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Output(Node):
+    """Where spikes, or the membrane of a readout, go out."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Linear(Node):
+    """y = W x. `weight` (out, in); `delay` (out, in) seconds, optional."""
+
+    weight: Array = param(trained=True)
+    delay: Array | None = param("s", None)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Affine(Linear):
+    """y = W x + b. `bias` (out,): a constant current."""
+
+    bias: Array = param(trained=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SparseLinear(Node):
+    """y = W x, W (out, in) = `size` in CSR: row i holds `weight[indptr[i]:indptr[i+1]]` at columns `indices[...]`.
+    `bias` (out,) and `delay` (nnz,) are optional."""
+
+    size: Pair
+    indptr: tuple[int, ...] | Array
+    indices: tuple[int, ...] | Array
+    weight: Array = param(trained=True)
+    bias: Array | None = param(default=None, trained=True)
+    delay: Array | None = param("s", None)
+
+    def __post_init__(self) -> None:
+        super(SparseLinear, self).__post_init__()
+        for name in ("indptr", "indices"):
+            index = np.array(getattr(self, name), dtype=np.int64)
+            index.flags.writeable = False
+            object.__setattr__(self, name, index)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Scale(Node):
+    """y = scale * x, element by element."""
+
+    scale: Array = param(trained=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BatchNorm(Node):
+    """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis (channels). Not in NIR: always folded."""
+
+    mean: Array = param()
+    variance: Array = param()
+    gamma: Array = param(trained=True)
+    beta: Array = param(trained=True)
+    eps: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Conv1d(Node):
+    """Cross-correlation as torch.nn.Conv1d, one sample: (C_in, L) -> (C_out, L'). `weight` (C_out, C_in/groups, K)."""
+
+    weight: Array = param(trained=True)
+    bias: Array | None = param(default=None, trained=True)
+    input_shape: int | None = None
+    stride: int = 1
+    padding: int | Literal["same", "valid"] = 0
+    dilation: int = 1
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Conv2d(Node):
+    """Cross-correlation as torch.nn.Conv2d, one sample: (C_in, H, W) -> (C_out, H', W').
+    `weight` (C_out, C_in/groups, KH, KW)."""
+
+    weight: Array = param(trained=True)
+    bias: Array | None = param(default=None, trained=True)
+    input_shape: Pair | None = None
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SumPool2d(Node):
+    """Sum over windows, (C, H, W) -> (C, H', W'); zero padding."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class AvgPool2d(SumPool2d):
+    """Mean over windows; padded zeros count, as torch's default."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MaxPool2d(SumPool2d):
+    """Maximum over windows. Not in NIR; over impulses it has no meaning without a stated rule."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Flatten(Node):
+    """Axes `start_dim` to `end_dim` (inclusive) of one sample become one. There is no batch axis."""
+
+    start_dim: int = 0
+    end_dim: int = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Delay(Node):
+    """y(t) = x(t - delay), element by element; `delay` in seconds, the shape of x or a scalar."""
+
+    delay: Array = param("s")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Threshold(Node):
+    """y = 1 where x > threshold, else 0."""
+
+    threshold: Array = param()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Neuron(Node):
+    """Base of everything with a membrane. Scalars are spread over `shape`; without `shape`, it is that of the
+    parameters broadcast together. `v0`: the membrane at t = 0."""
+
+    shape: tuple[int, ...] | None = None
+    v0: Array = param(default=0.0)
+    r: Array = param(default=1.0)
+
+    def __post_init__(self) -> None:
+        super(Neuron, self).__post_init__()
+        given = params(self)
+        shape = self.shape
+        if shape is None:
+            try:
+                shape = np.broadcast_shapes(*(value.shape for value in given.values()))
+            except ValueError:
+                return  # `checks` reports it, with the name of the node
+        object.__setattr__(self, "shape", tuple(int(size) for size in shape))
+        for name, value in given.items():
+            try:
+                object.__setattr__(self, name, np.broadcast_to(value, shape))
+            except ValueError:
+                continue  # likewise
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class I(Neuron):  # noqa: E742  (NIR's name)
+    """Integrator: dV/dt = R I."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LI(Neuron):
+    """Leaky integrator: tau dV/dt = (v_leak - V) + R I."""
+
+    tau: Array = param("s")
+    v_leak: Array = param(default=0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CubaLI(Neuron):
+    """Current-based leaky integrator: tau_syn dI/dt = -I + w_in S; tau_mem dV/dt = (v_leak - V) + R I."""
+
+    tau_mem: Array = param("s")
+    tau_syn: Array = param("s")
+    v_leak: Array = param(default=0.0)
+    w_in: Array = param(default=1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class IF(I):
+    """Integrate and fire: I; a spike when V > v_threshold, then `reset`; after it the membrane is held at its reset
+    value for `refractory` seconds."""
+
+    v_threshold: Array = param(default=1.0)
+    v_reset: Array = param(default=0.0)
+    refractory: Array = param("s", 0.0)
+    reset: Reset = "v_reset"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LIF(LI):
+    """Leaky integrate and fire: LI with threshold, reset and refractory period as in `IF`."""
+
+    v_threshold: Array = param(default=1.0)
+    v_reset: Array = param(default=0.0)
+    refractory: Array = param("s", 0.0)
+    reset: Reset = "v_reset"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CubaLIF(CubaLI):
+    """Current-based leaky integrate and fire: CubaLI with threshold, reset and refractory period as in `IF`."""
+
+    v_threshold: Array = param(default=1.0)
+    v_reset: Array = param(default=0.0)
+    refractory: Array = param("s", 0.0)
+    reset: Reset = "v_reset"
+
+
+READOUTS: tuple[type[Neuron], ...] = (I, LI, CubaLI)
+SPIKING: tuple[type[Neuron], ...] = (IF, LIF, CubaLIF)
+NEURONS: tuple[type[Neuron], ...] = READOUTS + SPIKING
+NODE_KINDS: dict[str, type[Node]] = {
+    kind.__name__: kind
+    for kind in (Input, Output, Linear, Affine, SparseLinear, Scale, BatchNorm, Conv1d, Conv2d, SumPool2d, AvgPool2d,
+                 MaxPool2d, Flatten, Delay, Threshold, *NEURONS)
+}
+
+
+def param_names(node: Node | type[Node]) -> Iterator[str]:
+    """Names of the numeric parameters, in the order of declaration."""
+    return (entry.name for entry in fields(node) if entry.metadata.get("param"))
+
+
+def params(node: Node) -> dict[str, Array]:
+    """The numeric parameters that are set, by name."""
+    return {name: getattr(node, name) for name in param_names(node) if getattr(node, name) is not None}
+
+
+def settings(node: Node) -> dict[str, Any]:
+    """Everything else: shapes, strides, the reset rule and so on, by name."""
+    return {entry.name: getattr(node, entry.name) for entry in fields(node) if not entry.metadata.get("param")}
+
+
+def _frozen_array(value: Any) -> Array:
+    array = np.asanyarray(value)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if array.flags.writeable:
+        array = array.copy() if array is value else array
+        array.flags.writeable = False
+    return array
+
+
