@@ -1,0 +1,81 @@
+"""spikec: a graph compiler for spiking neural networks that checks what it compiles.
+
+A model comes in (`from_nir`, `from_torch`, `Builder`), `compile` turns it into a program for a target, and the program
+runs (`Program.run`), trains (`Program.module`, `Trainer`) and is saved and loaded (`Program.save`, `load`).
+
+Names are imported on first use, so that `import spikec` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .compiler.frontends.builder import Builder
+    from .compiler.driver import compile, load
+    from .compiler.frontends.nir import from_nir, to_nir
+    from .compiler.frontends.onnx import from_onnx
+    from .compiler.frontends.torch import from_torch
+    from .ir import diagnostics as errors
+    from .ir.diagnostics import (
+        BadInputError,
+        Diagnostic,
+        DoesNotFitError,
+        MismatchError,
+        SpikecError,
+        SpikecWarning,
+        UnsupportedError,
+    )
+    from .ir.events import Events
+    from .ir.graph import Discretization, Graph
+    from .runtime import datasets, encoders, losses
+    from .runtime.trainer import Trainer
+    from .targets.event.program import Program
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "MismatchError",
+    "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "datasets",
+    "encoders", "errors", "from_nir", "from_onnx", "from_torch", "load", "losses", "to_nir",
+]
+
+# Where each public name lives; None: the name is the module itself.
+_HOMES: dict[str, tuple[str, str | None]] = {
+    "Builder": (".compiler.frontends.builder", "Builder"),
+    "compile": (".compiler.driver", "compile"),
+    "load": (".compiler.driver", "load"),
+    "from_nir": (".compiler.frontends.nir", "from_nir"),
+    "to_nir": (".compiler.frontends.nir", "to_nir"),
+    "from_onnx": (".compiler.frontends.onnx", "from_onnx"),
+    "from_torch": (".compiler.frontends.torch", "from_torch"),
+    "Events": (".ir.events", "Events"),
+    "Discretization": (".ir.graph", "Discretization"),
+    "Graph": (".ir.graph", "Graph"),
+    "Program": (".targets.event.program", "Program"),
+    "Trainer": (".runtime.trainer", "Trainer"),
+    "datasets": (".runtime.datasets", None),
+    "encoders": (".runtime.encoders", None),
+    "losses": (".runtime.losses", None),
+    "errors": (".ir.diagnostics", None),
+    **{
+        name: (".ir.diagnostics", name)
+        for name in ("BadInputError", "Diagnostic", "DoesNotFitError", "MismatchError", "SpikecError",
+                     "SpikecWarning", "UnsupportedError")
+    },
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, member = _HOMES[name]
+    module = importlib.import_module(home, __name__)
+    value = module if member is None else getattr(module, member)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
