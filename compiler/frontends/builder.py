@@ -1,0 +1,334 @@
+"""Networks written by hand.
+
+    net = Builder()
+    x = net.input("in", 784)
+    h = net.cubalif("hidden", 350, tau_mem=20e-3, tau_syn=5e-3)
+    o = net.cubali("label", 10, tau_mem=20e-3, tau_syn=5e-3)
+    net.connect(x, h, weight=normal(0.08, 0.04, seed=1), name="fc1")
+    net.connect(h, o, weight=normal(0.0, 0.1, seed=2), name="fc2")
+    net.output("out", o)
+    graph = net.build()
+
+A call with a wrong argument raises at once; what only the whole network can show, `build` reports all together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...ir import nodes
+from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.graph import Discretization, Edge, Graph
+from ...ir.nodes import Array, Node, Padding, Pair, Reset
+from .connections import dense_node, is_sparse, sparse_node, values_of
+from .initialisers import Initialiser
+
+__all__ = ["Builder", "Handle"]
+
+Size = int | tuple[int, ...]
+Number = float | Array
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A node of the network under construction: `name`, and the `shape` of one sample that leaves it."""
+
+    name: str
+    shape: tuple[int, ...]
+    builder: Builder = field(repr=False, compare=False)
+
+    def connect(self, target: Handle, **arguments: Any) -> Handle:
+        """As `Builder.connect`; returns the target, so that layers chain."""
+        return self.builder.connect(self, target, **arguments)
+
+
+class Builder:
+    """Collects nodes and edges; `build` checks them and returns the `Graph`.
+
+    Times in seconds. A parameter of a neuron is a scalar or an array that spreads over its shape. Weights are arrays
+    or initialisers (`normal`, `uniform`). `discretization` and `metadata` go into the graph.
+
+    Raises:
+        BadInputError: from every method, at once, where an argument is wrong.
+    """
+
+    def __init__(self, discretization: Discretization | None = None,
+                 metadata: Mapping[str, str | int | float | bool] | None = None) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._edges: list[Edge] = []
+        self._discretization = discretization
+        self._metadata = dict(metadata or {})
+
+    # ---- ends of the network
+
+    def input(self, name: str, shape: Size) -> Handle:
+        """Where events come in; `shape` of one sample."""
+        shape = self._shape(name, shape)
+        return self._add(name, nodes.Input(shape=shape), shape)
+
+    def output(self, name: str, source: Handle) -> Handle:
+        """Where the spikes of `source`, or the membrane of a readout, go out."""
+        return self._after(name, source, nodes.Output(shape=self._known(source, name).shape))
+
+    # ---- neurons
+
+    def lif(self, name: str, shape: Size, *, tau: Number, r: Number = 1.0, v_leak: Number = 0.0,
+            v_threshold: Number = 1.0, v_reset: Number = 0.0, reset: Reset = "v_reset", refractory: Number = 0.0,
+            v0: Number = 0.0) -> Handle:
+        """tau dV/dt = (v_leak - V) + r S: leaky integrate and fire."""
+        return self._neuron(name, nodes.LIF, shape, tau=tau, r=r, v_leak=v_leak, v_threshold=v_threshold,
+                            v_reset=v_reset, reset=reset, refractory=refractory, v0=v0)
+
+    def if_(self, name: str, shape: Size, *, r: Number = 1.0, v_threshold: Number = 1.0, v_reset: Number = 0.0,
+            reset: Reset = "v_reset", refractory: Number = 0.0, v0: Number = 0.0) -> Handle:
+        """dV/dt = r S: integrate and fire."""
+        return self._neuron(name, nodes.IF, shape, r=r, v_threshold=v_threshold, v_reset=v_reset, reset=reset,
+                            refractory=refractory, v0=v0)
+
+    def cubalif(self, name: str, shape: Size, *, tau_mem: Number, tau_syn: Number, w_in: Number | None = None,
+                r: Number = 1.0, v_leak: Number = 0.0, v_threshold: Number = 1.0, v_reset: Number = 0.0,
+                reset: Reset = "v_reset", refractory: Number = 0.0, v0: Number = 0.0) -> Handle:
+        """tau_syn dI/dt = -I + w_in S; tau_mem dV/dt = (v_leak - V) + r I: current-based leaky integrate and fire.
+        Without `w_in` it is tau_syn, so that a spike moves I by its weight."""
+        return self._neuron(name, nodes.CubaLIF, shape, tau_mem=tau_mem, tau_syn=tau_syn,
+                            w_in=tau_syn if w_in is None else w_in, r=r, v_leak=v_leak, v_threshold=v_threshold,
+                            v_reset=v_reset, reset=reset, refractory=refractory, v0=v0)
+
+    def integrator(self, name: str, shape: Size, *, r: Number = 1.0, v0: Number = 0.0) -> Handle:
+        """dV/dt = r S: a readout that never spikes."""
+        return self._neuron(name, nodes.I, shape, r=r, v0=v0)
+
+    def li(self, name: str, shape: Size, *, tau: Number, r: Number = 1.0, v_leak: Number = 0.0,
+           v0: Number = 0.0) -> Handle:
+        """tau dV/dt = (v_leak - V) + r S: a readout that never spikes."""
+        return self._neuron(name, nodes.LI, shape, tau=tau, r=r, v_leak=v_leak, v0=v0)
+
+    def cubali(self, name: str, shape: Size, *, tau_mem: Number, tau_syn: Number, w_in: Number | None = None,
+               r: Number = 1.0, v_leak: Number = 0.0, v0: Number = 0.0) -> Handle:
+        """As `cubalif`, without spikes: a readout. Without `w_in` it is tau_syn."""
+        return self._neuron(name, nodes.CubaLI, shape, tau_mem=tau_mem, tau_syn=tau_syn,
+                            w_in=tau_syn if w_in is None else w_in, r=r, v_leak=v_leak, v0=v0)
+
+    # ---- between neurons
+
+    def connect(self, source: Handle, target: Handle, *, weight: Any = None, bias: Any = None, delay: Any = None,
+                name: str | None = None) -> Handle:
+        """A connection from `source` to `target`, which may be the same. Returns the target.
+
+        `weight`: a dense (out, in) array, an initialiser, a scipy sparse matrix, or (rows, columns, values) with
+        rows in the target; without it the two are joined as they are. `bias`: (out,), a scalar or an initialiser.
+        `delay`: seconds, one for all or one per weight, in the order of the weights. `name`: of the node in between,
+        by default `source_target`.
+        """
+        self._known(source, "connect")
+        self._known(target, "connect")
+        if weight is None:
+            if bias is not None or delay is not None or name is not None:
+                _fail("a connection without weight carries no bias, delay or name", target.name,
+                      remedy="Give a weight, or insert a `delay` node.")
+            self._edges.append((source.name, target.name))
+            return target
+        name = name if name is not None else self._free(f"{source.name}_{target.name}")
+        n_out = int(np.prod(target.shape))
+        middle = self.linear(name, source, weight=weight, n_out=n_out, bias=bias, delay=delay)
+        if middle.shape != (n_out,):
+            del self._nodes[name]
+            self._edges.pop()
+            _fail("the weight has not one row for each target neuron", name, value=middle.shape[0], limit=n_out)
+        self._edges.append((name, target.name))
+        return target
+
+    def linear(self, name: str, source: Handle, *, weight: Any, n_out: int | None = None, bias: Any = None,
+               delay: Any = None) -> Handle:
+        """y = W x + bias as a node of its own; arguments as for `connect`. `n_out`: rows, where `weight` is an
+        initialiser or (rows, columns, values)."""
+        n_in = int(np.prod(self._known(source, name).shape))
+        make = sparse_node if is_sparse(weight) else dense_node
+        return self._after(name, source, make(name, weight, bias, delay, n_in, n_out))
+
+    def conv1d(self, name: str, source: Handle, *, weight: Any, channels: int | None = None,
+               kernel_size: int | None = None, bias: Any = None, stride: int = 1, padding: Any = 0, dilation: int = 1,
+               groups: int = 1) -> Handle:
+        """torch.nn.Conv1d over (C, L). `channels` and `kernel_size`: where `weight` is an initialiser."""
+        weight = self._kernel(name, source, weight, channels, None if kernel_size is None else (kernel_size,), groups)
+        return self._after(name, source, nodes.Conv1d(
+            weight=weight, bias=_bias(name, bias, weight), input_shape=source.shape[-1], stride=stride,
+            padding=padding, dilation=dilation, groups=groups))
+
+    def conv2d(self, name: str, source: Handle, *, weight: Any, channels: int | None = None,
+               kernel_size: int | Pair | None = None, bias: Any = None, stride: int | Pair = 1,
+               padding: int | Padding = 0, dilation: int | Pair = 1, groups: int = 1) -> Handle:
+        """torch.nn.Conv2d over (C, H, W). `channels` and `kernel_size`: where `weight` is an initialiser."""
+        size = None if kernel_size is None else _pair(name, kernel_size)
+        weight = self._kernel(name, source, weight, channels, size, groups)
+        return self._after(name, source, nodes.Conv2d(
+            weight=weight, bias=_bias(name, bias, weight), input_shape=_last_two(source.shape),
+            stride=_pair(name, stride), padding=padding if isinstance(padding, str) else _pair(name, padding),
+            dilation=_pair(name, dilation), groups=groups))
+
+    def sum_pool2d(self, name: str, source: Handle, kernel_size: int | Pair, stride: int | Pair | None = None,
+                   padding: int | Pair = 0) -> Handle:
+        """Sum over windows of (C, H, W); without `stride` the windows do not overlap."""
+        return self._pool(name, nodes.SumPool2d, source, kernel_size, stride, padding)
+
+    def avg_pool2d(self, name: str, source: Handle, kernel_size: int | Pair, stride: int | Pair | None = None,
+                   padding: int | Pair = 0) -> Handle:
+        """Mean over windows of (C, H, W)."""
+        return self._pool(name, nodes.AvgPool2d, source, kernel_size, stride, padding)
+
+    def max_pool2d(self, name: str, source: Handle, kernel_size: int | Pair, stride: int | Pair | None = None,
+                   padding: int | Pair = 0) -> Handle:
+        """Maximum over windows of (C, H, W); targets that have no rule for it refuse it."""
+        return self._pool(name, nodes.MaxPool2d, source, kernel_size, stride, padding)
+
+    def flatten(self, name: str, source: Handle, start_dim: int = 0, end_dim: int = -1) -> Handle:
+        """Axes `start_dim` to `end_dim` of one sample become one; there is no batch axis."""
+        return self._after(name, source, nodes.Flatten(start_dim=start_dim, end_dim=end_dim))
+
+    def delay(self, name: str, source: Handle, delay: Number) -> Handle:
+        """y(t) = x(t - delay), seconds."""
+        return self._after(name, source, nodes.Delay(delay=values_of(name, "delay", delay)))
+
+    def scale(self, name: str, source: Handle, scale: Number) -> Handle:
+        """y = scale x, element by element; a scalar is spread over the shape."""
+        spread = np.broadcast_to(values_of(name, "scale", scale), self._known(source, name).shape)
+        return self._after(name, source, nodes.Scale(scale=spread))
+
+    def threshold(self, name: str, source: Handle, threshold: Number) -> Handle:
+        """y = 1 where x > threshold, else 0."""
+        spread = np.broadcast_to(values_of(name, "threshold", threshold), self._known(source, name).shape)
+        return self._after(name, source, nodes.Threshold(threshold=spread))
+
+    def batch_norm(self, name: str, source: Handle, *, mean: Number, variance: Number, gamma: Number = 1.0,
+                   beta: Number = 0.0, eps: float = 1e-5) -> Handle:
+        """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis."""
+        channels = self._known(source, name).shape[:1]
+        spread = {key: np.broadcast_to(values_of(name, key, value), channels)
+                  for key, value in (("mean", mean), ("variance", variance), ("gamma", gamma), ("beta", beta))}
+        return self._after(name, source, nodes.BatchNorm(**spread, eps=float(eps)))
+
+    def add(self, name: str, node: Node, *sources: Handle) -> Handle:
+        """Any node of `spikec.ir.nodes`, fed by `sources`."""
+        known = [self._known(source, name) for source in sources]
+        shape = getattr(node, "shape", None) or (output_shape(node, known[0].shape) if known else None)
+        if shape is None:
+            _fail(f"the shape of {type(node).__name__} follows from its source, and none is given", name)
+        handle = self._add(name, node, tuple(shape))
+        self._edges.extend((source.name, name) for source in known)
+        return handle
+
+    def build(self) -> Graph:
+        """The graph, checked.
+
+        Raises:
+            BadInputError: with every fault of the network.
+        """
+        graph = Graph(self._nodes, tuple(self._edges), self._discretization, self._metadata)
+        try:
+            from ...ir.checks import verify
+        except ImportError:
+            return graph
+        verify(graph)
+        return graph
+
+    # ---- inner workings
+
+    def _neuron(self, name: str, kind: type[nodes.Neuron], shape: Size, reset: Reset | None = None,
+                **given: Any) -> Handle:
+        shape = self._shape(name, shape)
+        values = {key: values_of(name, key, value) for key, value in given.items()}
+        for key, value in values.items():
+            try:
+                np.broadcast_to(value, shape)
+            except ValueError:
+                _fail(f"'{key}' does not spread over the neurons", name, value=value.shape, limit=shape)
+        options = {} if reset is None else {"reset": reset}
+        return self._add(name, kind(shape=shape, **values, **options), shape)
+
+    def _pool(self, name: str, kind: type[nodes.SumPool2d], source: Handle, kernel_size: int | Pair,
+              stride: int | Pair | None, padding: int | Pair) -> Handle:
+        size = _pair(name, kernel_size)
+        return self._after(name, source, kind(
+            kernel_size=size, stride=size if stride is None else _pair(name, stride), padding=_pair(name, padding)))
+
+    def _kernel(self, name: str, source: Handle, weight: Any, channels: int | None, size: tuple[int, ...] | None,
+                groups: int) -> Array:
+        if isinstance(weight, Initialiser):
+            if channels is None or size is None:
+                _fail("an initialiser of a convolution needs `channels` and `kernel_size`", name)
+            return weight((channels, self._known(source, name).shape[0] // max(groups, 1), *size))
+        return values_of(name, "weight", weight)
+
+    def _after(self, name: str, source: Handle, node: Node) -> Handle:
+        shape = output_shape(node, self._known(source, name).shape, name)
+        handle = self._add(name, node, shape)
+        self._edges.append((source.name, name))
+        return handle
+
+    def _add(self, name: str, node: Node, shape: tuple[int, ...]) -> Handle:
+        if not isinstance(name, str) or not name:
+            _fail("a name must be a string that is not empty", value=repr(name))
+        if name in self._nodes:
+            _fail("there is already a node of this name", name, code="SC202", remedy="Choose another name.")
+        self._nodes[name] = node
+        return Handle(name, shape, self)
+
+    def _known(self, handle: Handle, where: str) -> Handle:
+        if not isinstance(handle, Handle):
+            _fail("a source or target is what `input`, `lif`, … returned", where, value=type(handle).__name__)
+        if handle.builder is not self:
+            _fail("the node belongs to another builder", handle.name)
+        return handle
+
+    def _free(self, name: str) -> str:
+        number, free = 1, name
+        while free in self._nodes:
+            number += 1
+            free = f"{name}_{number}"
+        return free
+
+    def _shape(self, name: str, shape: Size) -> tuple[int, ...]:
+        sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+        if not sizes or not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
+            _fail("a shape is one or more positive whole numbers", name, value=repr(shape))
+        return tuple(int(size) for size in sizes)
+
+
+def output_shape(node: Node, shape: tuple[int, ...], name: str | None = None) -> tuple[int, ...]:
+    match node:
+        case nodes.Linear(weight=weight):
+            return weight.shape[:1]
+        case nodes.SparseLinear(size=size):
+            return size[:1]
+        case nodes.Output() | nodes.Delay() | nodes.Scale() | nodes.Threshold() | nodes.BatchNorm():
+            return shape
+        case nodes.Flatten():
+            return (int(np.prod(shape)),)
+    from ...ir import shapes
+    return shapes.output_shape(node, shape)
+
+
+def _bias(name: str, bias: Any, weight: Array) -> Array | None:
+    if bias is None:
+        return None
+    return np.broadcast_to(values_of(name, "bias", bias, weight.shape[:1]), weight.shape[:1])
+
+
+def _pair(name: str, value: Any) -> Pair:
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(isinstance(each, (int, np.integer)) for each in pair):
+        _fail("one whole number or a pair of them is needed", name, value=repr(value))
+    return int(pair[0]), int(pair[1])
+
+
+def _last_two(shape: tuple[int, ...]) -> Pair | None:
+    return (shape[-2], shape[-1]) if len(shape) >= 2 else None
+
+
+def _fail(message: str, node: str | None = None, code: str = "SC201", **facts: Any) -> NoReturn:
+    texts = {key: str(fact) for key, fact in facts.items()}
+    raise BadInputError(Diagnostic(code, message, node, **texts))
