@@ -47,6 +47,19 @@ CODES: dict[str, str] = {
     "SC226": "operation of the model is not supported",
     "SC230": "model file of an unknown kind",
     "SC231": "model callable fails",
+    "SC520": "compiled folder is missing, damaged, or no compiled folder",
+    "SC521": "compiled folder has an unknown format or version",
+    "SC522": "file or folder cannot be written",
+    "SC523": "file cannot be read",
+    "SC524": "events file is malformed",
+    "SC530": "target does not exist",
+    "SC531": "target is planned, not there yet",
+    "SC532": "optional package is missing",
+    "SC540": "data set is not present",
+    "SC541": "data set cannot be fetched",
+    "SC542": "checksum differs",
+    "SC543": "data file is malformed",
+    "SC550": "command is used wrongly",
 }
 
 
