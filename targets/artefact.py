@@ -1,0 +1,147 @@
+"""Compiled folders: `manifest.json` with the format, versions, target and the SHA-256 of every other file. They hold
+data only: no pickle, no machine code. Reading checks names, sizes and hashes before any file is parsed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+
+__all__ = ["FORMAT", "MANIFEST", "VERSION", "Artefact", "read_artefact", "write_artefact"]
+
+FORMAT = "spikec-program"
+VERSION = 1
+MANIFEST = "manifest.json"
+_MANIFEST_LIMIT = 1 << 20
+_COMPILE_AGAIN = "Compile the model again, or restore the folder from a copy."
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """What a compiled folder holds: the target's name, the version of spikec that wrote it, the files' contents."""
+
+    target: str
+    spikec: str
+    files: Mapping[str, bytes]
+
+
+def write_artefact(folder: str | Path, artefact: Artefact) -> None:
+    """Writes the folder beside its place, then renames: it appears whole or not at all. A compiled folder that stands
+    there is replaced; anything else is left alone.
+
+    Raises:
+        BadInputError: the place is taken by something else, or cannot be written; what was there stays as it was.
+    """
+    place = Path(folder).absolute()
+    if place.exists() and not _replaceable(place):
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' exists and is no compiled folder",
+                                       remedy="Pick another folder, or remove it."))
+    listing = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+               for name, data in artefact.files.items()}
+    manifest = {"format": FORMAT, "version": VERSION, "spikec": artefact.spikec, "target": artefact.target,
+                "files": listing}
+    token = secrets.token_hex(6)
+    fresh, old = (place.with_name(f".{place.name}.{token}.{kind}") for kind in ("new", "old"))
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh.mkdir()
+        for name, data in {**artefact.files, MANIFEST: json.dumps(manifest, indent=2).encode() + b"\n"}.items():
+            with open(fresh / name, "xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        if place.exists():
+            os.rename(place, old)
+        os.rename(fresh, place)
+    except OSError as error:
+        if old.exists() and not place.exists():
+            os.rename(old, place)
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot be written: {error.strerror or error}",
+                                       remedy="Nothing was changed; free space or pick another place.")) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def read_artefact(folder: str | Path) -> Artefact:
+    """The contents of a compiled folder, checked against its manifest.
+
+    Raises:
+        BadInputError: no compiled folder, an unknown format or version, or every file that is missing, unknown, of
+            another size or damaged.
+    """
+    place = Path(folder)
+    listing, target, spikec = _read_manifest(place)
+    faults = Diagnostics()
+    try:
+        present = {entry.name: entry for entry in os.scandir(place) if entry.name != MANIFEST}
+    except OSError as error:
+        raise BadInputError(Diagnostic("SC523", f"'{place}' cannot be read: {error.strerror or error}")) from error
+    for name in sorted(present.keys() - listing.keys()):
+        faults.add("SC520", f"'{name}' in '{place}' is not in its manifest", remedy="Remove it.")
+    files: dict[str, bytes] = {}
+    for name, facts in listing.items():
+        entry = present.get(name)
+        if entry is None:
+            faults.add("SC520", f"'{name}' is missing from '{place}'", remedy=_COMPILE_AGAIN)
+        elif not entry.is_file(follow_symlinks=False):
+            faults.add("SC520", f"'{name}' in '{place}' is not a plain file", remedy=_COMPILE_AGAIN)
+        elif entry.stat().st_size != facts["size"]:
+            faults.add("SC520", f"'{name}' in '{place}' has another size than its manifest says",
+                       value=entry.stat().st_size, limit=facts["size"], remedy=_COMPILE_AGAIN)
+        else:
+            try:
+                files[name] = Path(entry.path).read_bytes()
+            except OSError as error:
+                faults.add("SC523", f"'{entry.path}' cannot be read: {error.strerror or error}")
+                continue
+            if hashlib.sha256(files[name]).hexdigest() != facts["sha256"]:
+                faults.add("SC520", f"'{name}' in '{place}' is damaged: its SHA-256 differs from the manifest's",
+                           remedy=_COMPILE_AGAIN)
+    faults.raise_if_errors()
+    return Artefact(target, spikec, files)
+
+
+def _read_manifest(place: Path) -> tuple[dict[str, dict[str, Any]], str, str]:
+    """The file listing, the target and the version of spikec that the manifest states."""
+    path = place / MANIFEST
+    if not path.is_file():
+        raise BadInputError(Diagnostic("SC520", f"'{place}' is no compiled folder: it has no {MANIFEST}",
+                                       remedy="Make one with spikec compile MODEL -o DIR."))
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(_MANIFEST_LIMIT + 1)
+        if len(text) > _MANIFEST_LIMIT:
+            raise ValueError(f"it is longer than {_MANIFEST_LIMIT} bytes")
+        manifest = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInputError(Diagnostic("SC520", f"'{path}' cannot be read: {error}", remedy=_COMPILE_AGAIN)) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BadInputError(Diagnostic("SC521", f"'{path}' is not the manifest of a compiled folder"))
+    if manifest.get("version") != VERSION:
+        raise BadInputError(Diagnostic("SC521", f"'{place}' has a format version that this spikec does not know",
+                                       value=str(manifest.get("version")), limit=str(VERSION),
+                                       remedy="Load it with the spikec that wrote it, or compile the model again."))
+    listing, target, spikec = manifest.get("files"), manifest.get("target"), manifest.get("spikec")
+    if not (isinstance(listing, dict) and isinstance(target, str) and isinstance(spikec, str)
+            and all(_legal(name, facts) for name, facts in listing.items())):
+        raise BadInputError(Diagnostic("SC520", f"'{path}' is malformed", remedy=_COMPILE_AGAIN))
+    return listing, target, spikec
+
+
+def _legal(name: str, facts: Any) -> bool:
+    plain = name not in ("", ".", "..", MANIFEST) and not {"/", "\\", "\0"} & set(name)
+    return plain and isinstance(facts, dict) and type(facts.get("size")) is int and isinstance(facts.get("sha256"), str)
+
+
+def _replaceable(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink() and ((place / MANIFEST).is_file() or not any(place.iterdir()))

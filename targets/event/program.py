@@ -1,0 +1,77 @@
+"""A program for the event target: a lowered network, ready to run, to train, and to be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...ir.graph import Graph
+from ...ir.network import Network
+from ...ir.text import to_files
+from ..artefact import Artefact, write_artefact
+from .report import Report
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...runtime.engine import Engine
+    from ...runtime.module import EventModule
+    from ...runtime.outputs import Result
+
+__all__ = ["Program"]
+
+
+class Program:
+    """`graph`: the model as the user stated it. `network`: the same, lowered to populations and projections."""
+
+    target: ClassVar[str] = "event"
+
+    def __init__(self, graph: Graph, network: Network) -> None:
+        self.graph = graph
+        self.network = network
+
+    @cached_property
+    def engine(self) -> Engine:
+        from ...runtime.engine import Engine
+
+        return Engine(self.network)
+
+    def run(
+        self,
+        events: Any,
+        duration: float | None = None,
+        probes: Mapping[str, Any] | None = None,
+        state: Any = None,
+        **options: Any,
+    ) -> Result:
+        """Simulates a batch of samples from t = 0 to `duration` seconds, exactly in time.
+
+        `events`: `Events`, a dict of them by input node, or a (batch, time, *shape) array of spike counts with the
+        option `dt`. `probes`: times in seconds by `"<node>.v"`. `state`: a former result's, whose stream goes on.
+        Returns spikes by output (`Events`), probes, the state at the end, and whether anything was truncated.
+
+        Raises:
+            BadInputError: naming every fault of the events, the probes or the duration.
+        """
+        return self.engine.run(events, duration=duration, probes=probes, state=state, **options)
+
+    def module(self, dtype: torch.dtype | None = None, **options: Any) -> EventModule:
+        """A `torch.nn.Module` over the parameters of the model graph; its gradients are exact."""
+        from ...runtime.module import EventModule
+
+        return EventModule(self.graph, self.network, **({} if dtype is None else {"dtype": dtype}), **options)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
+
+        Raises:
+            BadInputError: the place is taken by something else, or cannot be written; what was there stays.
+        """
+        write_artefact(folder, Artefact(self.target, version("spikec"), to_files(self.graph)))
+
+    def report(self) -> Report:
+        """What the program is made of; `print` shows it, `as_dict` is for machines."""
+        return Report.of(self.network)

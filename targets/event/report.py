@@ -1,0 +1,150 @@
+"""What a program for the event target is made of: populations, projections, the order they run in, and the memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...ir.graph import Discretization
+from ...ir.network import Conv, Network, Population, Projection
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationRow:
+    name: str
+    kind: str
+    neurons: int
+    shape: tuple[int, ...]
+    tau_mem: str
+    tau_syn: str
+    reset: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionRow:
+    """`synapses`: connections that a spike of every source neuron makes together; `weights`: numbers that are stored."""
+
+    name: str
+    source: str
+    target: str
+    kind: str
+    synapses: int
+    weights: int
+    delay: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Rows of the network's parts, totals, and the schedule. `bytes`: the network's arrays as they are held."""
+
+    target: str
+    inputs: dict[str, tuple[int, ...]]
+    outputs: dict[str, str]
+    populations: tuple[PopulationRow, ...]
+    projections: tuple[ProjectionRow, ...]
+    schedule: tuple[tuple[str, ...], ...]
+    discretization: Discretization | None
+    neurons: int
+    synapses: int
+    weights: int
+    bytes: int
+
+    @classmethod
+    def of(cls, network: Network) -> Report:
+        populations = tuple(_population_row(each) for each in network.populations.values())
+        projections = tuple(_projection_row(each, network) for each in network.projections)
+        return cls(
+            target="event",
+            inputs=dict(network.inputs),
+            outputs=dict(network.outputs),
+            populations=populations,
+            projections=projections,
+            schedule=network.schedule,
+            discretization=network.discretization,
+            neurons=sum(row.neurons for row in populations),
+            synapses=sum(row.synapses for row in projections),
+            weights=sum(row.weights for row in projections),
+            bytes=_bytes_of(network),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        grid = self.discretization
+        clock = "continuous time" if grid is None else (
+            f"dt = {grid.dt:g} s, spike = {grid.spike}, integrator = {grid.integrator}, reset = {grid.reset}, "
+            f"delay = {grid.delay}")
+        inputs = ", ".join(f"{name} {_shape(shape)}" for name, shape in self.inputs.items())
+        outputs = ", ".join(f"{name} (shows {population})" for name, population in self.outputs.items())
+        return "\n".join([
+            f"target {self.target}; model stated in {clock}",
+            f"inputs: {inputs}; outputs: {outputs}",
+            "",
+            *_table(("population", "kind", "neurons", "shape", "tau_mem", "tau_syn", "reset"),
+                    [(row.name, row.kind, f"{row.neurons:,}", _shape(row.shape), row.tau_mem, row.tau_syn, row.reset)
+                     for row in self.populations]),
+            "",
+            *_table(("projection", "kind", "synapses", "weights", "delay"),
+                    [(f"{row.source} -> {row.target}", row.kind, f"{row.synapses:,}", f"{row.weights:,}", row.delay)
+                     for row in self.projections]),
+            "",
+            f"order: {' | '.join(' '.join(component) for component in self.schedule)}",
+            f"total: {self.neurons:,} neurons, {self.synapses:,} synapses, {self.weights:,} weights, "
+            f"{self.bytes / 1e6:.2f} MB",
+        ])
+
+
+def _population_row(population: Population) -> PopulationRow:
+    kind = population.kind + ("" if population.spiking else " readout")
+    return PopulationRow(population.name, kind, population.n, population.shape, _seconds(population.tau_mem),
+                         _seconds(population.tau_syn), population.reset if population.spiking else "-")
+
+
+def _projection_row(projection: Projection, network: Network) -> ProjectionRow:
+    connection = projection.connection
+    weights = int(np.size(connection.weight))
+    synapses = _stencil_synapses(connection) if isinstance(connection, Conv) else weights
+    kind = type(connection).__name__.lower()
+    return ProjectionRow(projection.name, projection.source, projection.target, kind, synapses, weights,
+                         _seconds(projection.delay))
+
+
+def _stencil_synapses(conv: Conv) -> int:
+    """Connections of a convolution: per axis, the pairs of tap and output position that fall inside the input."""
+    per_axis = 1
+    for axis in (0, 1):
+        taps = np.arange(conv.weight.shape[2 + axis]) * conv.dilation[axis]
+        starts = np.arange(conv.output_shape[1 + axis]) * conv.stride[axis] - conv.padding[axis]
+        position = starts[:, None] + taps
+        per_axis *= int(((position >= 0) & (position < conv.input_shape[1 + axis])).sum())
+    return per_axis * conv.output_shape[0] * conv.weight.shape[1]
+
+
+def _bytes_of(network: Network) -> int:
+    """Bytes of every array of the network; a value that is spread over many neurons counts for each."""
+    parts = [*network.populations.values(), *network.projections, *(each.connection for each in network.projections)]
+    arrays = [getattr(part, name) for part in parts for name in part.__slots__ if hasattr(part, name)]
+    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+
+def _seconds(value: Any) -> str:
+    if value is None:
+        return "-"
+    low, high = float(np.min(value)), float(np.max(value))
+    return f"{low:.4g} s" if low == high else f"{low:.4g}..{high:.4g} s"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape) if prod(shape) != 1 or shape else "1"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    lines = [header, tuple("-" * width for width in widths), *rows]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

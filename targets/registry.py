@@ -1,0 +1,60 @@
+"""The targets by name: what each can do, as data. Nothing is imported until a target is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
+
+__all__ = ["TARGETS", "Target", "target_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`status`: whether it can be compiled for in this version. `gradients`: how programs for it train."""
+
+    name: str
+    summary: str
+    status: Literal["available", "planned"]
+    time: Literal["continuous", "steps"]
+    gradients: str
+    checked_against: str
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("event", "event-driven simulator on CPU and GPU, exact in time", "available", "continuous",
+               "exact (adjoint over recorded events)", "the numpy reference in continuous time"),
+        Target("clock", "fixed-step simulator with any stated discretisation", "planned", "steps",
+               "surrogate", "the source framework, step by step"),
+        Target("loihi1", "Intel Loihi, as a generated Lava program", "planned", "steps",
+               "chip in the loop", "Lava's fixed-point models, bit by bit"),
+        Target("loihi2", "Intel Loihi 2, as a generated Lava program", "planned", "steps",
+               "chip in the loop", "Lava's fixed-point models, bit by bit"),
+        Target("xylo", "SynSense Xylo", "planned", "steps", "chip in the loop", "the vendor's bit-exact simulator"),
+        Target("brainscales2", "BrainScaleS-2", "planned", "continuous",
+               "chip in the loop", "an emulator with the published mismatch and noise"),
+        Target("dynapse2", "DYNAP-SE2", "planned", "continuous",
+               "chip in the loop", "an emulator with the published mismatch and noise"),
+    )
+}
+
+
+def target_named(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        BadInputError: there is none.
+        UnsupportedError: it is planned, and this version cannot compile for it.
+    """
+    target = TARGETS.get(name)
+    if target is None:
+        raise BadInputError(Diagnostic("SC530", f"there is no target '{name}'",
+                                       remedy=f"Targets: {', '.join(TARGETS)}."))
+    if target.status == "planned":
+        available = ", ".join(each.name for each in TARGETS.values() if each.status == "available")
+        raise UnsupportedError(Diagnostic("SC531", f"the target '{name}' is planned; this version cannot compile for it",
+                                          remedy=f"Available: {available}."))
+    return target
