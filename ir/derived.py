@@ -52,8 +52,20 @@ class Derived(np.ndarray[Any, np.dtype[Any]]):
         self.expr = None
 
 
+def _segment_sum(values: Any, index: Array, count: int) -> Any:
+    if isinstance(values, np.ndarray):
+        return np.bincount(index, weights=values, minlength=count)
+    import torch
+
+    place = torch.as_tensor(index, device=values.device)
+    if values.is_cuda:  # sorted there, so the order of the sum is fixed; on the CPU `index_add` is the serial one
+        return values.new_zeros(count).index_put((place,), values, accumulate=True)
+    return values.new_zeros(count).index_add(0, place, values)
+
+
 # Written for what numpy and torch share; index arrays are numpy int64 (torch takes them as they are).
 OPERATIONS: dict[str, Callable[..., Any]] = {
+    "widen": lambda a: a,  # numpy values become float64, as those of all arithmetic do
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
@@ -63,18 +75,24 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "reshape": lambda a, shape: a.reshape(shape),
     "broadcast": lambda a, shape: np.broadcast_to(a, shape) if isinstance(a, np.ndarray) else a.expand(shape),
     "sum": lambda a, axes: a.sum(axes),
+    "mean": lambda a, axes: a.mean(axes),
     "take": lambda a, index: a.reshape(-1)[index],
+    # Sum of the values that share an index, (n,) -> (count,).
+    "segment_sum": _segment_sum,
 }
+_REARRANGES = frozenset({"reshape", "broadcast", "take"})
 
 
 def leaf(value: Array, node: str, param: str) -> Derived:
-    """`value` as parameter `param` of `node`."""
+    """`value` as parameter `param` of `node`: the same memory, never a copy."""
     return _derived(value, Leaf(node, param))
 
 
 def apply(operation: str, *arguments: Array, static: tuple[Any, ...] = ()) -> Derived:
-    """The value of an operation on arrays, plain or derived, together with its expression."""
-    value = OPERATIONS[operation](*(np.asarray(argument) for argument in arguments), *static)
+    """The value of an operation on arrays, plain or derived, together with its expression. Arithmetic is done in
+    float64; what only rearranges keeps the type, and the memory where numpy can."""
+    dtype = None if operation in _REARRANGES else np.float64
+    value = OPERATIONS[operation](*(np.asarray(argument, dtype) for argument in arguments), *static)
     return _derived(value, Apply(operation, tuple(expr_of(argument) for argument in arguments), static))
 
 
@@ -103,7 +121,7 @@ def leaves(expr: Expr) -> set[Leaf]:
 
 
 def _derived(value: Array, expr: Expr) -> Derived:
-    result = np.array(value, copy=True).view(Derived)
+    result = np.asarray(value).view(Derived)
     result.flags.writeable = False
     result.expr = expr
     return result
