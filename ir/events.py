@@ -76,6 +76,27 @@ class Events:
         span = slice(int(self.offsets[number]), int(self.offsets[number + 1]))
         return self.times[span], self.indices[span]
 
+    def take(self, samples: Any, keep: Any = None) -> Events:
+        """The given samples, in the given order. `keep` (total,) bool: leaves out events of this batch, by position.
+
+        Vectorised, and remembers the checks that were made: a mini-batch costs a gather.
+        """
+        chosen = np.asarray(samples, dtype=np.int64)
+        offsets = _numpy(self.offsets)
+        starts = offsets[chosen]
+        counts = offsets[chosen + 1] - starts
+        ends = np.zeros(len(chosen) + 1, dtype=np.int64)
+        np.cumsum(counts, out=ends[1:])
+        at = np.arange(ends[-1])
+        at += np.repeat(starts - ends[:-1], counts)
+        if keep is not None:
+            kept = keep[at]
+            at = at[kept]
+            before = np.zeros(len(kept) + 1, dtype=np.int64)
+            np.cumsum(kept, out=before[1:])
+            ends = before[ends]
+        return Events(self.times[at], self.indices[at], ends, list(self._checked_for))
+
     def numpy(self) -> Events:
         """The same events as numpy arrays, detached."""
         return Events(

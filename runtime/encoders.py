@@ -1,0 +1,163 @@
+"""Encoders: values become spike times. Every function takes a batch and gives `Events` sorted by (time, index)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir.diagnostics import Diagnostics
+from ..ir.events import Events
+from ..ir.nodes import Array
+
+__all__ = ["latency", "poisson", "regular", "spikes", "yin_yang"]
+
+_CHUNK = 1 << 20  # values sorted at once: bounds the memory of an encoder, whatever the batch
+
+
+def latency(
+    values: Any, t_max: float, *, threshold: float = 0.0, t_min: float = 0.0, v_max: float | None = None
+) -> Events:
+    """One spike a value, the larger the earlier: t = t_min + (t_max - t_min) (1 - value / v_max).
+
+    `values` (batch, ...): those at or below `threshold` give no spike. `v_max`: the value that fires at `t_min`; by
+    default the largest of the type for unsigned integers (255 for images), else 1. Times in seconds.
+    Raises: BadInputError for values that are not finite or above `v_max`, or times out of order.
+    """
+    rows = _rows(values)
+    if v_max is None:
+        v_max = float(np.iinfo(rows.dtype).max) if rows.dtype.kind == "u" else 1.0
+    faults = Diagnostics()
+    if not 0 <= t_min <= t_max < np.inf:
+        faults.add("SC511", "latency needs 0 <= t_min <= t_max", value=(t_min, t_max))
+    if rows.size and not np.isfinite(rows).all():
+        faults.add("SC511", "a value to encode is not finite")
+    elif rows.size and rows.max() > v_max:
+        faults.add("SC511", "a value exceeds v_max", value=rows.max(), limit=v_max, remedy="Give v_max.")
+    faults.raise_if_errors()
+    times, indices, counts = [], [], []
+    for chunk in _chunks(rows):
+        order = np.argsort(_descending(chunk), axis=1, kind="stable")
+        fires = chunk > threshold
+        count = fires.sum(1)
+        first = np.arange(chunk.shape[1]) < count[:, None]
+        index = order[first]
+        value = np.take_along_axis(chunk, order, 1)[first]
+        times.append(t_min + (t_max - t_min) * (1.0 - value.astype(np.float64) / v_max))
+        indices.append(index)
+        counts.append(count)
+    return _events(times, indices, counts)
+
+
+def regular(rates: Any, duration: float) -> Events:
+    """Evenly spaced spikes at k / rate, k = 1, 2, ..., up to and including `duration`. `rates` (batch, ...) in Hz.
+
+    Raises: BadInputError for a rate that is negative or not finite.
+    """
+    rows = _rates(rates, duration)
+    times, indices, counts = [], [], []
+    for chunk in _chunks(rows):
+        number = np.floor(chunk * duration * (1 + 1e-12)).astype(np.int64)
+        sample, index = np.nonzero(number)
+        repeats = number[sample, index]
+        total = int(repeats.sum())
+        k = np.arange(1, total + 1) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        sample, index = np.repeat(sample, repeats), np.repeat(index, repeats)
+        time = np.minimum(k / chunk[sample, index], duration)
+        order = np.lexsort((index, time, sample))
+        times.append(time[order])
+        indices.append(index[order])
+        counts.append(number.sum(1))
+    return _events(times, indices, counts)
+
+
+def poisson(rates: Any, duration: float, seed: int = 0, *, first_sample: int = 0) -> Events:
+    """Poisson spike trains over [0, duration). `rates` (batch, ...) in Hz.
+
+    Counter-based: sample s of the batch draws from a stream keyed by (seed, first_sample + s) alone, so that a sample's
+    spikes do not depend on the batch that it is in.
+    Raises: BadInputError for a rate that is negative or not finite.
+    """
+    rows = _rates(rates, duration)
+    times, indices, counts = [], [], []
+    for number, rate in enumerate(rows):
+        draw = np.random.Generator(np.random.Philox(key=np.array([seed, first_sample + number], dtype=np.uint64)))
+        cumulative = np.cumsum(rate)
+        whole = float(cumulative[-1]) if len(cumulative) else 0.0
+        count = int(draw.poisson(whole * duration))
+        time = np.sort(draw.random(count)) * duration
+        index = np.searchsorted(cumulative, draw.random(count) * whole, side="right")
+        times.append(time)
+        indices.append(index)
+        counts.append(np.array([count]))
+    return _events(times, indices, counts)
+
+
+def spikes(raster: Any, dt: float) -> Events:
+    """A (batch, time, ...) array of spike counts; column n (from 0) is time (n + 1) dt.
+
+    Raises: BadInputError for counts that are negative or not whole.
+    """
+    return Events.from_dense(raster, dt)
+
+
+def yin_yang(samples: Any, *, t_max: float = 30e-3) -> Events:
+    """The Yin-Yang data set as five channels (Kriener et al. 2022): x, y, 1 - x, 1 - y as times in [0, t_max], and a
+    bias spike at t = 0. `samples` (batch, 2), or (batch, 4) with the mirrored coordinates already there.
+
+    Raises: BadInputError for coordinates outside [0, 1].
+    """
+    points = _rows(samples).astype(np.float64)
+    faults = Diagnostics()
+    if points.shape[1] not in (2, 4):
+        faults.add("SC511", "a Yin-Yang sample has 2 or 4 coordinates", value=points.shape)
+    elif points.size and not ((points >= 0) & (points <= 1)).all():
+        faults.add("SC511", "a Yin-Yang coordinate lies outside [0, 1]")
+    faults.raise_if_errors()
+    if points.shape[1] == 2:
+        points = np.concatenate([points, 1 - points], axis=1)
+    times = np.concatenate([points * t_max, np.zeros((len(points), 1))], axis=1)
+    order = np.argsort(times, axis=1, kind="stable")
+    return _events([np.take_along_axis(times, order, 1).reshape(-1)], [order.reshape(-1)], [np.full(len(points), 5)])
+
+
+def _rows(values: Any) -> Array:
+    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if array.ndim < 2:
+        faults = Diagnostics()
+        faults.add("SC511", "an encoder takes a batch: (batch, channels, ...)", value=array.shape,
+                   remedy="Add a leading axis of length 1 for a single sample.")
+        faults.raise_if_errors()
+    if array.dtype.kind not in "fu":
+        array = array.astype(np.float64)
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))
+
+
+def _rates(rates: Any, duration: float) -> Array:
+    rows = _rows(rates).astype(np.float64)
+    faults = Diagnostics()
+    if not (np.isfinite(duration) and duration >= 0):
+        faults.add("SC511", "duration must be finite and not negative", value=duration)
+    if not (np.isfinite(rows) & (rows >= 0)).all():
+        faults.add("SC511", "a rate is negative or not finite")
+    faults.raise_if_errors()
+    return rows
+
+
+def _descending(chunk: Array) -> Array:
+    """A key whose ascending order is the values' descending order; small integers stay small and sort by radix."""
+    return np.asarray(np.iinfo(chunk.dtype).max - chunk if chunk.dtype.kind == "u" else -chunk)
+
+
+def _chunks(rows: Array) -> list[Array]:
+    size = max(1, _CHUNK // max(1, rows.shape[1]))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _events(times: list[Array], indices: list[Array], counts: list[Array]) -> Events:
+    offsets = np.concatenate([np.zeros(1, np.int64), *counts]).astype(np.int64)
+    return Events(
+        np.concatenate([np.empty(0), *times]),
+        np.concatenate([np.empty(0, np.int64), *indices]).astype(np.int64, copy=False),
+        np.cumsum(offsets, dtype=np.int64),
+    )

@@ -1,0 +1,273 @@
+"""Losses over what a network puts out. All stay finite when every output is silent, and count silent labels.
+
+Each is called `loss(out, labels)` with the outputs of a module and gives a `LossResult`. Value and gradient are
+computed together in a few array operations; autograd sees one node (`_Known`). Times are seconds; means are over the
+batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ir.diagnostics import BadInputError, Diagnostic
+
+__all__ = [
+    "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
+    "VoltageMaxCrossEntropy",
+]
+
+Silent = Literal["push", "bump"]
+"""What is done about a neuron that should have fired and did not, since it has no spike time to carry a gradient.
+`push`: its membrane is raised by a gradient of the voltage. `bump`: the trainer raises its incoming weights."""
+
+_MAX_EXPONENT = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class LossResult:
+    """`value`: scalar, to call `backward` on. `predicted` (batch,) int64: the class each sample is given, or None where
+    the loss knows no classes. `silent` (batch,) or (batch, neurons) bool: neurons that should have fired and did not;
+    None where the loss asks for no spikes."""
+
+    value: Tensor
+    predicted: Tensor | None = None
+    silent: Tensor | None = None
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A loss is any callable of this form; the losses here are frozen dataclasses."""
+
+    def __call__(self, out: Any, labels: Tensor) -> LossResult | Tensor: ...
+
+
+class _Known(torch.autograd.Function):
+    """A scalar whose gradient with respect to `source` has been computed already."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.gradient * upstream, None, None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSpikeCrossEntropy:
+    """Cross-entropy of a softmax over negative first-spike times, with EventProp's regulariser (Wunderlich & Pehle,
+    Sci Rep 11:12829, 2021):
+
+        L = -log softmax(-t / tau0)[label] + alpha (exp(t_label / tau1) - 1)
+
+    A silent neuron has t = +inf and drops out of the sum. A silent label counts as a spike at the end of the
+    simulation: that keeps the value finite and lets the other neurons learn to fire later; the label itself learns
+    through `silent`. Beyond t = 20 tau1 the regulariser goes on linearly, so that it cannot overflow.
+
+    `strength`: of the push, in units of 1 / (membrane unit x second).
+    Raises: BadInputError for constants that are not positive (alpha: negative).
+    """
+
+    tau0: float = 0.5e-3
+    alpha: float = 0.003
+    tau1: float = 6.4e-3
+    silent: Silent | None = "push"
+    strength: float = 10.0
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, tau0=self.tau0, tau1=self.tau1, strength=self.strength)
+        _positive(self, zero_is_legal=True, alpha=self.alpha)
+
+    def __call__(self, out: Any, labels: Tensor) -> LossResult:
+        name = _output(out, self.output)
+        times = out.first_spike(name)
+        xp, (time, label) = _arrays(times, labels)
+        batch = max(len(label), 1)
+        row = _count(len(label), labels.device)
+        is_label = label[:, None] == _count(time.shape[1], labels.device)
+        reached = xp.where(is_label, time.clip(max=float(out.duration)), time)
+        log_softmax, softmax = _log_softmax(xp, reached * (-1 / self.tau0))
+        label_time = reached[row, label]
+        loss = -log_softmax[row, label]
+        softmax[row, label] -= 1
+        gradient = softmax * (-1 / self.tau0 / batch)
+        if self.alpha:
+            exponent = label_time * (1 / self.tau1)
+            growth = xp.exp(exponent.clip(max=_MAX_EXPONENT))
+            loss = loss + self.alpha * (growth * (1 + (exponent - _MAX_EXPONENT).clip(min=0)) - 1)
+            gradient[row, label] += (self.alpha / self.tau1 / batch) * growth
+        silent = xp.isinf(time[row, label])
+        any_silent = bool(silent.any())
+        if any_silent:
+            gradient = xp.where(xp.isinf(time), 0 * gradient, gradient)
+        total = _known(times, loss.sum() / batch, gradient)
+        if self.silent == "push" and any_silent:
+            total = total + _push(out, name, silent[:, None] & is_label, self.strength)
+        return LossResult(total, _tensor(time.argmin(1)), _tensor(silent))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoltageMaxCrossEntropy:
+    """Cross-entropy of a softmax over `scale` times the maximum of each readout's membrane: EventProp's loss for
+    readouts without spikes. `scale` in 1 / membrane unit."""
+
+    scale: float = 1.0
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, scale=self.scale)
+
+    def __call__(self, out: Any, labels: Tensor) -> LossResult:
+        return _cross_entropy(out.voltage_max(_output(out, self.output)), labels, self.scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegratedVoltageCrossEntropy:
+    """Cross-entropy of a softmax over the readouts' mean membrane, weighted by exp(-t / decay):
+    x = scale / decay * integral of V(t) exp(-t / decay) dt from 0 to the end. Without `decay`, the plain mean over the
+    duration. The loss shaping of mlGeNN (Nowotny et al., arXiv 2212.01232): an early decision counts more, so that
+    hidden neurons do not fall silent."""
+
+    decay: float | None = None
+    scale: float = 1.0
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, scale=self.scale, **({} if self.decay is None else {"decay": self.decay}))
+
+    def __call__(self, out: Any, labels: Tensor) -> LossResult:
+        integral = out.voltage_integral(_output(out, self.output), decay=self.decay)
+        span = float(out.duration) if self.decay is None else self.decay
+        return _cross_entropy(integral, labels, self.scale / span)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SpikeTimeMSE:
+    """Half the squared distance to wanted spike times, L = 1/2 sum ((t - t*) / tau)^2, averaged over the batch.
+
+    `targets` (classes, neurons) or (classes, neurons, spikes), seconds: the row of its label is what a sample should
+    do. Without it the labels themselves are the wanted times, (batch, neurons[, spikes]). +inf wants nothing, and costs
+    nothing. A spike that is wanted and missing counts as one at the end of the simulation; a neuron without any learns
+    through `silent`. The class predicted is that of the nearest row.
+    """
+
+    targets: Any = None
+    tau: float = 1e-3
+    silent: Silent | None = "push"
+    strength: float = 10.0
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, tau=self.tau, strength=self.strength)
+        if self.targets is not None:
+            table = torch.as_tensor(self.targets, dtype=torch.float64)
+            if table.ndim not in (2, 3) or table.isnan().any() or (table < 0).any():
+                raise BadInputError(Diagnostic(
+                    "SC501", "targets are times >= 0, (classes, neurons) or (classes, neurons, spikes), +inf for none",
+                    value=str(tuple(table.shape))))
+            object.__setattr__(self, "targets", table)
+
+    def __call__(self, out: Any, labels: Tensor) -> LossResult:
+        name = _output(out, self.output)
+        table = None if self.targets is None else self.targets.to(labels.device)
+        wanted = labels if table is None else table[labels]
+        times = out.first_spike(name) if wanted.ndim == 2 else out.spike_times(name, wanted.shape[2])
+        xp, (time, target) = _arrays(times, wanted)
+        batch = max(len(time), 1)
+        end = float(out.duration)
+        matters = xp.isfinite(target)
+        error = xp.where(matters, (time.clip(max=end) - target) * (1 / self.tau), 0.0)
+        fired = xp.isfinite(time)
+        gradient = xp.where(fired, error * (1 / self.tau / batch), 0.0)
+        missing = matters & ~fired
+        silent = missing if missing.ndim == 2 else missing[..., 0]
+        total = _known(times, (error * error).sum() / (2 * batch), gradient)
+        if self.silent == "push" and bool(silent.any()):
+            total = total + _push(out, name, silent, self.strength)
+        predicted = None if table is None else _nearest(times.detach().clamp(max=end), table.clamp(max=end))
+        return LossResult(total, predicted, _tensor(silent))
+
+
+def _cross_entropy(values: Tensor, labels: Tensor, scale: float) -> LossResult:
+    """-log softmax(scale * values)[label], averaged over the batch."""
+    xp, (value, label) = _arrays(values, labels)
+    batch = max(len(label), 1)
+    row = _count(len(label), labels.device)
+    log_softmax, gradient = _log_softmax(xp, value * scale)
+    gradient[row, label] -= 1
+    total = _known(values, log_softmax[row, label].sum() / -batch, gradient * (scale / batch))
+    return LossResult(total, _tensor(value.argmax(1)))
+
+
+def _log_softmax(xp: Any, scores: Any) -> tuple[Any, Any]:
+    """log softmax and softmax over the last axis; at least one score of a row is finite."""
+    shifted = scores - xp.amax(scores, axis=1, keepdims=True)
+    weights = xp.exp(shifted)
+    whole = weights.sum(axis=1, keepdims=True)
+    return shifted - xp.log(whole), weights / whole
+
+
+def _arrays(*tensors: Tensor) -> tuple[Any, list[Any]]:
+    """The values, and the library to compute with: numpy for what is on the host, since its calls cost a third of
+    torch's on arrays of this size; torch for the rest. The formulas are written in what the two have in common."""
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return np, [tensor.detach().numpy() for tensor in tensors]
+    return torch, [tensor.detach() for tensor in tensors]
+
+
+@lru_cache(maxsize=64)
+def _count(size: int, device: torch.device) -> Any:
+    """0, 1, ..., size - 1 as an array of the library that `_arrays` picks."""
+    return np.arange(size) if device.type == "cpu" else torch.arange(size, device=device)
+
+
+def _tensor(array: Any) -> Tensor:
+    return array if isinstance(array, Tensor) else torch.from_numpy(np.asarray(array))
+
+
+def _known(source: Tensor, value: Any, gradient: Any) -> Tensor:
+    known: Tensor = _Known.apply(source, _tensor(value), _tensor(gradient))
+    return known
+
+
+def _push(out: Any, name: str, chosen: Any, strength: float) -> Tensor:
+    """Zero in value; its gradient raises the membrane of the chosen neurons (batch, neurons)."""
+    raised = out.push(name)
+    push: Tensor = (raised * _tensor(chosen).to(raised.dtype)).sum() * (-strength / max(len(chosen), 1))
+    return push
+
+
+def _nearest(times: Tensor, table: Tensor) -> Tensor:
+    return torch.cdist(times.flatten(1), table.flatten(1).to(times.dtype)).argmin(1)
+
+
+def _output(out: Any, name: str | None) -> str:
+    if name is not None:
+        return name
+    names = tuple(out.outputs)
+    if len(names) != 1:
+        raise BadInputError(Diagnostic(
+            "SC502", "the network has several outputs and the loss names none", value=", ".join(names),
+            remedy="Give the loss output=NAME."))
+    return str(names[0])
+
+
+def _positive(loss: Any, zero_is_legal: bool = False, **constants: float) -> None:
+    faults = [
+        Diagnostic("SC501", f"{name} of {type(loss).__name__} is out of range", value=str(value),
+                   limit=">= 0" if zero_is_legal else "> 0")
+        for name, value in constants.items()
+        if not (math.isfinite(value) and (value >= 0 if zero_is_legal else value > 0))
+    ]
+    if faults:
+        raise BadInputError(*faults)
