@@ -21,10 +21,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...ir import nodes
+from ...ir.checks import verify
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
-from .connections import dense_node, is_sparse, sparse_node, values_of
+from ...ir.shapes import infer_shapes
+from .connections import dense_node, is_sparse, sparse_node, spread, values_of
 from .initialisers import Initialiser
 
 __all__ = ["Builder", "Handle"]
@@ -132,13 +134,10 @@ class Builder:
                       remedy="Give a weight, or insert a `delay` node.")
             self._edges.append((source.name, target.name))
             return target
+        if len(target.shape) != 1:
+            _fail("a weight matrix feeds a target with one axis", target.name, value=target.shape)
         name = name if name is not None else self._free(f"{source.name}_{target.name}")
-        n_out = int(np.prod(target.shape))
-        middle = self.linear(name, source, weight=weight, n_out=n_out, bias=bias, delay=delay)
-        if middle.shape != (n_out,):
-            del self._nodes[name]
-            self._edges.pop()
-            _fail("the weight has not one row for each target neuron", name, value=middle.shape[0], limit=n_out)
+        self.linear(name, source, weight=weight, n_out=target.shape[0], bias=bias, delay=delay)
         self._edges.append((name, target.name))
         return target
 
@@ -146,7 +145,10 @@ class Builder:
                delay: Any = None) -> Handle:
         """y = W x + bias as a node of its own; arguments as for `connect`. `n_out`: rows, where `weight` is an
         initialiser or (rows, columns, values)."""
-        n_in = int(np.prod(self._known(source, name).shape))
+        shape = self._known(source, name).shape
+        if len(shape) != 1:
+            _fail("a weight matrix takes a source with one axis", name, value=shape, remedy="Put `flatten` before it.")
+        n_in = shape[0]
         make = sparse_node if is_sparse(weight) else dense_node
         return self._after(name, source, make(name, weight, bias, delay, n_in, n_out))
 
@@ -195,29 +197,30 @@ class Builder:
 
     def scale(self, name: str, source: Handle, scale: Number) -> Handle:
         """y = scale x, element by element; a scalar is spread over the shape."""
-        spread = np.broadcast_to(values_of(name, "scale", scale), self._known(source, name).shape)
-        return self._after(name, source, nodes.Scale(scale=spread))
+        return self._after(name, source, nodes.Scale(
+            scale=spread(name, "scale", values_of(name, "scale", scale), self._known(source, name).shape)))
 
     def threshold(self, name: str, source: Handle, threshold: Number) -> Handle:
         """y = 1 where x > threshold, else 0."""
-        spread = np.broadcast_to(values_of(name, "threshold", threshold), self._known(source, name).shape)
-        return self._after(name, source, nodes.Threshold(threshold=spread))
+        return self._after(name, source, nodes.Threshold(
+            threshold=spread(name, "threshold", values_of(name, "threshold", threshold),
+                             self._known(source, name).shape)))
 
     def batch_norm(self, name: str, source: Handle, *, mean: Number, variance: Number, gamma: Number = 1.0,
                    beta: Number = 0.0, eps: float = 1e-5) -> Handle:
         """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis."""
         channels = self._known(source, name).shape[:1]
-        spread = {key: np.broadcast_to(values_of(name, key, value), channels)
-                  for key, value in (("mean", mean), ("variance", variance), ("gamma", gamma), ("beta", beta))}
-        return self._after(name, source, nodes.BatchNorm(**spread, eps=float(eps)))
+        given = {"mean": mean, "variance": variance, "gamma": gamma, "beta": beta}
+        values = {key: spread(name, key, values_of(name, key, value), channels) for key, value in given.items()}
+        return self._after(name, source, nodes.BatchNorm(**values, eps=float(eps)))
 
     def add(self, name: str, node: Node, *sources: Handle) -> Handle:
         """Any node of `spikec.ir.nodes`, fed by `sources`."""
         known = [self._known(source, name) for source in sources]
-        shape = getattr(node, "shape", None) or (output_shape(node, known[0].shape) if known else None)
-        if shape is None:
+        own = getattr(node, "shape", None)
+        if not known and own is None:
             _fail(f"the shape of {type(node).__name__} follows from its source, and none is given", name)
-        handle = self._add(name, node, tuple(shape))
+        handle = self._add(name, node, _shape_after(name, node, known[0].shape if known else own))
         self._edges.extend((source.name, name) for source in known)
         return handle
 
@@ -228,24 +231,14 @@ class Builder:
             BadInputError: with every fault of the network.
         """
         graph = Graph(self._nodes, tuple(self._edges), self._discretization, self._metadata)
-        try:
-            from ...ir.checks import verify
-        except ImportError:
-            return graph
-        verify(graph)
-        return graph
+        return verify(graph)
 
     # ---- inner workings
 
     def _neuron(self, name: str, kind: type[nodes.Neuron], shape: Size, reset: Reset | None = None,
                 **given: Any) -> Handle:
         shape = self._shape(name, shape)
-        values = {key: values_of(name, key, value) for key, value in given.items()}
-        for key, value in values.items():
-            try:
-                np.broadcast_to(value, shape)
-            except ValueError:
-                _fail(f"'{key}' does not spread over the neurons", name, value=value.shape, limit=shape)
+        values = {key: spread(name, key, values_of(name, key, value, shape), shape) for key, value in given.items()}
         options = {} if reset is None else {"reset": reset}
         return self._add(name, kind(shape=shape, **values, **options), shape)
 
@@ -264,7 +257,7 @@ class Builder:
         return values_of(name, "weight", weight)
 
     def _after(self, name: str, source: Handle, node: Node) -> Handle:
-        shape = output_shape(node, self._known(source, name).shape, name)
+        shape = _shape_after(name, node, self._known(source, name).shape)
         handle = self._add(name, node, shape)
         self._edges.append((source.name, name))
         return handle
@@ -298,24 +291,18 @@ class Builder:
         return tuple(int(size) for size in sizes)
 
 
-def output_shape(node: Node, shape: tuple[int, ...], name: str | None = None) -> tuple[int, ...]:
-    match node:
-        case nodes.Linear(weight=weight):
-            return weight.shape[:1]
-        case nodes.SparseLinear(size=size):
-            return size[:1]
-        case nodes.Output() | nodes.Delay() | nodes.Scale() | nodes.Threshold() | nodes.BatchNorm():
-            return shape
-        case nodes.Flatten():
-            return (int(np.prod(shape)),)
-    from ...ir import shapes
-    return shapes.output_shape(node, shape)
+def _shape_after(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    pair = Graph({" source": nodes.Input(shape=shape), name: node}, ((" source", name),))
+    known, faults = infer_shapes(pair)
+    if faults or name not in known:
+        raise BadInputError(*faults)
+    return known[name].output
 
 
 def _bias(name: str, bias: Any, weight: Array) -> Array | None:
     if bias is None:
         return None
-    return np.broadcast_to(values_of(name, "bias", bias, weight.shape[:1]), weight.shape[:1])
+    return spread(name, "bias", values_of(name, "bias", bias, weight.shape[:1]), weight.shape[:1])
 
 
 def _pair(name: str, value: Any) -> Pair:

@@ -10,7 +10,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.nodes import Affine, Array, Linear, SparseLinear
 from .initialisers import Initialiser
 
-__all__ = ["dense_node", "is_sparse", "sparse_node", "values_of"]
+__all__ = ["dense_node", "is_sparse", "sparse_node", "spread", "values_of"]
 
 
 def is_sparse(weight: Any) -> bool:
@@ -29,12 +29,12 @@ def dense_node(name: str, weight: Any, bias: Any, delay: Any, n_in: int, n_out: 
             _fail(name, "an initialiser needs to know the number of rows", remedy="Give `n_out`.")
         weight = weight((n_out, n_in))
     weight = values_of(name, "weight", weight)
-    if weight.ndim != 2 or weight.shape[1] != n_in:
-        _fail(name, "a dense weight is (out, in)", value=weight.shape, limit=(n_out if n_out is not None else "out", n_in))
-    delay = None if delay is None else _spread(name, "delay", values_of(name, "delay", delay), weight.shape)
+    if weight.ndim != 2 or weight.shape[1] != n_in or n_out not in (None, weight.shape[0]):
+        _fail(name, "a dense weight is (out, in)", value=weight.shape, limit=("out" if n_out is None else n_out, n_in))
+    delay = None if delay is None else spread(name, "delay", values_of(name, "delay", delay), weight.shape)
     if bias is None:
         return Linear(weight=weight, delay=delay)
-    bias = _spread(name, "bias", values_of(name, "bias", bias, weight.shape[:1]), weight.shape[:1])
+    bias = spread(name, "bias", values_of(name, "bias", bias, weight.shape[:1]), weight.shape[:1])
     return Affine(weight=weight, bias=bias, delay=delay)
 
 
@@ -48,9 +48,9 @@ def sparse_node(name: str, weight: Any, bias: Any, delay: Any, n_in: int, n_out:
     if hasattr(weight, "tocoo"):
         matrix = weight.tocoo()
         if n_out is not None and matrix.shape[0] != n_out:
-            _fail(name, "the weight has not one row for each target neuron", value=matrix.shape[0], limit=n_out)
+            _fail(name, "the weight needs one row for each target neuron", value=matrix.shape[0], limit=n_out)
         if matrix.shape[1] != n_in:
-            _fail(name, "the weight has not one column for each source neuron", value=matrix.shape[1], limit=n_in)
+            _fail(name, "the weight needs one column for each source neuron", value=matrix.shape[1], limit=n_in)
         n_out = int(matrix.shape[0])
         weight = (matrix.row, matrix.col, matrix.data)
     if n_out is None:
@@ -58,7 +58,7 @@ def sparse_node(name: str, weight: Any, bias: Any, delay: Any, n_in: int, n_out:
     rows, columns = (_indices(name, label, each, limit)
                      for label, each, limit in (("row", weight[0], n_out), ("column", weight[1], n_in)))
     values = values_of(name, "weight", weight[2], rows.shape)
-    values = _spread(name, "weight", values, rows.shape)
+    values = spread(name, "weight", values, rows.shape)
     if columns.shape != rows.shape:
         _fail(name, "rows and columns differ in length", value=(len(rows), len(columns)))
     order = np.lexsort((columns, rows))
@@ -69,9 +69,9 @@ def sparse_node(name: str, weight: Any, bias: Any, delay: Any, n_in: int, n_out:
               remedy="Add up its weights, or use two connections.")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_out))])
     if bias is not None:
-        bias = _spread(name, "bias", values_of(name, "bias", bias, (n_out,)), (n_out,))
+        bias = spread(name, "bias", values_of(name, "bias", bias, (n_out,)), (n_out,))
     if delay is not None:
-        delay = _spread(name, "delay", values_of(name, "delay", delay), rows.shape)[order]
+        delay = spread(name, "delay", values_of(name, "delay", delay), rows.shape)[order]
     return SparseLinear(size=(n_out, n_in), indptr=indptr, indices=columns[order], weight=values[order], bias=bias,
                         delay=delay)
 
@@ -97,7 +97,12 @@ def values_of(name: str, label: str, value: Any, shape: tuple[int, ...] | None =
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
-def _spread(name: str, label: str, value: Array, shape: tuple[int, ...]) -> Array:
+def spread(name: str, label: str, value: Array, shape: tuple[int, ...]) -> Array:
+    """`value` broadcast to `shape`.
+
+    Raises:
+        BadInputError: it does not fit.
+    """
     try:
         return np.broadcast_to(value, shape)
     except ValueError:
