@@ -8,17 +8,17 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from .diagnostics import BadInputError, Diagnostic, Diagnostics
 from .nodes import Array
 
-__all__ = ["read_array", "read_npz", "write_atomically", "write_npz"]
+__all__ = ["pack_npz", "read_array", "read_npz", "write_atomically", "write_npz"]
 
 LIMIT = 1 << 34
 """Bytes that one file may unpack to, unless the caller says otherwise."""
@@ -79,17 +79,28 @@ def read_array(stream: IO[bytes], size: int) -> Array:
     return array.reshape(shape, order="F" if fortran else "C")
 
 
+def pack_npz(arrays: Mapping[str, Array]) -> bytes:
+    """The bytes of an `.npz` file; equal arrays make equal bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # its default date makes the bytes repeatable
+            with archive.open(member, "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
     """Writes arrays under their names, atomically.
 
     Raises:
         BadInputError: the file cannot be written; what was there before stays.
     """
-    write_atomically(path, lambda stream: _write_arrays(stream, arrays))
+    write_atomically(path, pack_npz(arrays))
 
 
-def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Lets `write` fill a temporary file beside `path`, and puts it in place when it is whole and on the disk.
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Writes a temporary file beside `path`, and puts it in place when it is whole and on the disk.
 
     Raises:
         BadInputError: the file cannot be written; what was there before stays.
@@ -97,22 +108,14 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with open(temporary, "xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
+        try:
+            with open(temporary, "xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise BadInputError(Diagnostic("SC522", f"'{target}' cannot be written: {error.strerror or error}",
                                        remedy="Nothing was changed; free space or pick another place.")) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_arrays(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")  # its default date, so that equal arrays make equal files
-            with archive.open(member, "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
-

@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .compiler.frontends.builder import Builder
     from .compiler.driver import compile, load
+    from .compiler.frontends.builder import Builder
     from .compiler.frontends.nir import from_nir, to_nir
     from .compiler.frontends.onnx import from_onnx
     from .compiler.frontends.torch import from_torch

@@ -55,6 +55,6 @@ def target_named(name: str) -> Target:
                                        remedy=f"Targets: {', '.join(TARGETS)}."))
     if target.status == "planned":
         available = ", ".join(each.name for each in TARGETS.values() if each.status == "available")
-        raise UnsupportedError(Diagnostic("SC531", f"the target '{name}' is planned; this version cannot compile for it",
+        raise UnsupportedError(Diagnostic("SC531", f"the target '{name}' is planned; this version has it not",
                                           remedy=f"Available: {available}."))
     return target

@@ -27,7 +27,7 @@ class PopulationRow:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionRow:
-    """`synapses`: connections that a spike of every source neuron makes together; `weights`: numbers that are stored."""
+    """`synapses`: connections between single neurons; `weights`: numbers that are stored."""
 
     name: str
     source: str
