@@ -1,0 +1,185 @@
+"""How spikes and constant currents reach neurons through the nodes without state: what one spike of one source neuron
+does, when, and to whom. By linearity that is all there is to know of a projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import networkx as nx
+import numpy as np
+
+from .checks import verify
+from .diagnostics import Diagnostics, UnsupportedError
+from .graph import Graph
+from .nodes import NEURONS, READOUTS, Array, Delay, Input, Linear, MaxPool2d, Node, Output, SparseLinear, Threshold
+from .shapes import infer_shapes
+from .stateless import through
+
+__all__ = ["Impulses", "Wiring"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Impulses:
+    """Weighted impulses that one spike becomes, each (m,): `delays` seconds after it, at elements `indices`."""
+
+    delays: Array
+    indices: Array
+    weights: Array
+
+    def joined(self, other: Impulses) -> Impulses:
+        return Impulses(
+            np.concatenate([self.delays, other.delays]),
+            np.concatenate([self.indices, other.indices]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
+
+class Wiring:
+    """The connections of a graph, between inputs and neurons. All neurons are numbered through, node after node.
+
+    Raises:
+        BadInputError: the graph is not legal.
+        UnsupportedError: it holds what has no meaning in continuous time, each with a remedy.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = verify(graph)
+        self.shapes = infer_shapes(graph)[0]
+        self.neurons = tuple(name for name, node in graph.nodes.items() if isinstance(node, NEURONS))
+        sizes = [prod(self.shapes[name].output) for name in self.neurons]
+        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self.span = {name: slice(int(starts[i]), int(starts[i + 1])) for i, name in enumerate(self.neurons)}
+        self.size = int(starts[-1])
+        self._known: dict[tuple[str, int], Impulses] = {}
+        _refuse_what_has_no_meaning(graph)
+
+    def impulses(self, source: str, index: int) -> Impulses:
+        """What a spike of element `index` of an input or a neuron node does: impulses at neurons (numbered through)."""
+        if (source, index) not in self._known:
+            self._known[source, index] = self._spread(source, index)
+        return self._known[source, index]
+
+    @cached_property
+    def constant(self) -> Array:
+        """The constant current (n,) into each neuron: biases, through the nodes without state."""
+        arriving: dict[str, Array] = {}
+        total = np.zeros(self.size)
+        for name in self._order:
+            node = self.graph.nodes[name]
+            given = arriving.get(name, np.zeros(self.shapes[name].input))
+            if name in self.span:
+                total[self.span[name]] = given.reshape(-1)
+                continue
+            sent = np.zeros(self.shapes[name].output) if isinstance(node, Input) else through(node, given[None], True)[0]
+            for target in self.graph.targets[name]:
+                arriving[target] = arriving.get(target, 0.0) + sent
+        return total
+
+    @cached_property
+    def waves(self) -> tuple[tuple[str, ...], ...]:
+        """Neuron nodes in the order in which spikes without delay reach them; those on a cycle without delay together."""
+        view: nx.DiGraph = nx.DiGraph()
+        view.add_nodes_from(self.graph.nodes)
+        view.add_edges_from(edge for edge in self.graph.edges if not _always_late(self.graph.nodes[edge[1]]))
+        condensed = nx.condensation(view)
+        groups = (condensed.nodes[number]["members"] for number in nx.topological_sort(condensed))
+        ordered = (tuple(name for name in self.neurons if name in group) for group in groups)
+        return tuple(group for group in ordered if group)
+
+    @cached_property
+    def recurrent(self) -> bool:
+        return not nx.is_directed_acyclic_graph(self.graph.to_networkx())
+
+    @cached_property
+    def longest_delay(self) -> float:
+        """A bound on the sum of delays along any path without a cycle."""
+        delays = (getattr(node, "delay", None) for node in self.graph.nodes.values())
+        return sum(float(delay.max(initial=0.0)) for delay in delays if delay is not None)
+
+    @cached_property
+    def shown_by(self) -> dict[str, str]:
+        """For each output node, the one neuron node that it shows."""
+        return {name: self.graph.sources[name][0] for name in self.graph.outputs}
+
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
+        """All nodes, those without state after whatever feeds them; what leaves a neuron is cut, so there is no cycle."""
+        view: nx.DiGraph = nx.DiGraph()
+        view.add_nodes_from(self.graph.nodes)
+        view.add_edges_from(edge for edge in self.graph.edges if edge[0] not in self.span)
+        return tuple(nx.topological_sort(view))
+
+    def _spread(self, source: str, index: int) -> Impulses:
+        none = Impulses(np.empty(0), np.empty(0, np.int64), np.empty(0))
+        start = Impulses(np.zeros(1), np.array([index]), np.ones(1))
+        arriving = {target: start for target in self.graph.targets[source]}
+        found = none
+        for name in self._order:
+            if name not in arriving:
+                continue
+            if name in self.span:
+                hit = arriving[name]
+                found = found.joined(Impulses(hit.delays, hit.indices + self.span[name].start, hit.weights))
+                continue
+            sent = _passed(self.graph.nodes[name], arriving[name], self.shapes[name].input)
+            for target in self.graph.targets[name]:
+                arriving[target] = arriving.get(target, none).joined(sent)
+        return found
+
+
+def _passed(node: Node, given: Impulses, shape: tuple[int, ...]) -> Impulses:
+    """The impulses that leave a node without state, for those that enter it."""
+    if isinstance(node, Delay):
+        delay = np.broadcast_to(node.delay, shape).reshape(-1).astype(np.float64)
+        return Impulses(given.delays + delay[given.indices], given.indices, given.weights)
+    if isinstance(node, (Linear, SparseLinear)) and node.delay is not None:
+        return _passed_late(node, given)
+    late, which = np.unique(given.delays, return_inverse=True)
+    pattern = np.zeros((len(late), prod(shape)))
+    np.add.at(pattern, (which, given.indices), given.weights)
+    result = through(node, pattern.reshape(len(late), *shape)).reshape(len(late), -1)
+    rows, indices = np.nonzero(result)
+    return Impulses(late[rows], indices, result[rows, indices])
+
+
+def _passed_late(node: Linear | SparseLinear, given: Impulses) -> Impulses:
+    """The same through a matrix with a delay of its own for each connection."""
+    if isinstance(node, SparseLinear):
+        rows, columns = np.repeat(np.arange(node.size[0]), np.diff(node.indptr)), node.indices
+    else:
+        rows, columns = np.nonzero(node.weight)
+    weights = node.weight[rows, columns] if isinstance(node, Linear) else node.weight
+    delays = node.delay[rows, columns] if isinstance(node, Linear) else node.delay
+    which, synapse = np.nonzero(given.indices[:, None] == columns[None, :])
+    return Impulses(
+        given.delays[which] + delays[synapse], rows[synapse], given.weights[which] * weights[synapse].astype(np.float64)
+    )
+
+
+def _always_late(node: Node) -> bool:
+    """Whether every spike through this node arrives after it left."""
+    delay = getattr(node, "delay", None)
+    return delay is not None and bool((delay > 0).all())
+
+
+def _refuse_what_has_no_meaning(graph: Graph) -> None:
+    faults = Diagnostics()
+    for name, node in graph.nodes.items():
+        if isinstance(node, Threshold):
+            faults.add("SC303", "a threshold over impulses has no meaning in continuous time", node=name,
+                       remedy="Use an IF neuron, or a clocked target.")
+        elif isinstance(node, MaxPool2d):
+            faults.add("SC303", "a maximum over impulses has no meaning in continuous time", node=name,
+                       remedy="Use SumPool2d or AvgPool2d, or a clocked target.")
+        elif type(node) in READOUTS and any(not isinstance(graph.nodes[to], Output) for to in graph.targets[name]):
+            faults.add("SC305", "the membrane of a readout cannot feed other nodes", node=name,
+                       remedy="Use the spiking kind, or make it an output.")
+        elif isinstance(node, Output):
+            sources = graph.sources[name]
+            if len(sources) != 1 or not isinstance(graph.nodes[sources[0]], NEURONS):
+                faults.add("SC304", "an output shows exactly one neuron node", node=name, value=", ".join(sources),
+                           remedy="Feed it from one neuron or readout node.")
+    faults.raise_if_errors(UnsupportedError)
