@@ -95,6 +95,7 @@ CODES: dict[str, str] = {
     "SC542": "checksum differs",
     "SC543": "data file is malformed",
     "SC550": "command is used wrongly",
+    "SC551": "internal error",
 }
 
 
