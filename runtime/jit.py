@@ -1,0 +1,205 @@
+"""Kernels from templates: rendered by Jinja2, compiled by the host's C compiler, cached, loaded.
+
+The cache key covers the text, the compiler and its version, its flags and the CPU's features; entries are written
+atomically beside their SHA-256 and checked when loaded, so a damaged file, another process compiling at the same time or
+a cache that cannot be written cost time, never correctness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import meta
+
+from ..ir.diagnostics import BadInputError, Diagnostic, SpikecError
+
+__all__ = ["Fields", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "structure"]
+
+Fields = Sequence[tuple[str, str, int]]
+"""Fields of a kernel's argument structure: (C type, name, array length or 0)."""
+
+_FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-w")
+_NATIVE = ("-march=native", "-mprefer-vector-width=512")
+
+
+class KernelError(SpikecError):
+    """A kernel could not be built on this machine."""
+
+    exit_code = 3
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "kernels"),
+        undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True,
+    )
+
+
+@functools.cache
+def declared_variables(template: str) -> frozenset[str]:
+    """The names after `variables:` in the first comment of a template."""
+    source, _, _ = _environment().loader.get_source(_environment(), template)  # type: ignore[union-attr]
+    names = source.split("variables:", 1)[1].split("#}", 1)[0]
+    return frozenset(name.strip() for name in names.split(",") if name.strip())
+
+
+def undeclared_variables(template: str) -> frozenset[str]:
+    """The variables that a template and what it includes really use."""
+    loader = _environment().loader
+    source, _, _ = loader.get_source(_environment(), template)  # type: ignore[union-attr]
+    syntax = _environment().parse(source)
+    used = set(meta.find_undeclared_variables(syntax))
+    for included in meta.find_referenced_templates(syntax):
+        if included is not None:
+            used |= undeclared_variables(included)
+    return frozenset(used)
+
+
+def render(template: str, **variables: Any) -> str:
+    """The text of a kernel; `variables` must be exactly those that the template declares."""
+    declared = declared_variables(template)
+    if declared != set(variables):
+        odd = sorted(declared.symmetric_difference(variables))
+        raise KernelError(Diagnostic("SC401", f"kernel template {template}: variables {odd} do not agree"))
+    return _environment().get_template(template).render(**variables)
+
+
+def structure(fields: Fields) -> list[tuple[str, str]]:
+    """Fields as (type, declarator) for a template."""
+    return [(kind, f"{name}[{length}]" if length else name) for kind, name, length in fields]
+
+
+@functools.cache
+def arguments_type(fields: tuple[tuple[str, str, int], ...]) -> type[ctypes.Structure]:
+    """The ctypes structure of the same layout; pointers are addresses."""
+    scalars: Mapping[str, Any] = {"int64_t": ctypes.c_int64, "double": ctypes.c_double}
+    members = []
+    for kind, name, length in fields:
+        base = ctypes.c_void_p if kind.endswith("*") else scalars[kind]
+        members.append((name, base * length if length else base))
+    return type("Args", (ctypes.Structure,), {"_fields_": members})
+
+
+@functools.cache
+def compiler() -> tuple[tuple[str, ...], str] | None:
+    """The C compiler as (command, version line): CC, cc, gcc, clang, or the ziglang package; None where there is none."""
+    candidates: list[tuple[str, ...]] = []
+    if os.environ.get("CC"):
+        candidates.append(tuple(os.environ["CC"].split()))
+    candidates += [(found,) for name in ("cc", "gcc", "clang") if (found := shutil.which(name))]
+    candidates.append((sys.executable, "-m", "ziglang", "cc"))
+    for command in candidates:
+        try:
+            done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            return command, (done.stdout.splitlines() or ["unknown"])[0]
+    return None
+
+
+def cache_folder() -> Path:
+    """Where kernels are kept: SPIKEC_CACHE, else `spikec` in the user's cache folder."""
+    if chosen := os.environ.get("SPIKEC_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "spikec" / "kernels"
+
+
+@functools.cache
+def cpu_features() -> str:
+    """What `-march=native` depends on, as a text that differs between machines that differ."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return hashlib.sha256(line.encode()).hexdigest()
+    return f"{platform.machine()} {platform.processor()} {platform.node()}"
+
+
+@functools.cache
+def compile_c(source: str) -> ctypes.CDLL:
+    """The library made from C text, from the cache or freshly compiled.
+
+    Raises:
+        KernelError: no compiler, or it fails (SC402, SC403).
+    """
+    found = compiler()
+    key = hashlib.sha256(
+        "\0".join([source, *(found[0] if found else ()), found[1] if found else "", *_FLAGS, *_NATIVE, cpu_features()]).encode()
+    ).hexdigest()
+    folder = cache_folder()
+    cached = _load_checked(folder / f"{key}.so", folder / f"{key}.sha256")
+    if cached is not None:
+        return cached
+    if found is None:
+        raise KernelError(Diagnostic(
+            "SC402", "no C compiler was found, and CPU kernels need one",
+            remedy="Install gcc or clang, or 'pip install spikec[zig]'; 'spikec doctor' shows what is found.",
+        ))
+    with tempfile.TemporaryDirectory(prefix="spikec-") as scratch:
+        built = _build(found[0], source, Path(scratch))
+        content = built.read_bytes()
+        stored = _store(folder, key, content)
+        return ctypes.CDLL(str(stored or built))
+
+
+def _build(command: Sequence[str], source: str, scratch: Path) -> Path:
+    text, library = scratch / "kernel.c", scratch / "kernel.so"
+    text.write_text(source)
+    failure = ""
+    for flags in ((*_FLAGS, *_NATIVE), (*_FLAGS, _NATIVE[0]), _FLAGS):  # an older compiler may lack the last ones
+        done = subprocess.run([*command, *flags, "-o", str(library), str(text), "-lm"],
+                              capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return library
+        failure = failure or done.stderr
+    raise KernelError(Diagnostic("SC403", f"the C compiler failed: {failure.strip()[:2000]}", value=" ".join(command)))
+
+
+def _store(folder: Path, key: str, content: bytes) -> Path | None:
+    """Writes an entry atomically; None where the cache cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        digest = hashlib.sha256(content).hexdigest()
+        for suffix, data in ((".so", content), (".sha256", digest.encode())):
+            handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(data)
+                os.replace(name, folder / f"{key}{suffix}")
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+                raise
+        return folder / f"{key}.so"
+    except OSError:
+        return None
+
+
+def _load_checked(library: Path, digest: Path) -> ctypes.CDLL | None:
+    try:
+        if hashlib.sha256(library.read_bytes()).hexdigest() != digest.read_text():
+            return None
+        return ctypes.CDLL(str(library))
+    except OSError:
+        return None
+
+
+def require(condition: bool, diagnostic: Diagnostic) -> None:
+    """Raises a BadInputError with `diagnostic` unless `condition`."""
+    if not condition:
+        raise BadInputError(diagnostic)
