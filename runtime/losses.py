@@ -8,6 +8,7 @@ batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -19,7 +20,7 @@ from torch import Tensor
 from ..ir.diagnostics import BadInputError, Diagnostic
 
 __all__ = [
-    "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
+    "LOSSES", "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
     "VoltageMaxCrossEntropy",
 ]
 
@@ -196,6 +197,15 @@ class SpikeTimeMSE:
             total = total + _push(out, name, silent, self.strength)
         predicted = None if table is None else _nearest(times.detach().clamp(max=end), table.clamp(max=end))
         return LossResult(total, predicted, _tensor(silent))
+
+
+LOSSES: dict[str, Callable[[], Loss]] = {
+    "first-spike": FirstSpikeCrossEntropy,
+    "voltage-max": VoltageMaxCrossEntropy,
+    "integrated-voltage": IntegratedVoltageCrossEntropy,
+    "spike-time": SpikeTimeMSE,
+}
+"""The losses by name, with their default constants."""
 
 
 def _cross_entropy(values: Tensor, labels: Tensor, scale: float) -> LossResult:

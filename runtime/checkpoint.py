@@ -1,0 +1,66 @@
+"""Checkpoints of a training: tensors and plain values in one file, written atomically, read without pickled objects."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.npz import write_atomically
+
+__all__ = ["read_checkpoint", "require_same", "write_checkpoint"]
+
+_FORMAT = "spikec.training"
+_VERSION = 1
+
+
+def write_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Writes `state` (nested dicts, lists, tensors and plain values); the file appears whole or not at all.
+
+    Raises:
+        BadInputError: the file cannot be written, or `state` holds other objects; what was there before stays.
+    """
+    stream = io.BytesIO()
+    torch.save({"format": _FORMAT, "version": _VERSION, **state}, stream)
+    data = stream.getvalue()
+    try:
+        torch.load(io.BytesIO(data), weights_only=True, map_location="meta")
+    except pickle.UnpicklingError as error:
+        raise BadInputError(Diagnostic(
+            "SC509", f"the state of the optimizer or the scheduler holds objects that a checkpoint cannot: {error}",
+            remedy="Keep tensors and plain values in state_dict().")) from error
+    write_atomically(path, data)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """What `write_checkpoint` wrote, on the CPU.
+
+    Raises:
+        BadInputError: no such file, damaged, not a checkpoint of a training, or of an unknown version.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise BadInputError(Diagnostic(
+            "SC509", f"'{path}' cannot be read as a checkpoint: {type(error).__name__}",
+            remedy="Delete it, or give the trainer another path.")) from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT or state.get("version") != _VERSION:
+        found = state.get("version") if isinstance(state, dict) else type(state).__name__
+        raise BadInputError(Diagnostic("SC509", f"'{path}' is no checkpoint of a training that this version reads",
+                                       value=str(found), limit=f"version {_VERSION}"))
+    return state
+
+
+def require_same(path: str | Path, saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Raises BadInputError that names every setting in which the checkpoint and this training differ."""
+    faults = Diagnostics()
+    for name in sorted({*saved, *ours}):
+        if saved.get(name) != ours.get(name):
+            faults.add("SC508", f"'{path}' was written with another {name}", value=saved.get(name),
+                       limit=ours.get(name), remedy="fit(resume=False) starts over; another path keeps both.")
+    faults.raise_if_errors()

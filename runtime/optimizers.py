@@ -1,0 +1,62 @@
+"""Optimizers and learning-rate schedules by name; any of torch's by factory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR
+
+from ..ir.diagnostics import BadInputError, Diagnostic
+
+__all__ = ["OptimizerChoice", "SchedulerChoice", "choice_name", "make_optimizer", "make_scheduler"]
+
+OptimizerChoice = str | Callable[..., Optimizer]
+SchedulerChoice = None | float | str | Callable[[Optimizer], Any]
+
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "sgd": torch.optim.SGD,
+}
+
+
+def make_optimizer(choice: OptimizerChoice, parameters: Iterable[torch.nn.Parameter], lr: float | None) -> Optimizer:
+    """`choice`: "adam" (fused), "adamw" (fused), "sgd", or a factory called with the parameters and, where it is
+    given, `lr`."""
+    factory = _OPTIMIZERS.get(choice) if isinstance(choice, str) else choice
+    if factory is None or not callable(factory):
+        raise BadInputError(Diagnostic(
+            "SC504", "optimizer is not known", value=str(choice), limit=", ".join(_OPTIMIZERS),
+            remedy="Or give a factory: optimizer=lambda parameters: ..."))
+    return factory(list(parameters), **({} if lr is None else {"lr": lr}))
+
+
+def make_scheduler(choice: SchedulerChoice, optimizer: Optimizer, epochs: int) -> Any:
+    """`choice`: None; a factor per epoch; "cosine" to zero over the training; or a factory called with the optimizer.
+    Stepped once an epoch."""
+    if choice is None:
+        return None
+    if isinstance(choice, int | float):
+        return ExponentialLR(optimizer, gamma=float(choice))
+    if choice == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=epochs)
+    if callable(choice):
+        return choice(optimizer)
+    raise BadInputError(Diagnostic("SC504", "scheduler is not known", value=str(choice),
+                                   limit="a factor, cosine, or a factory"))
+
+
+def choice_name(choice: Any) -> str:
+    """What a checkpoint records of a choice: enough to notice that another was made."""
+    if isinstance(choice, partial):
+        return f"{choice_name(choice.func)}({choice.args}, {choice.keywords})"
+    if inspect.isclass(choice) or inspect.isroutine(choice):
+        return f"{choice.__module__}.{choice.__qualname__}"
+    if type(choice).__repr__ is object.__repr__:  # which would show an address
+        return choice_name(type(choice))
+    return repr(choice)

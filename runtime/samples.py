@@ -1,0 +1,154 @@
+"""Training data: events with labels, cut into shuffled mini-batches."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.events import Events
+from ..ir.nodes import Array
+
+__all__ = ["Order", "Samples"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """`events` by input node, or one batch of them for the only input; `labels` (samples, ...): class numbers, or
+    wanted times."""
+
+    events: Events | Mapping[str, Events]
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, data: Any) -> Samples:
+        """From `Samples`, a pair (events, labels), an object with these attributes, or a data set in torch's sense
+        whose items are ((times, indices), label).
+
+        Raises:
+            BadInputError: none of these, or the numbers of samples differ.
+        """
+        if isinstance(data, Samples):
+            return data
+        if hasattr(data, "events") and hasattr(data, "labels"):
+            events, labels = data.events, data.labels
+        elif isinstance(data, tuple) and len(data) == 2:
+            events, labels = data
+        elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+            events, labels = _collected(data)
+        else:
+            raise BadInputError(_form(type(data).__name__))
+        streams = list(events.values()) if isinstance(events, Mapping) else [events]
+        if not streams or not all(isinstance(stream, Events) for stream in streams):
+            raise BadInputError(_form(" of ".join(type(each).__name__ for each in (data, events))))
+        tensor = torch.as_tensor(np.asarray(labels) if isinstance(labels, list | tuple) else labels)
+        if not tensor.is_floating_point():
+            tensor = tensor.to(torch.int64)
+        faults = Diagnostics()
+        for stream in streams:
+            if stream.batch != len(tensor):
+                faults.add("SC505", "events and labels differ in number", value=(stream.batch, len(tensor)))
+        faults.raise_if_errors()
+        plain = ({name: stream.numpy() for name, stream in events.items()} if isinstance(events, Mapping)
+                 else events.numpy())
+        return cls(plain, tensor)
+
+    def checked(self, channels: Mapping[str, int], classes: int | None) -> Samples:
+        """Itself, with events and labels checked once for all batches that are taken.
+
+        Raises:
+            BadInputError: naming every fault of the events and labels.
+        """
+        faults = Diagnostics()
+        for name, stream in self.streams(channels).items():
+            try:
+                stream.checked(channels[name], name)
+            except BadInputError as error:
+                faults.extend(error.diagnostics)
+        labels = self.labels
+        if classes is not None and not labels.is_floating_point() and len(labels) and (
+                labels.min() < 0 or labels.max() >= classes):
+            faults.add("SC506", "a label names no neuron of the output", value=f"{labels.min()}..{labels.max()}",
+                       limit=f"0..{classes - 1}")
+        faults.raise_if_errors()
+        return self
+
+    def streams(self, channels: Mapping[str, int]) -> Mapping[str, Events]:
+        """Events by input node."""
+        if isinstance(self.events, Mapping):
+            unknown = sorted(set(self.events) - set(channels))
+            if unknown:
+                raise BadInputError(Diagnostic("SC505", "events for inputs that the network has not",
+                                               value=", ".join(unknown), limit=", ".join(channels)))
+            return self.events
+        if len(channels) != 1:
+            raise BadInputError(Diagnostic("SC505", "the network has several inputs: give events by input node",
+                                           limit=", ".join(channels)))
+        return dict.fromkeys(channels, self.events)
+
+    def take(self, chosen: Array, keep: Mapping[str, Array] | Array | None = None) -> tuple[Any, torch.Tensor]:
+        """(events, labels) of the chosen samples, events in the form they were given in."""
+        labels = self.labels[torch.from_numpy(np.asarray(chosen, dtype=np.int64))]
+        if isinstance(self.events, Mapping):
+            masks = keep if isinstance(keep, Mapping) else {}
+            return {name: stream.take(chosen, masks.get(name)) for name, stream in self.events.items()}, labels
+        return self.events.take(chosen, keep), labels
+
+    def fingerprint(self) -> int:
+        """A checksum of labels and numbers of events, to tell one data set from another."""
+        streams = list(self.events.values()) if isinstance(self.events, Mapping) else [self.events]
+        code = zlib.crc32(self.labels.numpy().tobytes())
+        for stream in streams:
+            code = zlib.crc32(stream.offsets.tobytes(), code)
+        return code
+
+
+class Order:
+    """The shuffled mini-batches of one epoch, and which events it drops: a function of (seed, epoch) alone, so that an
+    interrupted epoch goes on as if nothing had happened."""
+
+    def __init__(self, data: Samples, batch_size: int, dropout: float, seed: int, epoch: int) -> None:
+        draw = np.random.default_rng([seed, epoch])
+        self._data = data
+        self._size = batch_size
+        self._order = draw.permutation(len(data))
+        self._keep: Any = None
+        if dropout > 0 and isinstance(data.events, Mapping):
+            self._keep = {name: _kept(draw, stream, dropout) for name, stream in data.events.items()}
+        elif dropout > 0:
+            self._keep = _kept(draw, data.events, dropout)
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._size)
+
+    def __getitem__(self, number: int) -> tuple[Any, torch.Tensor]:
+        return self._data.take(self._order[number * self._size : (number + 1) * self._size], self._keep)
+
+
+def _kept(draw: np.random.Generator, stream: Any, dropout: float) -> Array:
+    return draw.random(len(stream), dtype=np.float32) >= dropout
+
+
+def _collected(data: Any) -> tuple[Events, Any]:
+    samples, labels = [], []
+    for number in range(len(data)):
+        item = data[number]
+        if not (isinstance(item, tuple | list) and len(item) == 2
+                and isinstance(item[0], tuple | list) and len(item[0]) == 2):
+            raise BadInputError(_form(f"item {number}: {type(item).__name__}"))
+        samples.append(tuple(np.asarray(each) for each in item[0]))
+        labels.append(np.asarray(item[1]))
+    return Events.from_samples(samples), np.array(labels)  # type: ignore[arg-type]
+
+
+def _form(found: str) -> Diagnostic:
+    return Diagnostic("SC505", "training data are a pair (Events, labels), or items ((times, indices), label)",
+                      value=found, remedy="Encode rasters and values first, with spikec.encoders.")

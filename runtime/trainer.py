@@ -1,0 +1,315 @@
+"""The trainer: mini-batches of events through a program's module, a loss, an optimizer, checkpoints.
+
+A training is a function of its settings, its data and its seed: interrupted and resumed, it gives the same bits on a
+CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from .checkpoint import read_checkpoint, require_same, write_checkpoint
+from .display import Display
+from .history import EpochRecord, Evaluation, History, Tally
+from .interruption import InterruptGuard, TrainingInterrupted
+from .losses import LOSSES, Loss, LossResult
+from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, make_optimizer, make_scheduler
+from .samples import Order, Samples
+
+__all__ = ["Callback", "Trainer"]
+
+Callback = Callable[["Trainer", EpochRecord], bool | None]
+"""Called after every epoch; a true value ends the training there."""
+
+_RULES = ("exact",)
+
+
+class Trainer:
+    """Trains the parameters of a compiled program.
+
+    Args:
+        program: what `spikec.compile` gave; it is not changed.
+        loss: one of `spikec.losses`, its name ("first-spike", "voltage-max", "integrated-voltage", "spike-time"), or a
+            callable of (outputs, labels) giving a `LossResult` or a scalar tensor.
+        optimizer, lr: "adam" (fused), "adamw" (fused), "sgd", or a factory of torch optimizers.
+        scheduler: None, a factor per epoch, "cosine", or a factory of torch schedulers; stepped once an epoch.
+        rule: "exact", the adjoint of the event engine.
+        duration: seconds that every sample is simulated for.
+        input_dropout: fraction of input events left out, drawn anew each epoch; not in evaluation.
+        seed: of the order of the samples and of the dropout.
+        checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, and after
+            `checkpoint_seconds` within a long epoch.
+        callbacks: called as `callback(trainer, record)` after every epoch; a true value ends the training.
+
+    Raises:
+        BadInputError: naming every option that is out of range.
+        UnsupportedError: a rule that is not there, or a network that has no exact gradient.
+    """
+
+    def __init__(
+        self,
+        program: Any,
+        loss: Loss | str,
+        optimizer: OptimizerChoice = "adam",
+        *,
+        lr: float | None = None,
+        scheduler: SchedulerChoice = None,
+        rule: Any = "exact",
+        duration: float | None = None,
+        batch_size: int = 50,
+        epochs: int = 10,
+        input_dropout: float = 0.0,
+        seed: int = 0,
+        checkpoint: str | Path | None = None,
+        checkpoint_seconds: float = 60.0,
+        callbacks: Iterable[Callback] = (),
+        progress: bool = True,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        evaluation_batch: int = 500,
+    ) -> None:
+        _check(rule, loss, batch_size=batch_size, epochs=epochs, seed=seed, evaluation_batch=evaluation_batch,
+               input_dropout=input_dropout, lr=lr, duration=duration)
+        self.loss: Loss = LOSSES[loss]() if isinstance(loss, str) else loss
+        self.duration = duration
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.input_dropout = input_dropout
+        self.seed = seed
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.checkpoint_seconds = checkpoint_seconds
+        self.callbacks = tuple(callbacks)
+        self.progress = progress
+        self.device = torch.device(device)
+        self.evaluation_batch = evaluation_batch
+        self._source = program
+        self._network = program.network
+        self.module = program.module(dtype=dtype).to(self.device)
+        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self.optimizer = make_optimizer(optimizer, parameters, lr)
+        self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
+        self.history = History()
+        self._epoch = 0
+        self._batch = 0
+        self._seconds = 0.0
+        self._tally = Tally()
+        self._settings: dict[str, Any] = {
+            "loss": choice_name(self.loss), "optimizer": choice_name(optimizer), "lr": lr,
+            "scheduler": choice_name(scheduler), "duration": duration, "batch_size": batch_size,
+            "input_dropout": input_dropout, "seed": seed, "dtype": str(dtype),
+            "parameters": str({name: tuple(value.shape) for name, value in self.module.named_parameters()}),
+        }
+
+    @property
+    def program(self) -> Any:
+        """A program of the same target with the parameters as they are now."""
+        return self._source.recompile(self.module.to_graph())
+
+    def fit(self, train: Any, validation: Any = None, *, resume: bool | None = None) -> History:
+        """Trains to the end of the last epoch; a second call goes on where the first one stopped.
+
+        `train`, `validation`: a pair (Events, labels), an object with these attributes, or a data set whose items are
+        ((times, indices), label). `resume`: None goes on from the checkpoint where one is there, True insists on it,
+        False leaves it aside and writes over it.
+
+        Raises:
+            BadInputError: events, labels or the checkpoint are malformed, or the checkpoint belongs to another
+                training, or the loss is no longer a number.
+            TrainingInterrupted: after Ctrl-C, between two batches, with everything saved. It is a KeyboardInterrupt.
+        """
+        data = self._data(train)
+        held_out = None if validation is None else self._data(validation)
+        self._settings["data"] = data.fingerprint()
+        self._resume(resume)
+        with Display(self.progress, self.epochs) as display, InterruptGuard() as guard:
+            while self._epoch < self.epochs:
+                with self._stops(guard):
+                    self._train_epoch(data, display, guard)
+                    record = self._record(None if held_out is None else self._evaluate(held_out, guard))
+                display.finish(record)
+                stops = [callback(self, record) for callback in self.callbacks]
+                if any(stops):
+                    break
+        return self.history
+
+    def evaluate(self, data: Any) -> Evaluation:
+        """Loss, accuracy, silent labels and spikes over `data`, without dropout; the weights stay as they are.
+
+        Raises:
+            BadInputError: events or labels are malformed.
+        """
+        return self._evaluate(self._data(data), None)
+
+    def _train_epoch(self, data: Samples, display: Display, guard: InterruptGuard) -> None:
+        batches = Order(data, self.batch_size, self.input_dropout, self.seed, self._epoch)
+        display.start(self._epoch, len(batches), self._batch)
+        begun = saved = time.perf_counter()
+        earlier = self._seconds
+        for number in range(self._batch, len(batches)):
+            events, labels = batches[number]
+            out, result, labels = self._step(events, labels)
+            self._tally.add(result, labels)
+            self._batch = number + 1
+            now = time.perf_counter()
+            self._seconds = earlier + now - begun
+            if display.due:
+                display.update(self._batch, self._tally.evaluation(self._spikes(out, len(labels))))
+            if guard.requested:
+                raise _Stop
+            if self.checkpoint is not None and now - saved > self.checkpoint_seconds:
+                self._save()
+                saved = time.perf_counter()
+
+    def _step(self, events: Any, labels: torch.Tensor) -> tuple[Any, LossResult, torch.Tensor]:
+        labels = labels.to(self.device, non_blocking=True)
+        out = self.module(events, duration=self.duration)
+        result = self._loss(out, labels)
+        if self.device.type == "cpu":
+            self._require_finite(result.value.item())
+        self.optimizer.zero_grad(set_to_none=True)
+        result.value.backward()
+        self.optimizer.step()
+        return out, result, labels
+
+    def _evaluate(self, data: Samples, guard: InterruptGuard | None) -> Evaluation:
+        tally = Tally()
+        spikes: dict[str, float] = {}
+        with torch.no_grad():
+            for events, labels in _in_order(data, self.evaluation_batch):
+                labels = labels.to(self.device)
+                out = self.module(events, duration=self.duration)
+                tally.add(self._loss(out, labels), labels)
+                for name, count in self._spikes(out, len(labels)).items():
+                    spikes[name] = spikes.get(name, 0.0) + count * len(labels)
+                if guard is not None and guard.requested:
+                    raise _Stop
+        return tally.evaluation({name: count / max(len(data), 1) for name, count in spikes.items()})
+
+    def _record(self, validation: Evaluation | None) -> EpochRecord:
+        """Closes the epoch: schedule, record, checkpoint."""
+        train = self._tally.evaluation()
+        self._require_finite(train.loss)
+        record = EpochRecord(self._epoch, train, validation, self.optimizer.param_groups[0]["lr"], self._seconds)
+        if self.scheduler is not None:
+            with warnings.catch_warnings():  # torch misses the steps that were made before a resumed epoch's end
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+                self.scheduler.step()
+        self.history.records.append(record)
+        self._epoch, self._batch, self._seconds, self._tally = self._epoch + 1, 0, 0.0, Tally()
+        self._save()
+        return record
+
+    def _loss(self, out: Any, labels: torch.Tensor) -> LossResult:
+        result = self.loss(out, labels)
+        return LossResult(result) if isinstance(result, torch.Tensor) else result
+
+    def _require_finite(self, value: float) -> None:
+        if not math.isfinite(value):
+            kept = f" The last checkpoint, '{self.checkpoint}', is from before." if self.checkpoint else ""
+            raise BadInputError(Diagnostic(
+                "SC507", f"the loss is {value} in epoch {self._epoch + 1}, at batch {self._batch + 1}",
+                value=str(value), remedy=f"Lower lr, or check the initial weights and the loss's constants.{kept}"))
+
+    def _spikes(self, out: Any, samples: int) -> dict[str, float]:
+        """Spikes per sample, by population."""
+        names = [name for name, population in self._network.populations.items() if population.spiking]
+        return {name: float(out.spike_count(name).sum()) / max(samples, 1) for name in names}
+
+    def _data(self, data: Any) -> Samples:
+        samples = Samples.of(data)
+        channels = {name: self._network.size(name) for name in self._network.inputs}
+        return samples.checked(channels, self._classes())
+
+    def _classes(self) -> int | None:
+        """How many classes labels may name, where that is known."""
+        table = getattr(self.loss, "targets", None)
+        if table is not None:
+            return len(table)
+        name = getattr(self.loss, "output", None)
+        outputs = self._network.outputs
+        if name is None and len(outputs) == 1:
+            name = next(iter(outputs))
+        return None if name is None else self._network.size(outputs.get(name, name))
+
+    @contextmanager
+    def _stops(self, guard: InterruptGuard) -> Iterator[None]:
+        """Turns a requested stop into TrainingInterrupted, with the state saved."""
+        try:
+            yield
+        except _Stop:
+            self._save()
+            raise TrainingInterrupted(self.history, self.checkpoint) from None
+        if guard.requested:
+            raise TrainingInterrupted(self.history, self.checkpoint)
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            write_checkpoint(self.checkpoint, {
+                "settings": self._settings,
+                "epoch": self._epoch,
+                "batch": self._batch,
+                "seconds": self._seconds,
+                "tally": self._tally.as_dict(),
+                "history": self.history.as_dict(),
+                "module": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            })
+
+    def _resume(self, resume: bool | None) -> None:
+        if self._epoch or self._batch or resume is False:
+            return
+        if self.checkpoint is None or not self.checkpoint.exists():
+            if resume:
+                raise BadInputError(Diagnostic("SC509", "there is no checkpoint to resume from",
+                                               value=str(self.checkpoint)))
+            return
+        state = read_checkpoint(self.checkpoint)
+        require_same(self.checkpoint, state["settings"], self._settings)
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self._epoch, self._batch, self._seconds = state["epoch"], state["batch"], state["seconds"]
+        self._tally = Tally(**state["tally"])
+        self.history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
+
+
+class _Stop(Exception):
+    """Raised between two batches after an interruption was requested."""
+
+
+def _in_order(data: Samples, size: int) -> Iterator[tuple[Any, torch.Tensor]]:
+    for start in range(0, len(data), size):
+        yield data.take(np.arange(start, min(start + size, len(data))))
+
+
+def _check(
+    rule: Any, loss: Any, *, input_dropout: float, lr: float | None, duration: float | None, **whole: int
+) -> None:
+    if rule not in _RULES:
+        raise UnsupportedError(Diagnostic("SC503", "this training rule is not there", value=str(rule),
+                                          limit=", ".join(_RULES), remedy="Use rule='exact'."))
+    faults = Diagnostics()
+    if isinstance(loss, str) and loss not in LOSSES:
+        faults.add("SC504", "loss is not known", value=loss, limit=", ".join(LOSSES))
+    for name, number in whole.items():
+        least = 0 if name == "seed" else 1
+        if number != int(number) or number < least:
+            faults.add("SC504", f"{name} is out of range", value=number, limit=f"a whole number >= {least}")
+    if not 0 <= input_dropout < 1:
+        faults.add("SC504", "input_dropout is out of range", value=input_dropout, limit="0 <= input_dropout < 1")
+    for name, value in (("lr", lr), ("duration", duration)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            faults.add("SC504", f"{name} must be positive", value=value)
+    faults.raise_if_errors()

@@ -1,0 +1,295 @@
+"""The trainer around a stand-in for the engine: a program whose output times are a smooth function of weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spikec.ir.diagnostics import BadInputError, UnsupportedError
+from spikec.ir.events import Events
+from spikec.runtime.checkpoint import read_checkpoint, write_checkpoint
+from spikec.runtime.interruption import TrainingInterrupted
+from spikec.runtime.losses import FirstSpikeCrossEntropy, LossResult
+from spikec.runtime.trainer import Trainer
+
+CHANNELS, CLASSES = 6, 3
+
+
+class StandInModule(torch.nn.Module):
+    """t = 10 ms * (1.5 + tanh(W x)), x the number of events of each channel."""
+
+    def __init__(self, weight: np.ndarray, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight, dtype=dtype))
+        self.calls = 0
+
+    def forward(self, events: Events, duration: float) -> Any:
+        self.calls += 1
+        sample = np.repeat(np.arange(events.batch), np.diff(events.offsets))
+        counts = torch.zeros(events.batch, CHANNELS, dtype=self.weight.dtype)
+        counts.index_put_((torch.from_numpy(sample), torch.from_numpy(events.indices)),
+                          torch.ones((), dtype=self.weight.dtype), accumulate=True)
+        times = 0.01 * (1.5 + torch.tanh(counts @ self.weight.T)).double()
+        return SimpleNamespace(
+            first_spike=lambda name: times, outputs=("out",), duration=duration,
+            spike_count=lambda name: torch.ones(events.batch, CLASSES))
+
+    def to_graph(self) -> np.ndarray:
+        return self.weight.detach().numpy().copy()
+
+
+class StandInProgram:
+    def __init__(self, weight: np.ndarray | None = None) -> None:
+        self.weight = np.random.default_rng(0).normal(0, 0.3, (CLASSES, CHANNELS)) if weight is None else weight
+        self.network = SimpleNamespace(
+            inputs={"in": (CHANNELS,)}, outputs={"out": "cells"},
+            populations={"cells": SimpleNamespace(spiking=True)},
+            size=lambda name: {"in": CHANNELS, "cells": CLASSES}[name])
+
+    def module(self, dtype: torch.dtype) -> StandInModule:
+        return StandInModule(self.weight, dtype)
+
+    def recompile(self, graph: np.ndarray) -> StandInProgram:
+        return StandInProgram(graph)
+
+
+def data(count: int = 130, seed: int = 1) -> tuple[Events, np.ndarray]:
+    """Class c is many events on channels 2c and 2c + 1."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, CLASSES, count)
+    samples = []
+    for label in labels:
+        many = draw.integers(2 * label, 2 * label + 2, draw.integers(3, 6))
+        indices = np.concatenate([many, draw.integers(0, CHANNELS, 2)])
+        samples.append((draw.random(len(indices)) * 0.01, indices))
+    return Events.from_samples(samples), labels
+
+
+def trainer(**options: Any) -> Trainer:
+    options = {"lr": 0.02, "epochs": 4, "batch_size": 16, "duration": 0.03, "progress": False, **options}
+    return Trainer(StandInProgram(), FirstSpikeCrossEntropy(tau0=2e-3), **options)
+
+
+def weights(one: Trainer) -> bytes:
+    return one.module.weight.detach().numpy().tobytes()
+
+
+def test_it_learns_and_reports() -> None:
+    one = trainer(epochs=8, scheduler=0.9)
+    before = one.evaluate(data(60, seed=2))
+    history = one.fit(data(), data(60, seed=2))
+    assert len(history) == 8
+    assert before.accuracy < 0.7
+    assert history[-1].validation.accuracy > 0.95
+    assert history[-1].validation.loss < before.loss
+    assert one.evaluate(data(60, seed=2)) == history[-1].validation
+    assert history[-1].validation.spikes == {"cells": 3.0}
+    assert history[3].learning_rate == pytest.approx(0.02 * 0.9**3)
+    assert history[0].train.samples == 130
+    assert history[0].train.silent == 0
+    assert Trainer(one.program, "first-spike", duration=0.03).module.weight.tolist() == one.module.weight.tolist()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
+    runs = []
+    for seed in (3, 3, 4):
+        one = trainer(seed=seed, input_dropout=0.2)
+        one.fit(data())
+        runs.append(weights(one))
+    assert runs[0] == runs[1] != runs[2]
+
+
+def interrupt_at(one: Trainer, batch: int) -> None:
+    loss, seen = one.loss, [0]
+
+    def interrupting(out: Any, labels: torch.Tensor) -> LossResult:
+        seen[0] += 1
+        if seen[0] == batch:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss(out, labels)
+
+    one.loss = interrupting
+
+
+@pytest.mark.parametrize("batch", [1, 5, 9, 14])  # 9 batches an epoch: in the middle, at the end, in validation
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, batch: int, optimizer: str) -> None:
+    options: dict[str, Any] = {"input_dropout": 0.3, "scheduler": "cosine", "optimizer": optimizer}
+    whole = trainer(**options)
+    expected = whole.fit(data(), data(20, seed=5))
+
+    broken = trainer(checkpoint=tmp_path / "c.pt", **options)
+    interrupt_at(broken, batch)
+    with pytest.raises(TrainingInterrupted) as caught:
+        broken.fit(data(), data(20, seed=5))
+    assert caught.value.checkpoint == tmp_path / "c.pt"
+    assert broken.module.calls == batch
+
+    resumed = trainer(checkpoint=tmp_path / "c.pt", **options)
+    history = resumed.fit(data(), data(20, seed=5), resume=True)
+    assert weights(resumed) == weights(whole)
+    assert [(each.train, each.validation, each.learning_rate) for each in history] == [
+        (each.train, each.validation, each.learning_rate) for each in expected]
+    steps = 4 * 9 + 4
+    assert resumed.module.calls + batch in (steps, steps + 1)  # at most the validation is done again
+
+
+def test_an_interrupted_trainer_goes_on_in_the_same_process() -> None:
+    whole = trainer()
+    whole.fit(data())
+    broken = trainer()
+    interrupt_at(broken, 12)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(data())
+    broken.fit(data())
+    assert weights(broken) == weights(whole)
+
+
+def test_ctrl_c_restores_the_handler() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    one = trainer()
+    interrupt_at(one, 2)
+    with pytest.raises(TrainingInterrupted):
+        one.fit(data())
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_killed_process_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
+    whole = trainer()
+    whole.fit(data())
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_trainer_loop import data, trainer
+one = trainer(checkpoint={str(tmp_path / 'c.pt')!r}, checkpoint_seconds=0.0)
+loss, seen = one.loss, [0]
+def dying(out, labels):
+    seen[0] += 1
+    if seen[0] == 13:
+        os.kill(os.getpid(), 9)
+    return loss(out, labels)
+one.loss = dying
+one.fit(data())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
+    assert done.returncode == -9, done.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "c.pt"]
+    state = read_checkpoint(tmp_path / "c.pt")
+    assert (state["epoch"], state["batch"]) == (1, 3)
+    resumed = trainer(checkpoint=tmp_path / "c.pt")
+    resumed.fit(data())
+    assert weights(resumed) == weights(whole)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    trainer(epochs=1, checkpoint=tmp_path / "c.pt").fit(data())
+    with pytest.raises(BadInputError) as caught:
+        trainer(checkpoint=tmp_path / "c.pt", seed=9, lr=0.5).fit(data())
+    assert sorted(str(each.message).rsplit(" ", 1)[1] for each in caught.value.diagnostics) == ["lr", "seed"]
+    with pytest.raises(BadInputError, match=r"SC508.*another data"):
+        trainer(checkpoint=tmp_path / "c.pt").fit(data(100))
+    longer = trainer(epochs=2, checkpoint=tmp_path / "c.pt")  # more epochs are the same training
+    assert len(longer.fit(data())) == 2
+    assert len(trainer(seed=9, epochs=1, checkpoint=tmp_path / "c.pt").fit(data(), resume=False)) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", "cut", "other"])
+def test_a_damaged_checkpoint_is_diagnosed(tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "c.pt"
+    write_checkpoint(path, {"settings": {}})
+    if content == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif content == "other":
+        torch.save({"weight": torch.zeros(2)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(BadInputError, match="SC509"):
+        trainer(checkpoint=path).fit(data())
+
+
+def test_a_checkpoint_holds_no_objects(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="SC509"):
+        write_checkpoint(tmp_path / "c.pt", {"object": Trainer})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_a_number_stops_with_a_diagnostic(tmp_path: Path) -> None:
+    one = trainer(checkpoint=tmp_path / "c.pt")
+    seen = []
+
+    def bad(out: Any, labels: torch.Tensor) -> torch.Tensor:
+        seen.append(1)
+        value = out.first_spike("out").sum()
+        return value * float("nan") if len(seen) == 11 else value
+
+    one.loss = bad
+    with pytest.raises(BadInputError, match=r"SC507.*epoch 2, at batch 2.*checkpoint"):
+        one.fit(data())
+    assert one.module.weight.isfinite().all()
+    assert read_checkpoint(tmp_path / "c.pt")["epoch"] == 1
+
+
+def test_callbacks_see_every_epoch_and_can_stop() -> None:
+    seen: list[int] = []
+    one = trainer(callbacks=[lambda _, record: seen.append(record.epoch), lambda _, record: record.epoch == 1])
+    assert len(one.fit(data())) == 2
+    assert seen == [0, 1]
+
+
+def test_factories_of_torch() -> None:
+    one = trainer(optimizer=torch.optim.RMSprop, lr=0.01, epochs=4,
+                  scheduler=lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [2]))
+    history = one.fit(data())
+    assert [record.learning_rate for record in history] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
+def test_data_may_be_a_torch_data_set() -> None:
+    events, labels = data()
+    items = [(events.sample(number), labels[number]) for number in range(events.batch)]
+    one, other = trainer(), trainer()
+    one.fit((events, labels))
+    other.fit(items)
+    assert weights(one) == weights(other)
+
+
+def test_progress_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(progress=True, epochs=2).fit(data(), data(20, seed=5))
+    shown = capsys.readouterr().out
+    assert "epoch 2/2" in shown
+    assert "validation" in shown
+
+
+def test_rules_that_are_not_there_are_named() -> None:
+    with pytest.raises(UnsupportedError, match=r"SC503.*exact"):
+        trainer(rule="surrogate")
+
+
+@pytest.mark.parametrize("options", [
+    {"batch_size": 0}, {"epochs": 0}, {"input_dropout": 1.0}, {"lr": -1.0}, {"optimizer": "nothing"},
+    {"scheduler": "nothing"}, {"duration": float("nan")},
+])
+def test_options_out_of_range_are_diagnosed(options: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match="SC504"):
+        trainer(**options)
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda events, labels: (events, labels[:-1]),
+    lambda events, labels: 3,
+    lambda events, labels: (labels, labels),
+    lambda events, labels: ({"elsewhere": events}, labels),
+    lambda events, labels: (events, labels + 1),
+    lambda events, labels: (Events(events.times - 1, events.indices, events.offsets), labels),
+])
+def test_data_that_do_not_fit_are_diagnosed(wrong: Any) -> None:
+    with pytest.raises(BadInputError, match=r"SC10|SC50"):
+        trainer().fit(wrong(*data()))
