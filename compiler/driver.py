@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..ir.graph import Graph
-from ..ir.text import from_files
-from ..targets.artefact import read_artefact
-from ..targets.event.program import Program
+from ..ir.text import read
+from ..targets.artefact import check_artefact
+from ..targets.event.program import GRAPH, Program
 from ..targets.registry import target_named
 from .pipeline import lower
 
@@ -22,7 +22,7 @@ def compile(graph: Graph, target: str = "event", dump_ir: str | Path | None = No
         UnsupportedError: the graph asks for what the target cannot do, or the target is only planned.
     """
     target_named(target)
-    return Program(graph, lower(graph, dump_ir=dump_ir))
+    return Program(graph, lower(graph, None if dump_ir is None else Path(dump_ir)), lower)
 
 
 def load(folder: str | Path) -> Program:
@@ -32,5 +32,5 @@ def load(folder: str | Path) -> Program:
     Raises:
         BadInputError: no compiled folder, an unknown version, or files that are missing, unknown or damaged.
     """
-    artefact = read_artefact(folder)
-    return compile(from_files(artefact.files, name=str(folder)), artefact.target)
+    target = check_artefact(folder)
+    return compile(read(Path(folder) / GRAPH), target)

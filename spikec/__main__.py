@@ -7,9 +7,9 @@ import sys
 
 def main() -> None:
     """Runs the command line and exits with its code (see `spikec --help`)."""
-    from .compiler.cli.app import run
+    from .compiler.cli import app
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(app.main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

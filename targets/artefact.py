@@ -8,14 +8,16 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.npz import write_atomically
 
-__all__ = ["FORMAT", "MANIFEST", "VERSION", "Artefact", "read_artefact", "write_artefact"]
+__all__ = ["FORMAT", "MANIFEST", "VERSION", "check_artefact", "write_artefact"]
 
 FORMAT = "spikec-program"
 VERSION = 1
@@ -24,95 +26,74 @@ _MANIFEST_LIMIT = 1 << 20
 _COMPILE_AGAIN = "Compile the model again, or restore the folder from a copy."
 
 
-@dataclass(frozen=True, slots=True)
-class Artefact:
-    """What a compiled folder holds: the target's name, the version of spikec that wrote it, the files' contents."""
-
-    target: str
-    spikec: str
-    files: Mapping[str, bytes]
-
-
-def write_artefact(folder: str | Path, artefact: Artefact) -> None:
-    """Writes the folder beside its place, then renames: it appears whole or not at all. A compiled folder that stands
-    there is replaced; anything else is left alone.
+def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None]) -> None:
+    """Lets `fill` write its files into a new folder beside the place, adds the manifest, and renames: the folder
+    appears whole or not at all. A compiled folder that stands there is replaced; anything else is left alone.
 
     Raises:
         BadInputError: the place is taken by something else, or cannot be written; what was there stays as it was.
     """
     place = Path(folder).absolute()
-    if place.exists() and not _replaceable(place):
-        raise BadInputError(Diagnostic("SC522", f"'{folder}' exists and is no compiled folder",
-                                       remedy="Pick another folder, or remove it."))
-    listing = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-               for name, data in artefact.files.items()}
-    manifest = {"format": FORMAT, "version": VERSION, "spikec": artefact.spikec, "target": artefact.target,
-                "files": listing}
     token = secrets.token_hex(6)
     fresh, old = (place.with_name(f".{place.name}.{token}.{kind}") for kind in ("new", "old"))
     try:
+        if place.exists() and not _replaceable(place):
+            raise BadInputError(Diagnostic("SC522", f"'{folder}' exists and is no compiled folder",
+                                           remedy="Pick another folder, or remove it."))
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh.mkdir()
-        for name, data in {**artefact.files, MANIFEST: json.dumps(manifest, indent=2).encode() + b"\n"}.items():
-            with open(fresh / name, "xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+        fill(fresh)
+        listing = {path.name: {"sha256": _sha256(path), "size": path.stat().st_size}
+                   for path in sorted(fresh.iterdir())}
+        manifest = {"format": FORMAT, "version": VERSION, "spikec": version("spikec"), "target": target,
+                    "files": listing}
+        write_atomically(fresh / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
         if place.exists():
             os.rename(place, old)
         os.rename(fresh, place)
     except OSError as error:
-        if old.exists() and not place.exists():
-            os.rename(old, place)
         raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot be written: {error.strerror or error}",
                                        remedy="Nothing was changed; free space or pick another place.")) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        if old.exists():
+            _settle(old, place)
 
 
-def read_artefact(folder: str | Path) -> Artefact:
-    """The contents of a compiled folder, checked against its manifest.
+def check_artefact(folder: str | Path) -> str:
+    """Compares a compiled folder with its manifest, and returns the name of its target.
 
     Raises:
         BadInputError: no compiled folder, an unknown format or version, or every file that is missing, unknown, of
             another size or damaged.
     """
     place = Path(folder)
-    listing, target, spikec = _read_manifest(place)
+    listing, target = _read_manifest(place)
     faults = Diagnostics()
     try:
         present = {entry.name: entry for entry in os.scandir(place) if entry.name != MANIFEST}
-    except OSError as error:
-        raise BadInputError(Diagnostic("SC523", f"'{place}' cannot be read: {error.strerror or error}")) from error
-    for name in sorted(present.keys() - listing.keys()):
-        faults.add("SC520", f"'{name}' in '{place}' is not in its manifest", remedy="Remove it.")
-    files: dict[str, bytes] = {}
-    for name, facts in listing.items():
-        entry = present.get(name)
-        if entry is None:
-            faults.add("SC520", f"'{name}' is missing from '{place}'", remedy=_COMPILE_AGAIN)
-        elif not entry.is_file(follow_symlinks=False):
-            faults.add("SC520", f"'{name}' in '{place}' is not a plain file", remedy=_COMPILE_AGAIN)
-        elif entry.stat().st_size != facts["size"]:
-            faults.add("SC520", f"'{name}' in '{place}' has another size than its manifest says",
-                       value=entry.stat().st_size, limit=facts["size"], remedy=_COMPILE_AGAIN)
-        else:
-            try:
-                files[name] = Path(entry.path).read_bytes()
-            except OSError as error:
-                faults.add("SC523", f"'{entry.path}' cannot be read: {error.strerror or error}")
-                continue
-            if hashlib.sha256(files[name]).hexdigest() != facts["sha256"]:
+        for name in sorted(present.keys() - listing.keys()):
+            faults.add("SC520", f"'{name}' in '{place}' is not in its manifest", remedy="Remove it.")
+        for name, facts in listing.items():
+            entry = present.get(name)
+            if entry is None:
+                faults.add("SC520", f"'{name}' is missing from '{place}'", remedy=_COMPILE_AGAIN)
+            elif not entry.is_file(follow_symlinks=False):
+                faults.add("SC520", f"'{name}' in '{place}' is not a plain file", remedy=_COMPILE_AGAIN)
+            elif entry.stat().st_size != facts["size"]:
+                faults.add("SC520", f"'{name}' in '{place}' has another size than its manifest says",
+                           value=entry.stat().st_size, limit=facts["size"], remedy=_COMPILE_AGAIN)
+            elif _sha256(Path(entry.path)) != facts["sha256"]:
                 faults.add("SC520", f"'{name}' in '{place}' is damaged: its SHA-256 differs from the manifest's",
                            remedy=_COMPILE_AGAIN)
+    except OSError as error:
+        faults.add("SC523", f"'{place}' cannot be read: {error}")
     faults.raise_if_errors()
-    return Artefact(target, spikec, files)
+    return target
 
 
-def _read_manifest(place: Path) -> tuple[dict[str, dict[str, Any]], str, str]:
-    """The file listing, the target and the version of spikec that the manifest states."""
+def _read_manifest(place: Path) -> tuple[dict[str, dict[str, Any]], str]:
+    """The file listing and the target that the manifest states."""
     path = place / MANIFEST
     if not path.is_file():
         raise BadInputError(Diagnostic("SC520", f"'{place}' is no compiled folder: it has no {MANIFEST}",
@@ -131,11 +112,11 @@ def _read_manifest(place: Path) -> tuple[dict[str, dict[str, Any]], str, str]:
         raise BadInputError(Diagnostic("SC521", f"'{place}' has a format version that this spikec does not know",
                                        value=str(manifest.get("version")), limit=str(VERSION),
                                        remedy="Load it with the spikec that wrote it, or compile the model again."))
-    listing, target, spikec = manifest.get("files"), manifest.get("target"), manifest.get("spikec")
-    if not (isinstance(listing, dict) and isinstance(target, str) and isinstance(spikec, str)
+    listing, target = manifest.get("files"), manifest.get("target")
+    if not (isinstance(listing, dict) and isinstance(target, str)
             and all(_legal(name, facts) for name, facts in listing.items())):
         raise BadInputError(Diagnostic("SC520", f"'{path}' is malformed", remedy=_COMPILE_AGAIN))
-    return listing, target, spikec
+    return listing, target
 
 
 def _legal(name: str, facts: Any) -> bool:
@@ -145,3 +126,17 @@ def _legal(name: str, facts: Any) -> bool:
 
 def _replaceable(place: Path) -> bool:
     return place.is_dir() and not place.is_symlink() and ((place / MANIFEST).is_file() or not any(place.iterdir()))
+
+
+def _settle(old: Path, place: Path) -> None:
+    """Removes the former folder where the new one stands, and puts it back where none does."""
+    if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            os.rename(old, place)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

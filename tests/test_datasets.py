@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,9 @@ def recordings_zip(takes: dict[str, np.ndarray], rate: int = 8000) -> bytes:
     return stream.getvalue()
 
 
-def test_an_archive_of_recordings_becomes_one_npz(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_of_recordings_becomes_one_npz(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     takes = {name: rng.integers(-900, 900, size).astype(np.int16)
              for name, size in (("7_theo_2", 50), ("0_lucas_10", 30), ("0_lucas_9", 20))}
@@ -259,8 +262,8 @@ def test_the_real_files_pass_their_checksums_through_a_mirror(
     if name == "fsdd":
         found = datasets.load_fsdd()
         server.files = {"26eb9aaf7.zip": recordings_zip({
-            f"{found.labels[i]}_{found.speakers[i]}_{found.index[i]}": found.audio[found.offsets[i] : found.offsets[i + 1]]
-            for i in range(len(found.labels))
+            f"{found.labels[i]}_{found.speakers[i]}_{found.index[i]}": found.audio[start:stop]
+            for i, (start, stop) in enumerate(pairwise(found.offsets))
         })}
     datasets.fetch(parts, tmp_path, mirror=server.url)
     monkeypatch.setenv("SPIKEC_DATA", str(tmp_path))

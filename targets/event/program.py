@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...ir.graph import Graph
 from ...ir.network import Network
-from ...ir.text import to_files
-from ..artefact import Artefact, write_artefact
+from ...ir.text import write
+from ..artefact import write_artefact
 from .report import Report
 
 if TYPE_CHECKING:
@@ -21,17 +20,22 @@ if TYPE_CHECKING:
     from ...runtime.module import EventModule
     from ...runtime.outputs import Result
 
-__all__ = ["Program"]
+__all__ = ["GRAPH", "Program"]
+
+GRAPH = "graph.spk"
+"""The model graph in a compiled folder; its arrays lie beside it."""
 
 
 class Program:
-    """`graph`: the model as the user stated it. `network`: the same, lowered to populations and projections."""
+    """`graph`: the model as the user stated it. `network`: the same, lowered to populations and projections by
+    `lower`."""
 
     target: ClassVar[str] = "event"
 
-    def __init__(self, graph: Graph, network: Network) -> None:
+    def __init__(self, graph: Graph, network: Network, lower: Callable[[Graph], Network]) -> None:
         self.graph = graph
         self.network = network
+        self._lower = lower
 
     @cached_property
     def engine(self) -> Engine:
@@ -70,7 +74,11 @@ class Program:
         Raises:
             BadInputError: the place is taken by something else, or cannot be written; what was there stays.
         """
-        write_artefact(folder, Artefact(self.target, version("spikec"), to_files(self.graph)))
+        write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
+
+    def recompile(self, graph: Graph) -> Program:
+        """A program of the same target for another graph, as `module.to_graph()` gives one."""
+        return Program(graph, self._lower(graph), self._lower)
 
     def report(self) -> Report:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""

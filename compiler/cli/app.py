@@ -1,0 +1,85 @@
+"""The command `spikec`: its sub-commands, and what becomes an exit code.
+
+0 ok; 1 a mismatch with the reference; 2 does not fit; 3 unsupported; 4 bad input or usage; 70 internal error;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ...ir.diagnostics import Diagnostic, SpikecError
+from . import compile, data, doctor, inspect, run, targets, train
+from .console import print_diagnostics, print_json, say_error
+
+__all__ = ["app", "main"]
+
+UsageError: type[Any] = typer.BadParameter.__base__  # typer does not name it
+_USAGE, _INTERNAL, _INTERRUPTED = 4, 70, 130
+
+app = typer.Typer(
+    name="spikec",
+    help="Compiles, runs and trains spiking neural networks.",
+    epilog="Exit codes: 0 ok, 1 mismatch, 2 does not fit, 3 unsupported, 4 bad input or usage, 70 internal error, "
+    "130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("compile")(compile.command)
+app.command("run")(run.command)
+app.command("train")(train.command)
+app.command("inspect")(inspect.command)
+app.command("targets")(targets.command)
+app.command("doctor")(doctor.command)
+app.add_typer(data.app, name="data")
+
+
+@app.callback()
+def _spikec(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"spikec {version_of('spikec')}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; nothing escapes as a traceback unless SPIKEC_TRACEBACK=1."""
+    as_json = "--json" in arguments
+    try:
+        outcome = typer.main.get_command(app).main(list(arguments), prog_name="spikec", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except UsageError as error:
+        _fail(as_json, _USAGE, Diagnostic("SC550", error.format_message().rstrip("."), remedy="See `spikec --help`."))
+        return _USAGE
+    except SpikecError as error:
+        _fail(as_json, error.exit_code, *error.diagnostics)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say_error("interrupted")
+        return _INTERRUPTED
+    except Exception as error:
+        if os.environ.get("SPIKEC_TRACEBACK") == "1":
+            traceback.print_exc()
+        _fail(as_json, _INTERNAL, Diagnostic(
+            "SC551", f"internal error: {type(error).__name__}: {error}",
+            remedy="This is a fault of spikec. Please report it with the command, the model, the output of "
+            "`spikec doctor --json`, and the traceback that SPIKEC_TRACEBACK=1 prints."))
+        return _INTERNAL
+
+
+def _fail(as_json: bool, code: int, *diagnostics: Diagnostic) -> None:
+    if as_json:
+        print_json({"ok": False, "exit_code": code, "diagnostics": [each.as_dict() for each in diagnostics]})
+    else:
+        print_diagnostics(diagnostics)
+    sys.stdout.flush()

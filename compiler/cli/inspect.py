@@ -1,0 +1,44 @@
+"""`spikec inspect`: what a model is made of, and what a target makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...ir.diagnostics import Diagnostic, SpikecError
+from .compile import MODEL_HELP
+from .console import JsonOption, print_diagnostics, print_json, say
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} Or a compiled folder.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")] = "event",
+    json: JsonOption = False,
+) -> int:
+    """Print a model's text form, and the report of compiling it; exits 3 where the target cannot take it."""
+    from ..driver import compile, load
+    from ..frontends.models import load_model
+
+    graph = load(model).graph if Path(model).is_dir() else load_model(model)
+    report, faults, code = None, tuple[Diagnostic, ...](), 0
+    try:
+        report = compile(graph, target).report()
+    except SpikecError as error:
+        faults, code = error.diagnostics, error.exit_code
+    if json:
+        print_json({
+            "ok": code == 0,
+            "exit_code": code,
+            "graph": str(graph),
+            "report": None if report is None else report.as_dict(),
+            "diagnostics": [fault.as_dict() for fault in faults],
+        })
+    else:
+        say(graph)
+        if report is not None:
+            say()
+            say(report)
+        print_diagnostics(faults)
+    return code

@@ -1,0 +1,75 @@
+"""`spikec run`: a compiled folder on events from a file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ...ir.diagnostics import Diagnostics
+from .console import JsonOption, print_json, print_table, say
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A compiled folder.")],
+    input: Annotated[Path, typer.Option("--input", "-i", metavar="FILE.npz", help="Events: times, indices, offsets.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the spikes of the outputs go.")
+    ] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds to simulate; by default as long as it takes.")] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(metavar="NODE.v@T1,T2,…", help="Membrane voltages at these times (seconds).")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a compiled folder on a file of events, and write the spikes of its outputs."""
+    from ...ir.event_files import read_events, write_events
+    from ..driver import load
+
+    probes = parse_probes(probe or [])
+    program = load(folder)
+    events = read_events(input, tuple(program.network.inputs))
+    start = time.perf_counter()
+    result = program.run(events, duration=duration, probes=probes)
+    seconds = time.perf_counter() - start
+    probed = {name: np.asarray(values) for name, values in result.probes.items()}
+    if output is not None:
+        write_events(output, result.spikes, probed)
+    spikes = {name: len(each) for name, each in result.spikes.items()}
+    batch = next(iter(events.values())).batch
+    if json:
+        print_json({"samples": batch, "spikes": spikes, "truncated": bool(result.truncated), "seconds": seconds,
+                    "probes": probed, "output": None if output is None else str(output)})
+        return
+    print_table(("output", "spikes", "per sample"),
+                [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in spikes.items()])
+    for name, values in probed.items():
+        say(f"{name} at {', '.join(f'{each:g}' for each in probes[name])} s: {values.shape}")
+    say(f"{batch} samples in {seconds:.3f} s" + ("; TRUNCATED: a spike buffer was full" if result.truncated else ""))
+    if output is not None:
+        say(f"wrote {output}")
+
+
+def parse_probes(texts: list[str]) -> dict[str, np.ndarray]:
+    """`["hidden.v@0.01,0.02"]` as {"hidden.v": times}.
+
+    Raises:
+        BadInputError: naming every text that is none.
+    """
+    faults = Diagnostics()
+    probes: dict[str, np.ndarray] = {}
+    for text in texts:
+        name, at, times = text.rpartition("@")
+        try:
+            values = np.array([float(part) for part in times.split(",")])
+        except ValueError:
+            values = np.array([np.nan])
+        if not (at and name.endswith(".v") and np.isfinite(values).all()):
+            faults.add("SC550", "a probe reads NODE.v@T1,T2,… with times in seconds", value=text)
+        else:
+            probes[name] = np.concatenate([probes.get(name, np.empty(0)), values])
+    faults.raise_if_errors()
+    return probes

@@ -1,0 +1,65 @@
+"""`spikec train`: a model on a data set, from the first weights to a compiled folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .compile import MODEL_HELP
+from .console import JsonOption, print_json, say, say_error
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} Or a compiled folder.")],
+    data: Annotated[str, typer.Option(metavar="NAME|FILE.npz", help="mnist, yin-yang, digits, or events with the "
+                                      "arrays times, indices, offsets and labels.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The compiled folder to write.")],
+    validation: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Held-out events, where DATA is a file.")
+                          ] = None,
+    target: Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")] = "event",
+    loss: Annotated[str, typer.Option(help="first-spike, voltage-max, integrated-voltage.")] = "first-spike",
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 50,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of samples and of the dropout.")] = 0,
+    input_dropout: Annotated[float, typer.Option(help="Fraction of input events left out in training.")] = 0.0,
+    t_max: Annotated[float | None, typer.Option(help="Seconds that a value is encoded in.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds to simulate; twice the encoding by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    fresh: Annotated[bool, typer.Option(help="Start over, even where DIR.checkpoint goes on from.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
+    from ...runtime.trainer import Trainer, TrainingInterrupted
+    from ..driver import compile, load
+    from ..frontends.models import load_model
+    from ..tasks import load_task
+
+    program = load(model) if Path(model).is_dir() else compile(load_model(model), target)
+    task = load_task(data, tuple(program.network.inputs), validation, t_max)
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    trainer = Trainer(program, loss, lr=lr, epochs=epochs, batch_size=batch, seed=seed, input_dropout=input_dropout,
+                      duration=duration if duration is not None else task.duration, checkpoint=checkpoint,
+                      device=device, progress=not json)
+    start = time.perf_counter()
+    try:
+        history = trainer.fit(task.train, task.validation, resume=False if fresh else None)
+    except TrainingInterrupted:
+        say_error(f"training interrupted; the same command goes on from '{checkpoint}'")
+        raise
+    seconds = time.perf_counter() - start
+    results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
+    trainer.program.save(output)
+    if json:
+        print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
+                    "history": [record.as_dict() for record in history],
+                    **{name: asdict(result) for name, result in results.items()}})
+        return
+    for name, result in results.items():
+        accuracy = "" if result.accuracy is None else f", accuracy {100 * result.accuracy:.2f} %"
+        say(f"{name}: loss {result.loss:.4f}{accuracy} on {result.samples} samples")
+    say(f"trained in {seconds:.1f} s; wrote {output}")
