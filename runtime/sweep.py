@@ -92,6 +92,9 @@ class State:
     c: Tensor
     hold: Tensor
 
+    def to(self, dtype: torch.dtype) -> State:
+        return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)
+
 
 @dataclass(slots=True)
 class SweepResult:

@@ -1,0 +1,397 @@
+"""The event engine: a network's components in topological order, each by the kernel that suits it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ir.derived import Expr, evaluate, expr_of, leaves
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
+from ..ir.events import Events
+from ..ir.network import Dense, Network, Population
+from .cells import Cell, cell_kind, make_cell
+from .loop import Loop
+from .outputs import Result, RunState
+from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult
+
+__all__ = ["Activity", "Engine", "Stage", "Values"]
+
+_CELL_FIELDS = ("r", "bias", "v0", "tau_mem", "tau_syn", "v_leak", "w_in", "v_threshold", "v_reset")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One component of the schedule, and the kernel that runs it."""
+
+    populations: tuple[str, ...]
+    projections: tuple[int, ...]
+    kernel: Sweep | Loop
+
+
+class Values:
+    """The arrays of a network as tensors, from constants or from the parameters of a module, kept until those change.
+
+    `parameters[node, param]` stand for the leaves of derived arrays; without them, every array is a constant.
+    """
+
+    def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor] | None = None) -> None:
+        self.network, self.dtype, self.parameters = network, dtype, parameters or {}
+        self._kept: dict[Any, tuple[tuple[int, ...], Any]] = {}
+
+    def weight(self, number: int) -> Tensor:
+        """Of projection `number`, in the type of the engine; dense ones row-major over sources, (n_source, n_target)."""
+        connection = self.network.projections[number].connection
+
+        def make() -> Tensor:
+            value = self._value(connection.weight).to(self.dtype)
+            return value.t().contiguous() if isinstance(connection, Dense) else value.contiguous()
+
+        return self._keep(("weight", number), (connection.weight,), make)
+
+    def delay(self, number: int) -> Tensor | None:
+        """Of projection `number`, float64 seconds."""
+        delay = self.network.projections[number].delay
+        if delay is None:
+            return None
+        return self._keep(("delay", number), (delay,), lambda: self._value(delay).to(torch.float64).contiguous())
+
+    def cell(self, name: str) -> tuple[Cell, bool]:
+        """Of a population, in the type of the engine, and whether its rates are uniform."""
+        population = self.network.populations[name]
+        arrays = {each: getattr(population, each) for each in _CELL_FIELDS if getattr(population, each) is not None}
+
+        def make() -> tuple[Cell, bool]:
+            values = {each: self._value(array).to(torch.float64) for each, array in arrays.items()}
+            cell = make_cell(population, values, cell_kind(population, self.network.discretization)).to(self.dtype)
+            rates = torch.stack([cell.a.detach(), cell.b.detach(), cell.rho.detach()])
+            return cell, bool((rates == rates[:, :1]).all())
+
+        return self._keep(("cell", name), tuple(arrays.values()), make)
+
+    def _value(self, array: np.ndarray[Any, Any]) -> Tensor:
+        if not self.parameters:
+            return _tensor(np.asarray(array))
+        value = evaluate(expr_of(array), self.parameters, _tensor)
+        return value if isinstance(value, Tensor) else _tensor(value)
+
+    def _keep(self, key: Any, arrays: tuple[np.ndarray[Any, Any], ...], make: Any) -> Any:
+        used = [self.parameters[leaf.node, leaf.param] for array in arrays for leaf in _leaves(expr_of(array))
+                if (leaf.node, leaf.param) in self.parameters]
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in used):
+            return make()
+        stamp = tuple(mark for tensor in used for mark in (tensor.data_ptr(), tensor._version))
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != stamp:
+            with torch.no_grad():
+                kept = self._kept[key] = (stamp, make())
+        return kept[1]
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a network did over one batch: spikes of inputs and populations, and what else can be asked of it."""
+
+    engine: Engine
+    values: Values
+    spikes: dict[str, Spikes]
+    batch: int
+    duration: float
+    state: RunState | None
+    results: dict[str, SweepResult] = field(default_factory=dict)
+
+    def readout(self, name: str, **wanted: Any) -> SweepResult:
+        """Population `name` once more, over the same inputs, for what `wanted` asks (see `Sweep.run`)."""
+        return self.engine.stage_run(self.engine.stage_of[name], self, (name,), **wanted)[name]
+
+    def free(self, name: str, **wanted: Any) -> SweepResult:
+        """As `readout`, for the membrane that a spiking population would have without its threshold."""
+        return self.engine.stage_run(self.engine.free_stage(name), self, (name,), **wanted)[name]
+
+
+class Engine:
+    """Runs a scheduled network. Kernels are compiled when first used."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.stages = tuple(self._stage(component) for component in network.schedule)
+        self.stage_of = {name: stage for stage in self.stages for name in stage.populations}
+        self._constants: dict[torch.dtype, Values] = {}
+        self._free: dict[str, Stage] = {}
+
+    def constants(self, dtype: torch.dtype) -> Values:
+        """The network's own arrays."""
+        return self._constants.setdefault(dtype, Values(self.network, dtype))
+
+    # ---- plan -------------------------------------------------------------------------------------------------------
+    @property
+    def box(self) -> float:
+        """Length of a box spike in seconds, 0 for impulses."""
+        grid = self.network.discretization
+        return grid.dt if grid is not None and grid.spike == "box" else 0.0
+
+    def _stage(self, component: tuple[str, ...]) -> Stage:
+        incoming = tuple(number for number, each in enumerate(self.network.projections) if each.target in component)
+        projections = [self.network.projections[number] for number in incoming]
+        dense = all(isinstance(each.connection, Dense) and (each.delay is None or each.delay_per == "source")
+                    for each in projections)
+        recurrent = any(each.source in component for each in projections)
+        if len(component) == 1 and dense and not recurrent and len(projections) <= MAX_SOURCES:
+            return Stage(component, incoming, self._sweep(self.network.populations[component[0]], incoming))
+        return Stage(component, incoming, Loop(self.network, component, incoming, self.box))
+
+    def _sweep(self, population: Population, incoming: tuple[int, ...], spiking: bool | None = None) -> Sweep:
+        fires = population.spiking if spiking is None else spiking
+        holds = fires and population.refractory is not None and bool((np.asarray(population.refractory) > 0).any())
+        return Sweep(
+            population.n, cell_kind(population, self.network.discretization), fires, population.reset == "subtract",
+            tuple(self.network.size(self.network.projections[number].source) for number in incoming),
+            _tensor(np.asarray(population.refractory)) if holds else None, self.box,
+        )
+
+    def free_stage(self, name: str) -> Stage:
+        """A stage for the membrane of `name` without threshold.
+
+        Raises:
+            BadInputError: the population is recurrent or not densely connected (SC404).
+        """
+        if name not in self._free:
+            stage = self.stage_of[name]
+            if not isinstance(stage.kernel, Sweep):
+                raise BadInputError(Diagnostic(
+                    "SC404", "the free membrane is offered for feedforward dense populations", node=name,
+                    remedy="Use a readout (LI, CubaLI) for losses on voltages.",
+                ))
+            population = self.network.populations[name]
+            self._free[name] = Stage(stage.populations, stage.projections, self._sweep(population, stage.projections, False))
+        return self._free[name]
+
+    # ---- evaluation -------------------------------------------------------------------------------------------------
+    def evaluate(self, values: Values, inputs: Mapping[str, Spikes], duration: float | None,
+                 state: RunState | None = None) -> Activity:
+        """Spikes of every population over `duration` s, differentiable with respect to `values` and input times."""
+        batch = len(next(iter(inputs.values())).offsets) - 1
+        limit = self.horizon(values, inputs) if duration is None else float(duration)
+        activity = Activity(self, values, dict(inputs), batch, limit, state)
+        for stage in self.stages:
+            if any(self.network.populations[name].spiking for name in stage.populations):
+                for name, result in self.stage_run(stage, activity, stage.populations).items():
+                    activity.spikes[name], activity.results[name] = result.spikes, result
+        return activity
+
+    def stage_run(self, stage: Stage, activity: Activity, names: tuple[str, ...], **wanted: Any) -> dict[str, SweepResult]:
+        """One stage over the spikes so far."""
+        values, network = activity.values, self.network
+        delays = [values.delay(number) for number in stage.projections]
+        weights = [values.weight(number) for number in stage.projections]
+        sources = [self._with_history(activity, number) for number in stage.projections]
+        common = {"batch": activity.batch, **wanted}
+        if isinstance(stage.kernel, Sweep):
+            name = stage.populations[0]
+            cell, uniform = values.cell(name)
+            state = None if activity.state is None else activity.state.populations[name].to(values.dtype)
+            return {name: stage.kernel.run(sources, weights, delays, cell, activity.duration, uniform=uniform,
+                                           state=state, **common)}
+        cells = [values.cell(name)[0] for name in stage.populations]
+        states = None if activity.state is None else [
+            activity.state.populations[name].to(values.dtype) for name in stage.populations]
+        external = {network.projections[number].source: source
+                    for number, source in zip(stage.projections, sources, strict=True)}
+        history = {} if activity.state is None else activity.state.history
+        return stage.kernel.run(external, history, weights, delays, cells, activity.duration, states=states, **common)
+
+    def _with_history(self, activity: Activity, number: int) -> Spikes:
+        """The spikes of a projection's source, after those of a former run that are still under way."""
+        source = self.network.projections[number].source
+        empty = torch.zeros(activity.batch + 1, dtype=torch.int64)
+        spikes = activity.spikes.get(source, Spikes(empty[:0].to(torch.float64), empty[:0], empty))
+        if activity.state is None or source not in activity.state.history:
+            return spikes
+        return join(activity.state.history[source], spikes)
+
+    def horizon(self, values: Values, inputs: Mapping[str, Spikes]) -> float:
+        """A duration after which nothing more can happen, where none was given.
+
+        Raises:
+            BadInputError: the network can fire without input, or on and on (SC410).
+        """
+        faults = Diagnostics()
+        for name, population in self.network.populations.items():
+            cell, _ = values.cell(name)
+            endless = population.kind == "integrator" and bool((cell.j0 != 0).any())
+            if population.spiking and (endless or bool((cell.theta < 0).any()) or bool((cell.u0 > cell.theta).any())):
+                faults.add("SC410", "neurons that can fire without input need a duration", node=name,
+                           remedy="Give duration=… in seconds.")
+        for stage in self.stages:
+            if any(self.network.projections[number].source in stage.populations for number in stage.projections):
+                faults.add("SC410", "a recurrent network needs a duration", node=stage.populations[0],
+                           remedy="Give duration=… in seconds.")
+        faults.raise_if_errors()
+        last = max((float(spikes.times.detach().max()) for spikes in inputs.values() if len(spikes.times)), default=0.0)
+        for stage in self.stages:
+            delays = [values.delay(number) for number in stage.projections]
+            last += max((float(delay.detach().max()) for delay in delays if delay is not None and len(delay)), default=0.0)
+            slowest = 0.0
+            for name in stage.populations:
+                cell, _ = values.cell(name)
+                rates = torch.cat([cell.a, cell.b]).detach()
+                slowest = max(slowest, float((1 / rates[rates > 0]).max()) if bool((rates > 0).any()) else 0.0)
+            last += self.box + 80 * slowest
+        return last
+
+    # ---- running ----------------------------------------------------------------------------------------------------
+    def inputs(self, events: Any, dt: float | None = None) -> dict[str, Spikes]:
+        """Checked input events by node, from `Events`, a dict of them, or dense rasters with `dt`."""
+        given = events if isinstance(events, Mapping) else {name: events for name in self.network.inputs}
+        faults = Diagnostics()
+        if set(given) != set(self.network.inputs) or (not isinstance(events, Mapping) and len(self.network.inputs) > 1):
+            faults.add("SC405", "input events must be given for each input node", value=sorted(map(str, given)),
+                       limit=sorted(self.network.inputs))
+            faults.raise_if_errors()
+        checked = {}
+        for name, each in given.items():
+            if not isinstance(each, Events):
+                if dt is None:
+                    faults.add("SC405", "a dense raster needs dt", node=name, remedy="Give dt=… in seconds, or Events.")
+                    continue
+                each = Events.from_dense(each, dt)
+            try:
+                each.checked(self.network.size(name), name)
+            except BadInputError as error:
+                faults.extend(error.diagnostics)
+                continue
+            checked[name] = as_spikes(each)
+        if len({len(spikes.offsets) for spikes in checked.values()}) > 1:
+            faults.add("SC405", "inputs differ in their number of samples",
+                       value={name: len(spikes.offsets) - 1 for name, spikes in checked.items()})
+        faults.raise_if_errors()
+        return checked
+
+    def run(self, events: Any, duration: float | None = None, probes: Mapping[str, Any] | None = None,
+            state: RunState | None = None, dtype: torch.dtype = torch.float64, dt: float | None = None) -> Result:
+        """See `Program.run`. `dtype`: of the arithmetic between events; times are float64 always.
+
+        Raises:
+            BadInputError: events, duration, probes or state are malformed (SC405 to SC411).
+        """
+        faults = Diagnostics()
+        if duration is not None and not (math.isfinite(duration) and duration >= 0):
+            faults.add("SC406", "duration must be a finite, non-negative time", value=duration)
+        wanted = {}
+        for label, times in (probes or {}).items():
+            node, _, quantity = label.rpartition(".")
+            population = self.network.outputs.get(node, node)
+            if quantity != "v" or population not in self.network.populations:
+                faults.add("SC407", f"there is no probe '{label}'",
+                           remedy="Probes are called '<neuron node>.v'.")
+                continue
+            grid = np.asarray(times, dtype=np.float64).reshape(-1)
+            if not (np.isfinite(grid).all() and (grid >= 0).all() and (duration is None or (grid <= duration).all())):
+                faults.add("SC407", f"times of probe '{label}' must lie between 0 and the duration")
+            wanted[label] = (population, grid)
+        faults.raise_if_errors()
+        values = self.constants(dtype)
+        with torch.no_grad():
+            inputs = self.inputs(events, dt)
+            activity = self.evaluate(values, inputs, duration, state)
+            for name, population in self.network.populations.items():
+                if not population.spiking:
+                    activity.results[name] = activity.readout(name, want_highest=True)
+            seen = {label: self.probe(activity, population, grid) for label, (population, grid) in wanted.items()}
+        shown = {**{name: name for name in self.network.populations}, **self.network.outputs}
+        spikes = {label: Events(*(tensor.numpy() for tensor in _parts(activity.results[name].spikes)))
+                  for label, name in shown.items() if self.network.populations[name].spiking}
+        highest = {
+            label: ((activity.results[name].highest + values.cell(name)[0].rest).numpy(),
+                    activity.results[name].highest_times.numpy())
+            for label, name in shown.items() if not self.network.populations[name].spiking
+        }
+        result = Result(spikes, seen, highest, self._end_state(activity, values), activity.duration,
+                        any(each.truncated for each in activity.results.values()),
+                        sum(each.grazing for each in activity.results.values()))
+        if result.truncated:
+            warnings.warn(str(Diagnostic("SC408", "spikes were cut off at the limit of their buffer",
+                                         remedy="Check for runaway activity.")), SpikecWarning, stacklevel=3)
+        return result
+
+    def probe(self, activity: Activity, name: str, times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Membrane voltages (batch, times, n) of population `name`."""
+        order = np.argsort(times, kind="stable")
+        result = activity.readout(name, probe_times=torch.from_numpy(times[order]))
+        voltage = result.probes + activity.values.cell(name)[0].rest
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return voltage.numpy()[:, back]
+
+    def _end_state(self, activity: Activity, values: Values) -> RunState:
+        """Membranes, currents and refractory periods at the end, and the spikes that have not arrived everywhere yet."""
+        populations = {}
+        for name, result in activity.results.items():
+            end = result.state
+            hold = torch.where(end.hold > activity.duration, end.hold - activity.duration, torch.full_like(end.hold, -1.0))
+            populations[name] = State(end.u, end.j, end.c, hold)
+        history = {}
+        reach: dict[str, float] = {}
+        for number, projection in enumerate(self.network.projections):
+            delay = values.delay(number)
+            longest = self.box + (float(delay.max()) if delay is not None and len(delay) else 0.0)
+            reach[projection.source] = max(reach.get(projection.source, 0.0), longest)
+        for source, longest in reach.items():
+            if longest <= 0 or source not in activity.spikes:
+                continue
+            spikes = activity.spikes[source]
+            if activity.state is not None and source in activity.state.history:
+                spikes = join(activity.state.history[source], spikes)
+            history[source] = shift(spikes, activity.duration, longest)
+        return RunState(populations, history)
+
+
+def as_spikes(events: Events) -> Spikes:
+    """Events as tensors; times keep their graph."""
+    times, indices, offsets = (value if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
+                               for value in (events.times, events.indices, events.offsets))
+    return Spikes(times.to(torch.float64).contiguous(), indices.to(torch.int64).contiguous(),
+                  offsets.to(torch.int64).contiguous())
+
+
+def join(first: Spikes, second: Spikes) -> Spikes:
+    """Sample by sample, the events of `first` and then those of `second`."""
+    samples = torch.cat([_samples(first), _samples(second)])
+    order = torch.argsort(samples, stable=True)
+    return Spikes(torch.cat([first.times, second.times])[order], torch.cat([first.indices, second.indices])[order],
+                  first.offsets + second.offsets)
+
+
+def shift(spikes: Spikes, by: float, reach: float) -> Spikes:
+    """Events of the last `reach` seconds before `by`, their times counted from `by`."""
+    keep = (spikes.times <= by) & (spikes.times + reach > by)
+    samples = _samples(spikes)[keep]
+    counts = torch.bincount(samples, minlength=len(spikes.offsets) - 1)
+    offsets = torch.zeros_like(spikes.offsets)
+    torch.cumsum(counts, 0, out=offsets[1:])
+    return Spikes((spikes.times[keep] - by).detach(), spikes.indices[keep], offsets)
+
+
+def _samples(spikes: Spikes) -> Tensor:
+    return torch.repeat_interleave(torch.arange(len(spikes.offsets) - 1), spikes.offsets.diff())
+
+
+def _parts(spikes: Spikes) -> tuple[Tensor, Tensor, Tensor]:
+    return spikes.times.detach(), spikes.indices, spikes.offsets
+
+
+def _leaves(expr: Expr) -> list[Any]:
+    return sorted(leaves(expr), key=lambda leaf: (leaf.node, leaf.param))
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    plain = np.asarray(array)
+    if any(stride <= 0 for stride in plain.strides) or not plain.flags.writeable:
+        plain = plain.copy()
+    return torch.from_numpy(plain)

@@ -1,0 +1,137 @@
+"""A network as a `torch.nn.Module` over the parameters of the model graph, with exact gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..ir.diagnostics import Diagnostic, Diagnostics, UnsupportedError
+from ..ir.graph import Graph
+from ..ir.network import Network
+from ..ir.nodes import params
+from .cells import cell_kind
+from .engine import Engine, Values
+from .outputs import Outputs, RunState
+
+__all__ = ["EventModule"]
+
+
+class EventModule(nn.Module):
+    """Parameters are those of the model graph: `fc1.weight`, `hidden.tau_mem`, …. Weights, biases and scales require
+    grad from the start; every other parameter can (`module.get_parameter("hidden.tau_mem").requires_grad_()`, or
+    `train=("weight", "tau_mem")`).
+
+    Raises:
+        UnsupportedError: training can reach nothing, since every spike sits on its input's time (SC411).
+    """
+
+    def __init__(self, graph: Graph, network: Network, dtype: torch.dtype = torch.float32,
+                 train: Iterable[str] | None = None) -> None:
+        super().__init__()
+        self._graph, self._network, self._dtype = graph, network, dtype
+        refuse_jump_networks(network)
+        chosen = None if train is None else set(train)
+        for name, node in graph.nodes.items():
+            units = {entry.name: entry.metadata for entry in fields(node)}
+            for param, value in params(node).items():
+                trained = units[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
+                self._hold(name, param, nn.Parameter(_layout(value, dtype), requires_grad=bool(trained)))
+        self._prepare()
+
+    def forward(self, events: Any, duration: float | None = None, state: RunState | None = None,
+                dt: float | None = None) -> Outputs:
+        """Simulates a batch. `events`: as for `Program.run`; event times may require grad."""
+        return Outputs(self._engine.evaluate(self._values, self._engine.inputs(events, dt), duration, state))
+
+    def parameter_map(self) -> dict[str, tuple[str, str]]:
+        """Name of each parameter here -> (node, parameter) of the model graph; invert it for the other direction."""
+        return dict(self._map)
+
+    def to_graph(self) -> Graph:
+        """The model graph with the parameters as they are now; what was not changed is kept bit by bit."""
+        changed: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        for label, (node, param) in self._map.items():
+            now = self.get_parameter(label).detach().cpu()
+            before = getattr(self._graph.nodes[node], param)
+            if not torch.equal(now, _layout(before, now.dtype)):
+                changed.setdefault(node, {})[param] = now.numpy().astype(before.dtype)
+        return self._graph.with_nodes({node: replace(self._graph.nodes[node], **values) for node, values in changed.items()})
+
+    def _hold(self, node: str, param: str, parameter: nn.Parameter) -> None:
+        room: nn.Module = self
+        path = [_free_name(part) for part in node.split(".")]
+        for part in path:
+            if part not in room._modules:
+                room.add_module(part, nn.Module())
+            room = room._modules[part]  # type: ignore[assignment]
+        room.register_parameter(_free_name(param), parameter)
+        labels = self.__dict__.setdefault("_map", {})
+        labels[".".join([*path, _free_name(param)])] = (node, param)
+
+    def _prepare(self) -> None:
+        """Everything that is derived: made again after copying, moving or unpickling."""
+        engine = self.__dict__.get("_engine") or Engine(self._network)
+        dtypes = {parameter.dtype for parameter in self.parameters() if parameter.is_floating_point()}
+        dtype = self._dtype if len(dtypes) != 1 else dtypes.pop()
+        values = Values(self._network, dtype, {self._map[label]: each for label, each in self.named_parameters()})
+        self.__dict__.update(_engine=engine, _values=values)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> EventModule:
+        super()._apply(fn, recurse)
+        self._prepare()
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EventModule:
+        twin = self.__class__.__new__(self.__class__)
+        memo[id(self)] = twin
+        shared = {"_graph", "_network", "_engine", "_values"}
+        twin.__dict__.update({key: value if key in shared else copy.deepcopy(value, memo) for key, value in self.__dict__.items()})
+        twin._prepare()
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_engine", "_values")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._prepare()
+
+
+def refuse_jump_networks(network: Network) -> None:
+    """A population of delta synapses that no constant current can drive over its threshold fires only at its inputs'
+    times: no weight of it has an exact gradient.
+
+    Raises:
+        UnsupportedError: naming each such population (SC411).
+    """
+    faults = Diagnostics()
+    for name, population in network.populations.items():
+        if not population.spiking or cell_kind(population, network.discretization) != "u" or not network.incoming[name]:
+            continue
+        drive = np.asarray(population.r) * np.asarray(population.bias)
+        leak = 0.0 if population.v_leak is None else np.asarray(population.v_leak)
+        reaches = drive > 0 if population.kind == "integrator" else leak + drive > np.asarray(population.v_threshold)
+        if not np.any(reaches):
+            faults.found.append(Diagnostic(
+                "SC411", "spikes of delta synapses sit on their inputs' times, so no weight has an exact gradient", node=name,
+                remedy="Use CubaLIF (snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.",
+            ))
+    faults.raise_if_errors(UnsupportedError)
+
+
+def _layout(value: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
+    """As a tensor; matrices (out, in) lie in memory by input, as the kernels read them."""
+    plain = np.array(value)
+    tensor = torch.from_numpy(plain).to(dtype)
+    return tensor.t().contiguous().t() if tensor.dim() == 2 else tensor
+
+
+def _free_name(name: str) -> str:
+    """A name that hides no attribute of `nn.Module`."""
+    return f"{name}_" if hasattr(nn.Module, name) or name in ("training",) or name.startswith("_") else name

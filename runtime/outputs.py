@@ -1,0 +1,183 @@
+"""What a run gives back, and what a module's forward pass can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.events import Events
+from .sweep import Spikes, State
+
+if TYPE_CHECKING:
+    from .engine import Activity
+
+__all__ = ["Outputs", "Result", "RunState"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Where a stream stands: the state of every population, and `history`, spikes (times below 0) still under way."""
+
+    populations: Mapping[str, State]
+    history: Mapping[str, Spikes]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`spikes`: `Events` by output and by population. `probes`: (batch, times, n) by label. `voltage_max`: for each
+    readout, its highest voltage and when, (batch, n) each. `state`: to go on from. `duration` s. `truncated`: whether
+    spikes were cut off. `grazing`: crossings whose slope was below the guard."""
+
+    spikes: Mapping[str, Events]
+    probes: Mapping[str, np.ndarray[Any, Any]]
+    voltage_max: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+    state: RunState
+    duration: float
+    truncated: bool
+    grazing: int
+
+
+class Outputs:
+    """The forward pass of a module: spikes are there, voltages are computed when asked for. Names are neuron nodes, or
+    output nodes. All tensors are differentiable once, and (batch, neuron) in C-order over the node's shape."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    @property
+    def duration(self) -> float:
+        """Seconds simulated."""
+        return self._activity.duration
+
+    @property
+    def truncated(self) -> bool:
+        """Whether any population's spikes were cut off at the limit of the buffer."""
+        return any(result.truncated for result in self._activity.results.values())
+
+    @property
+    def grazing(self) -> int:
+        """Number of smooth crossings whose slope was below the guard (`sweep.GRAZING`)."""
+        return sum(result.grazing for result in self._activity.results.values())
+
+    def events(self, name: str) -> Events:
+        """The spikes of a population; their times are differentiable."""
+        spikes = self._spikes(name)
+        return Events(spikes.times, spikes.indices, spikes.offsets)
+
+    def spike_count(self, name: str) -> Tensor:
+        """(batch, n) float64; no gradient flows through a count."""
+        keys, n = self._keys(name)
+        return torch.bincount(keys, minlength=self._activity.batch * n).view(-1, n).to(torch.float64)
+
+    def first_spike(self, name: str) -> Tensor:
+        """(batch, n) float64 seconds, +inf where silent."""
+        spikes = self._spikes(name)
+        keys, n = self._keys(name)
+        total = len(keys)
+        first = torch.full((self._activity.batch * n,), total, dtype=torch.int64)
+        first.scatter_reduce_(0, keys, torch.arange(total), "amin")
+        return _Pick.apply(spikes.times, first).view(-1, n)
+
+    def spike_times(self, name: str, k: int) -> Tensor:
+        """(batch, n, k) float64 seconds: the first k spikes of each neuron, +inf where there are fewer."""
+        spikes = self._spikes(name)
+        keys, n = self._keys(name)
+        total, cells = len(keys), self._activity.batch * n
+        order = torch.argsort(keys, stable=True)
+        sorted_keys = keys[order]
+        starts = torch.searchsorted(sorted_keys, torch.arange(cells))
+        rank = torch.arange(total) - starts[sorted_keys]
+        kept = rank < k
+        slots = torch.full((cells * k,), total, dtype=torch.int64)
+        slots[sorted_keys[kept] * k + rank[kept]] = order[kept]
+        return _Pick.apply(spikes.times, slots).view(-1, n, k)
+
+    def voltage_max(self, name: str) -> Tensor:
+        """(batch, n): the highest voltage of a readout over the duration, that at t = 0 included.
+
+        Raises:
+            BadInputError: `name` is a spiking node (SC409); its membrane ends at the threshold.
+        """
+        population = self._readout(name)
+        return self._from_rest(population, self._activity.readout(population, want_highest=True).highest)
+
+    def voltage_integral(self, name: str, decay: float | None = None) -> Tensor:
+        """(batch, n): the integral over the duration of V(t) exp(-t / decay), without the exponential for None.
+
+        Raises:
+            BadInputError: `name` is a spiking node (SC409).
+        """
+        population = self._readout(name)
+        result = self._activity.readout(population, want_integral=True, integral_decay=decay)
+        rate = 0.0 if decay is None else 1.0 / decay
+        whole = self.duration if rate == 0.0 else -np.expm1(-rate * self.duration) / rate
+        return result.integral + self._activity.values.cell(population)[0].rest * whole
+
+    def voltage(self, name: str, times: Any) -> Tensor:
+        """(batch, times, n): the membrane of any neuron node at `times`, ascending seconds."""
+        population = self._population(name)
+        grid = torch.as_tensor(times, dtype=torch.float64).reshape(-1)
+        return self._from_rest(population, self._activity.readout(population, probe_times=grid).probes)
+
+    def push(self, name: str) -> Tensor:
+        """(batch, n), zero in value; its gradient is that of the highest voltage that the neuron would reach without a
+        threshold. Subtracted from a loss it raises the membranes of silent neurons, which have no spike to learn by."""
+        highest = self._activity.free(self._population(name), want_highest=True).highest
+        return highest - highest.detach()
+
+    def _from_rest(self, population: str, u: Tensor | None) -> Tensor:
+        return u + self._activity.values.cell(population)[0].rest  # type: ignore[operator]
+
+    def _population(self, name: str) -> str:
+        network = self._activity.engine.network
+        population = network.outputs.get(name, name)
+        if population not in network.populations:
+            known = ", ".join([*network.outputs, *network.populations])
+            raise BadInputError(Diagnostic("SC409", f"there is no neuron or output node '{name}'", remedy=f"Nodes: {known}."))
+        return population
+
+    def _readout(self, name: str) -> str:
+        population = self._population(name)
+        if self._activity.engine.network.populations[population].spiking:
+            raise BadInputError(Diagnostic("SC409", "maximum and integral of the voltage are those of readouts", node=name,
+                                           remedy="Use LI, CubaLI or I as the output, or `voltage` at given times."))
+        return population
+
+    def _spikes(self, name: str) -> Spikes:
+        population = self._population(name)
+        if population not in self._activity.spikes:
+            raise BadInputError(Diagnostic("SC409", "a readout has no spikes", node=name,
+                                           remedy="Ask for `voltage_max`, `voltage_integral` or `voltage`."))
+        return self._activity.spikes[population]
+
+    def _keys(self, name: str) -> tuple[Tensor, int]:
+        """For each spike, sample * n + neuron."""
+        spikes = self._spikes(name)
+        n = self._activity.engine.network.populations[self._population(name)].n
+        samples = torch.repeat_interleave(torch.arange(self._activity.batch), spikes.offsets.diff())
+        return samples * n + spikes.indices, n
+
+
+class _Pick(torch.autograd.Function):
+    """times[slots], with +inf where a slot is len(times); gradients of infinite entries are dropped, NaN included."""
+
+    @staticmethod
+    def forward(ctx: Any, times: Tensor, slots: Tensor) -> Tensor:
+        ctx.total = len(times)
+        ctx.save_for_backward(slots)
+        padded = torch.cat([times, times.new_full((1,), torch.inf)])
+        return padded[slots]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (slots,) = ctx.saved_tensors
+        total = gradient.new_zeros(ctx.total + 1)
+        total[slots] = gradient.reshape(-1)  # every spike is picked once at most
+        return total[:-1], None
