@@ -1,0 +1,261 @@
+"""What lies in an HDF5 file of NIR, as plain data, read with distrust.
+
+Sizes are checked before anything is read, links are never followed, nothing in the file is executed, and what comes
+back is bounded by `Limits`. What the fields mean is the business of `nir_reader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.nodes import Array
+
+__all__ = ["Limits", "RawNode", "Value", "read_tree"]
+
+Value = Array | str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may hold: `data` bytes of arrays and text in all, `nodes`, `edges`, `depth` of nested graphs,
+    characters of one `text`."""
+
+    data: int = 1 << 32
+    nodes: int = 100_000
+    edges: int = 1_000_000
+    depth: int = 16
+    text: int = 4096
+
+
+@dataclass(slots=True)
+class RawNode:
+    """One node of the file. `path`: names of the graphs around it and its own, joined with dots (empty for the root).
+    `kind`: NIR's name of it. `nodes` and `edges`: of a nested graph; `ordered`: whether the file keeps their order."""
+
+    path: str
+    kind: str
+    fields: dict[str, Value] = field(default_factory=dict)
+    metadata: dict[str, Value] = field(default_factory=dict)
+    nodes: dict[str, RawNode] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    ordered: bool = False
+
+
+def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode | None:
+    """The root graph of the file; None where there is none. Every fault goes into `faults`; never raises."""
+    with _guarded("the file", None, faults, remedy="Is it a NIR file, and complete?"):
+        if not Path(path).is_file():
+            raise OSError(f"there is no file '{path}'")
+        size = Path(path).stat().st_size
+        with h5py.File(path, "r", locking=False) as file:
+            return _Walk(limits, faults, size).root(file)
+    return None
+
+
+# What h5py makes of a damaged file, whatever it happens to trip over.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError,
+           NotImplementedError, IndexError)
+# deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf: what comes with the library; others load plug-ins.
+_FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))
+_TEXT_BATCH = 1 << 28
+
+
+@contextmanager
+def _guarded(what: str, node: str | None, faults: Diagnostics, remedy: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        faults.add("SC203", f"{what} cannot be read: {reason[:200]}", node=node, remedy=remedy)
+
+
+class _Walk:
+    """One pass over the file, with what is left of the limits."""
+
+    def __init__(self, limits: Limits, faults: Diagnostics, file_size: int) -> None:
+        self.limits = limits
+        self.faults = faults
+        self.bytes_left = limits.data
+        self.nodes_left = limits.nodes
+        self.edges_left = limits.edges
+        # One piece of text may be as long as the file, and be referred to any number of times.
+        self.text_batch = max(1, _TEXT_BATCH // max(file_size, 1))
+
+    def root(self, file: h5py.File) -> RawNode | None:
+        group = self._member(file, "node", "")
+        if not isinstance(group, h5py.Group):
+            self.faults.add("SC205", "the file has no group 'node'", remedy="It is HDF5, but not a NIR graph.")
+            return None
+        return self._node(group, "", ())
+
+    def _node(self, group: h5py.Group, path: str, around: tuple[Any, ...]) -> RawNode | None:
+        if group.id in around or len(around) > self.limits.depth:
+            self.faults.add("SC211", "graphs are nested in a circle, or too deep", node=path,
+                            limit=f"depth {self.limits.depth}")
+            return None
+        self.nodes_left -= 1
+        if self.nodes_left < 0:
+            if self.nodes_left == -1:
+                self.faults.add("SC204", "the file holds too many nodes", limit=self.limits.nodes)
+            return None
+        members: dict[str, Any] = {}
+        with _guarded("the node", path, self.faults):
+            for name in self._names(group, path):
+                members[name] = self._member(group, name, path)
+        kind = self._kind(members.pop("type", None), path)
+        if kind is None:
+            return None
+        raw = RawNode(path, kind)
+        metadata = members.pop("metadata", None)
+        if isinstance(metadata, h5py.Group):
+            with _guarded("the metadata", path, self.faults):
+                raw.metadata = self._values({name: self._member(metadata, name, path)
+                                             for name in self._names(metadata, path)}, path)
+        if kind == "NIRGraph":
+            self._graph(raw, group, members, around)
+        else:
+            raw.fields = self._values(members, path)
+        return raw
+
+    def _graph(self, raw: RawNode, group: h5py.Group, members: dict[str, Any], around: tuple[Any, ...]) -> None:
+        nodes, edges = members.get("nodes"), members.get("edges")
+        if isinstance(nodes, h5py.Group):
+            with _guarded("the list of nodes", raw.path or None, self.faults):
+                raw.ordered = bool(nodes.id.get_create_plist().get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED)
+                for name in self._names(nodes, raw.path):
+                    inner = f"{raw.path}.{name}" if raw.path else name
+                    member = self._member(nodes, name, raw.path)
+                    if isinstance(member, h5py.Group):
+                        found = self._node(member, inner, (*around, group.id))
+                        if found is not None:
+                            raw.nodes[name] = found
+                    elif member is not None:
+                        self.faults.add("SC206", "a node must be a group", node=inner)
+        else:
+            self.faults.add("SC205", "the graph has no group 'nodes'", node=raw.path or None)
+        if isinstance(edges, h5py.Dataset):
+            with _guarded("the list of edges", raw.path or None, self.faults):
+                raw.edges = self._edges(edges, raw.path)
+        else:
+            self.faults.add("SC205", "the graph has no list 'edges'", node=raw.path or None)
+
+    def _names(self, group: h5py.Group, path: str) -> list[str]:
+        names = list(islice(group, self.limits.nodes + 1))
+        if len(names) > self.limits.nodes:
+            self.faults.add("SC204", "a group holds too many members", node=path, limit=self.limits.nodes)
+            return []
+        return [name for name in names if self._clean(name, path)]
+
+    def _clean(self, name: str, path: str) -> bool:
+        if name.isprintable() and len(name) <= self.limits.text:
+            return True
+        self.faults.add("SC206", "a name in the file is not printable text", node=path, value=ascii(name[:80]))
+        return False
+
+    def _member(self, group: h5py.Group, name: str, path: str) -> Any:
+        link = group.get(name, getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            self.faults.add("SC208", f"'{name}' is a link, and links are not followed", node=path or None,
+                            remedy="Write the data itself into the file.")
+            return None
+        return group[name]
+
+    def _kind(self, member: Any, path: str) -> str | None:
+        if not isinstance(member, h5py.Dataset):
+            self.faults.add("SC205", "the node has no 'type'", node=path or None)
+            return None
+        with _guarded("the type", path or None, self.faults):
+            value = self._value(member, "type", path)
+            if isinstance(value, str):
+                return value
+            if value is not None:
+                self.faults.add("SC206", "the type of a node is text", node=path or None, value=value.dtype)
+        return None
+
+    def _values(self, members: dict[str, Any], path: str) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        for name, member in members.items():
+            with _guarded(f"'{name}'", path or None, self.faults):
+                if isinstance(member, h5py.Dataset):
+                    value = self._value(member, name, path)
+                    if value is not None:
+                        values[name] = value
+                elif member is not None:
+                    self.faults.add("SC206", f"'{name}' is not a value", node=path or None)
+        return values
+
+    def _value(self, data: h5py.Dataset, name: str, path: str) -> Value | None:
+        if data.shape is None or not self._readable(data, name, path):
+            return None
+        if h5py.check_string_dtype(data.dtype) is not None:
+            if data.shape not in ((), (1,)):
+                self.faults.add("SC206", f"'{name}' is a list of texts", node=path or None, value=data.shape)
+                return None
+            return self._text(data[()] if data.shape == () else data[0], name, path)
+        if data.dtype.kind not in "fiub":
+            self.faults.add("SC206", f"'{name}' must be numbers", node=path or None, value=data.dtype)
+            return None
+        return np.asarray(data[()])
+
+    def _readable(self, data: h5py.Dataset, name: str, path: str) -> bool:
+        where = path or None
+        settings = data.id.get_create_plist()
+        if data.is_virtual or settings.get_external_count():
+            self.faults.add("SC208", f"the data of '{name}' lies outside the file", node=where)
+            return False
+        filters = {settings.get_filter(number)[0] for number in range(settings.get_nfilters())}
+        if not filters <= _FILTERS:
+            self.faults.add("SC203", f"'{name}' is compressed in a way that needs a plug-in", node=where,
+                            value=sorted(filters - _FILTERS), remedy="Write the file with gzip.")
+            return False
+        size = prod(data.shape) * max(data.dtype.itemsize, 1)
+        if max(size, prod(data.chunks or (0,)) * data.dtype.itemsize) > self.bytes_left:
+            self.faults.add("SC204", f"'{name}' is too large", node=where, value=f"{size} bytes of shape {data.shape}",
+                            limit=f"{self.limits.data} bytes in the whole file")
+            return False
+        self.bytes_left -= size
+        return True
+
+    def _text(self, value: Any, name: str, path: str) -> str | None:
+        text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        self.bytes_left -= len(text)
+        return text if self._clean(text, path) else None
+
+    def _edges(self, data: h5py.Dataset, path: str) -> list[tuple[str, str]]:
+        where = path or None
+        if data.shape is None or prod(data.shape) == 0:
+            return []
+        if h5py.check_string_dtype(data.dtype) is None or len(data.shape) != 2 or data.shape[1] != 2:
+            self.faults.add("SC206", "'edges' must be pairs of names", node=where, value=f"{data.dtype} {data.shape}")
+            return []
+        self.edges_left -= data.shape[0]
+        if self.edges_left < 0:
+            self.faults.add("SC204", "the file holds too many edges", node=where, value=data.shape[0],
+                            limit=self.limits.edges)
+            return []
+        if not self._readable(data, "edges", path):
+            return []
+        edges: list[tuple[str, str]] = []
+        known: dict[bytes, str | None] = {}
+        for start in range(0, data.shape[0], self.text_batch):
+            for pair in data[start:start + self.text_batch]:
+                ends = [known[end] if end in known else known.setdefault(end, self._text(end, "edges", path))
+                        for end in pair]
+                if ends[0] is not None and ends[1] is not None:
+                    edges.append((ends[0], ends[1]))
+                if self.bytes_left < 0:
+                    self.faults.add("SC204", "the names in 'edges' are too long", node=where)
+                    return edges
+        return edges
