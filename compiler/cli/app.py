@@ -10,17 +10,18 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 import typer
 
 from ...ir.diagnostics import Diagnostic, SpikecError
 from . import compile, data, doctor, inspect, run, targets, train
-from .console import print_diagnostics, print_json, say_error
+from .console import print_diagnostics, print_json, say, say_error
 
 __all__ = ["app", "main"]
 
-UsageError: type[Any] = typer.BadParameter.__base__  # typer does not name it
+UsageError: Any = typer.BadParameter.__base__  # typer does not name it
 _USAGE, _INTERNAL, _INTERRUPTED = 4, 70, 130
 
 app = typer.Typer(
@@ -41,15 +42,19 @@ app.command("doctor")(doctor.command)
 app.add_typer(data.app, name="data")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"spikec {version_of('spikec')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _spikec(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        print(f"spikec {version_of('spikec')}")
-        raise typer.Exit
+    """Options that stand before the command."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,7 +64,8 @@ def main(arguments: Sequence[str]) -> int:
         outcome = typer.main.get_command(app).main(list(arguments), prog_name="spikec", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except UsageError as error:
-        _fail(as_json, _USAGE, Diagnostic("SC550", error.format_message().rstrip("."), remedy="See `spikec --help`."))
+        if message := error.format_message().rstrip("."):  # empty where the help was printed instead
+            _fail(as_json, _USAGE, Diagnostic("SC550", message, remedy="See `spikec --help`."))
         return _USAGE
     except SpikecError as error:
         _fail(as_json, error.exit_code, *error.diagnostics)

@@ -34,7 +34,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
-    from ...runtime.trainer import Trainer, TrainingInterrupted
+    from ...runtime.interruption import TrainingInterrupted
+    from ...runtime.trainer import Trainer
     from ..driver import compile, load
     from ..frontends.models import load_model
     from ..tasks import load_task

@@ -1,0 +1,48 @@
+"""Ruff and the type checker, on the tree as it is installed; and what `import spikec` costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from as_installed import ROOT, lay_out
+
+# Seconds beyond torch's own import; the aim is 0.5, and what is measured is far below.
+IMPORT_LIMIT = 0.5
+
+
+def run(*command: str, place: Path = ROOT) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def test_ruff_has_nothing_to_say() -> None:
+    pytest.importorskip("ruff")
+    run("ruff", "check", "--no-cache", ".")
+
+
+def test_types_agree(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    run("mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "-p", "spikec", place=lay_out(tmp_path))
+
+
+def test_importing_spikec_costs_little() -> None:
+    code = (
+        "import time, torch; start = time.perf_counter(); import spikec; done = time.perf_counter() - start\n"
+        "import sys; heavy = [m for m in ('rich', 'typer', 'nir', 'h5py', 'onnx', 'jinja2') if m in sys.modules]\n"
+        "print(done, *heavy)"
+    )
+    seconds, *heavy = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    print(f"import spikec: {1e3 * float(seconds):.2f} ms beyond torch's import")
+    assert float(seconds) < IMPORT_LIMIT
+    assert heavy == [], "imported only when they are used"
+
+
+def test_every_public_name_is_there() -> None:
+    code = "import spikec; print([name for name in spikec.__all__ if getattr(spikec, name, None) is None])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
