@@ -51,6 +51,11 @@ class Outputs:
         self._activity = activity
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the network's output nodes."""
+        return tuple(self._activity.engine.network.outputs)
+
+    @property
     def duration(self) -> float:
         """Seconds simulated."""
         return self._activity.duration
