@@ -1,0 +1,68 @@
+"""The documents say what is true: codes, examples, links."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from as_installed import ROOT, rooms
+
+from spikec.ir.diagnostics import CODES
+
+ERRORS = ROOT / "docs" / "errors.md"
+GROUPS = {"1": "The graph", "2": "Ways in", "3": "Passes", "4": "Event target and runtime",
+          "5": "Training, data, files, machine"}
+SOURCES = [path for folder in rooms().values() for path in sorted(folder.rglob("*.py"))]
+
+
+def errors_page() -> str:
+    lines = [
+        "# Error codes",
+        "",
+        "Every diagnostic has one of these codes; it names the node, the value met, the limit and the remedy.",
+        "This page is written from the table `CODES` in `ir/diagnostics.py` by",
+        "`pytest tests/test_docs.py --update-golden`.",
+        "",
+        "Exit codes of the commands: 0 ok, 1 mismatch (`MismatchError`), 2 does not fit (`DoesNotFitError`),",
+        "3 unsupported (`UnsupportedError`), 4 bad input or usage (`BadInputError`), 70 internal error, 130 interrupted.",
+    ]
+    for digit, title in GROUPS.items():
+        lines += ["", f"## SC{digit}xx: {title}", "", "| code | meaning |", "| --- | --- |"]
+        lines += [f"| {code} | {meaning} |" for code, meaning in sorted(CODES.items()) if code[2] == digit]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_error_codes_is_up_to_date(update_golden: bool) -> None:
+    if update_golden:
+        ERRORS.write_text(errors_page())
+    assert ERRORS.read_text() == errors_page(), "`pytest tests/test_docs.py --update-golden` writes it anew"
+
+
+def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
+    used = {code for path in SOURCES if path.name != "diagnostics.py"
+            for code in re.findall(r"\bSC\d{3}\b", path.read_text())}
+    assert used == set(CODES)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_paths_that_a_document_names_exist(document: str) -> None:
+    """Links, and words in code quotes that look like a path of the tree."""
+    text = (ROOT / document).read_text()
+    links = [target for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in target]
+    quoted = re.findall(r"`((?:ir|passes|runtime|targets|compiler|spikec|tests|examples|benchmarks|docs)/[\w./-]*)`", text)
+    base = (ROOT / document).parent
+    missing = [link for link in links if not (base / link).exists()]
+    missing += [path for path in quoted if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
+    """All Python blocks of the README, one after the other, as one program."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
