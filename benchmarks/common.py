@@ -112,10 +112,10 @@ def threads_environment(threads: int = 1) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
-def run_part(*command: str, threads: int = 1) -> str:
-    """Runs one of these scripts in a process of its own under `threads_environment`; returns what it printed."""
-    done = subprocess.run([sys.executable, *command], env=threads_environment(threads), cwd=HERE, text=True,
-                          stdout=subprocess.PIPE, check=True)
+def run_part(*command: str, environment: dict[str, str] | None = None) -> str:
+    """Runs one of these scripts in a process of its own, with one thread; returns what it printed."""
+    done = subprocess.run([sys.executable, *command], env={**threads_environment(), **(environment or {})}, cwd=HERE,
+                          text=True, stdout=subprocess.PIPE, check=True)
     return done.stdout
 
 

@@ -75,10 +75,11 @@ class Worker:
         self._folder = tempfile.TemporaryDirectory()
         path = Path(self._folder.name, "task.npz")
         task.save(path)
-        self._log = Path(self._folder.name, "log").open("w+", encoding="utf-8")
+        self._log = Path(self._folder.name, "log")
         command = [str(peer.install()), str(HERE / peer.script), str(path), *flags]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-                                         text=True, env=threads_environment(int(options.get("threads", 1))))
+        with self._log.open("w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                             text=True, env=threads_environment(int(options.get("threads", 1))))
         self.ready: dict[str, Any] = self._read()
         self.timing = Timing()
 
@@ -96,15 +97,13 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(timeout=60)
-        self._log.close()
         self._folder.cleanup()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._log.seek(0)
-            raise SystemExit(f"{self._process.args} ended:\n{self._log.read()[-4000:]}")
+            raise SystemExit(f"{self._process.args} ended:\n{self._log.read_text(encoding='utf-8')[-4000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

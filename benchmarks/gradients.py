@@ -1,0 +1,352 @@
+"""Are the gradients right? Against finite differences, high-precision arithmetic and identities, all in float64.
+
+    python benchmarks/gradients.py [--quick | --full] [--part differences|sweep|identities]
+
+differences: random nets (`random_nets`) of each kind of neuron, feedforward and recurrent. For every parameter tensor
+and the input times, max |g - FD| / max |FD|, with central differences at two steps h and h / 2, extrapolated
+(Richardson); where a spike appears or vanishes between the four points, h is divided by ten. A net is rejected for one
+reason only: a spike of it crosses the threshold with |dV/dt| < MIN_SLOPE thresholds per tau_mem (per 20 ms for IF),
+where a derivative is nearly infinite; that is judged on the reference simulation, not on the engine.
+
+sweep: tau_mem / tau_syn through 1 ± d and 2 ± d, d from 1e-15 to 1e-1: spike times and their derivatives against
+50-digit arithmetic, so that a jump where one solution takes over from another would show.
+
+identities: of spike times t_k from rest, sum_i dt_k/dt_i = 1 over input times, and
+sum w dt_k/dw + threshold dt_k/dthreshold = 0; residuals relative to the sum of absolute terms. And float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+import random_nets
+import torch
+from common import arguments, pin, write_result
+from random_nets import KINDS, RATIOS, Array, Case
+
+import spikec
+from spikec.ir.exact import simulate_exact
+from spikec.ir.graph import Graph
+from spikec.ir.nodes import LIF, CubaLIF, Output
+
+TRAINED = ("weight", "bias", "delay", "v_threshold", "v_reset", "v_leak", "v0", "r", "w_in", "tau", "tau_mem",
+           "tau_syn")
+MIN_SLOPE = 0.02
+STEPS = (1e-5, 1e-6, 1e-7)
+"""h as a fraction of the largest entry of a tensor."""
+
+
+@dataclass
+class Trial:
+    """A net as a module, with a loss: a random sum of the spike times and voltage maxima that it shows."""
+
+    case: Case
+
+    def __post_init__(self) -> None:
+        self.module = spikec.compile(self.case.graph).module(dtype=torch.float64, train=TRAINED)
+        times = torch.from_numpy(np.array(self.case.events.times)).requires_grad_()
+        self.events = spikec.Events(times, torch.from_numpy(self.case.events.indices),
+                                    torch.from_numpy(self.case.events.offsets))
+        self.tensors = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
+        self.tensors["input times"] = times
+        self.factors = torch.from_numpy(np.random.default_rng(9).uniform(0.5, 1.5, 1000))
+
+    def observed(self) -> tuple[torch.Tensor, tuple[int, ...]]:
+        """What the loss sums, and how often each neuron of each sample fired."""
+        out = self.module(self.events, duration=self.case.duration)
+        counts = tuple(int(count) for name in self.case.shown for count in out.spike_count(name).flatten())
+        seen = [out.spike_times(name, 4).flatten() for name in self.case.shown]
+        parts = [times[torch.isfinite(times.detach())] for times in seen]
+        if self.case.readout:
+            parts.append(1e-2 * out.voltage_max("last").flatten())
+        return torch.cat(parts), counts
+
+    def gradients(self) -> dict[str, Array]:
+        """By the adjoint."""
+        observed, _ = self.observed()
+        loss = (self.factors[: len(observed)] * observed).sum()
+        found = torch.autograd.grad(loss, list(self.tensors.values()), allow_unused=True)
+        return {name: np.zeros(tensor.shape) if each is None else each.numpy().copy()
+                for (name, tensor), each in zip(self.tensors.items(), found, strict=True)}
+
+    def differences(self, name: str) -> tuple[Array, float, float] | None:
+        """(derivative with respect to each entry, disagreement of the two steps relative to the largest, step), or
+        None where at every step a spike comes or goes."""
+        tensor = self.tensors[name]
+        scale = float(tensor.detach().abs().max()) or 1.0
+        for fraction in STEPS:
+            coarse, fine = (self._central(tensor, step * scale) for step in (fraction, fraction / 2))
+            if coarse is not None and fine is not None:
+                largest = max(np.abs(fine).max(), 1e-300)
+                return (4 * fine - coarse) / 3, float(np.abs(fine - coarse).max() / largest), fraction
+        return None
+
+    def _central(self, tensor: torch.Tensor, step: float) -> Array | None:
+        entries = _entries(tensor)
+        found = np.zeros(len(entries))
+        with torch.no_grad():
+            for number, entry in enumerate(entries):
+                before = tensor[entry].item()
+                values, counts = [], []
+                for signed in (step, -step):
+                    tensor[entry] = before + signed
+                    value, count = self.observed()
+                    values.append(value)
+                    counts.append(count)
+                tensor[entry] = before
+                if counts[0] != counts[1]:
+                    return None
+                # summed after the difference: the sum is larger than the change by orders, and so is its rounding
+                found[number] = float(((values[0] - values[1]) * self.factors[: len(values[0])]).sum()) / (2 * step)
+        return found.reshape(tensor.shape)
+
+
+def _entries(tensor: torch.Tensor) -> list[tuple[int, ...]]:
+    return [tuple(int(i) for i in index) for index in np.ndindex(tuple(tensor.shape))]
+
+
+def smallest_slope(case: Case) -> float:
+    """Smallest |dV/dt| at any spike of the reference simulation, in thresholds per tau_mem (per 20 ms for IF)."""
+    nodes, edges = dict(case.graph.nodes), case.graph.edges
+    for name in case.shown:
+        nodes[f"{name} shown"] = Output(shape=nodes[name].shape)  # type: ignore[attr-defined]
+        edges = (*edges, (name, f"{name} shown"))
+    graph = Graph(nodes, edges, case.graph.discretization)
+    spikes = simulate_exact(graph, case.events, duration=case.duration).spikes
+    before = 1e-8
+    lowest = np.inf
+    for name in case.shown:
+        node: Any = nodes[name]
+        fired = spikes[f"{name} shown"]
+        grid = np.unique(np.maximum(fired.times - before, 0.0))
+        if not len(grid):
+            continue
+        voltage = simulate_exact(graph, case.events, duration=case.duration, probes={f"{name}.v": grid})
+        seen = voltage.probes[f"{name}.v"]
+        sample = np.repeat(np.arange(fired.batch), np.diff(fired.offsets))
+        at = np.searchsorted(grid, np.maximum(fired.times - before, 0.0))
+        rise = node.v_threshold[fired.indices] - seen[sample, at, fired.indices]
+        tau = node.tau_mem if isinstance(node, CubaLIF) else node.tau if isinstance(node, LIF) else np.full(node.shape, 20e-3)
+        slope = rise / before * tau[fired.indices] / node.v_threshold[fired.indices]
+        lowest = min(lowest, float(np.abs(slope).min()))
+    return lowest
+
+
+def differences_part(quick: bool) -> dict[str, Any]:
+    """Adjoint against finite differences over random nets."""
+    seeds = 2 if quick else 12
+    rows, worst = [], 0.0
+    drawn = kept = no_step = 0
+    for kind in KINDS:
+        for ratio in RATIOS if kind.startswith("CubaLIF") else RATIOS[:1]:
+            for recurrent in (False, True):
+                errors: dict[str, float] = {}
+                agreement, nets = 0.0, 0
+                for seed in range(seeds):
+                    case = random_nets.draw(kind, ratio, recurrent, seed)
+                    drawn += 1
+                    if smallest_slope(case) < MIN_SLOPE:
+                        continue
+                    kept += 1
+                    nets += 1
+                    trial = Trial(case)
+                    for name, gradient in trial.gradients().items():
+                        found = trial.differences(name)
+                        if found is None:
+                            no_step += 1
+                            continue
+                        difference, disagreement, _ = found
+                        largest = np.abs(difference).max()
+                        if largest > 0 or np.abs(gradient).max() > 0:
+                            error = float(np.abs(gradient - difference).max() / max(largest, 1e-300))
+                            key = name.rsplit(".", 1)[-1]
+                            errors[key] = max(errors.get(key, 0.0), error)
+                            agreement = max(agreement, disagreement)
+                ratio_text = ratio if kind.startswith("CubaLIF") else None
+                rows.append({"kind": kind, "ratio": ratio_text, "recurrent": recurrent, "nets": nets, "errors": errors,
+                             "worst": max(errors.values(), default=0.0), "two_steps_differ_by": agreement})
+                worst = max(worst, rows[-1]["worst"])
+                print(f"  {kind:13} ratio {ratio_text} {'recurrent' if recurrent else 'feedforward':11} {nets:3} nets: "
+                      f"worst {rows[-1]['worst']:.1e}, steps differ by {agreement:.1e}", flush=True)
+    print(f"  {kept} of {drawn} nets kept, worst {worst:.2e}, {no_step} tensors without a step of equal counts")
+    return {"rows": rows, "worst": worst, "drawn": drawn, "kept": kept, "kept_fraction": kept / drawn,
+            "min_slope": MIN_SLOPE, "steps": STEPS, "tensors_without_equal_counts": no_step}
+
+
+SWEEP_TIMES, SWEEP_WEIGHTS = (0.0, 4e-3, 9e-3, 15e-3), (2.6, 1.9, 2.4, -0.8)
+SWEEP_SYN, SWEEP_DURATION = 8e-3, 40e-3
+
+
+def sweep_part(quick: bool) -> dict[str, Any]:
+    """One neuron, four inputs; its spikes and their derivatives at each ratio."""
+    exponents = (15, 9, 4, 1) if quick else range(15, 0, -1)
+    rows = []
+    for centre in (1.0, 2.0):
+        for ratio in (centre, *(centre + sign * 10.0**-power for power in exponents for sign in (1, -1))):
+            ours, exact = _sweep_point(ratio), _sweep_exact(ratio)
+            errors = {name: float(np.abs(ours[name] - exact[name]).max() / np.abs(exact[name]).max()) for name in exact}
+            rows.append({"ratio": ratio, "offset": ratio - centre, "spikes": len(exact["times"]), **errors})
+    worst = {name: max(row[name] for row in rows) for name in ("times", "dt/dw", "dt/dtau_mem", "dt/dtau_syn")}
+    print(f"  sweep: {worst}")
+    return {"rows": rows, "worst": worst}
+
+
+def _sweep_point(ratio: float) -> dict[str, Array]:
+    net = spikec.Builder()
+    source = net.input("in", len(SWEEP_TIMES))
+    cell = net.cubalif("cell", 1, tau_mem=ratio * SWEEP_SYN, tau_syn=SWEEP_SYN, w_in=SWEEP_SYN)
+    net.connect(source, cell, weight=np.array([SWEEP_WEIGHTS]), name="fc")
+    net.output("out", cell)
+    program = spikec.compile(net.build())
+    events = spikec.Events.from_samples([(SWEEP_TIMES, range(len(SWEEP_TIMES)))])
+    found: dict[str, Any] = {"times": None, "dt/dw": [], "dt/dtau_mem": [], "dt/dtau_syn": []}
+    for names in (("weight",), ("weight", "tau_mem", "tau_syn")):
+        module = program.module(dtype=torch.float64, train=names)
+        out = module(events, duration=SWEEP_DURATION)
+        times = out.spike_times("out", 8).flatten()
+        times = times[torch.isfinite(times.detach())]
+        found["times"] = times.detach().numpy()
+        for each in times:
+            gradient = torch.autograd.grad(each, [module.get_parameter("fc.weight")], retain_graph=True)[0]
+            found["dt/dw"].append(gradient.numpy().ravel())
+            if len(names) > 1:
+                for name in names[1:]:
+                    slope = torch.autograd.grad(each, [module.get_parameter(f"cell.{name}")], retain_graph=True)[0]
+                    found[f"dt/d{name}"].append(slope.numpy().ravel())
+    number = len(found["times"])
+    plain, general = np.array(found["dt/dw"][:number]), np.array(found["dt/dw"][number:])
+    return {"times": found["times"], "dt/dw": np.stack([plain, general]),
+            **{f"dt/d{name}": np.array(found[f"dt/d{name}"]) for name in ("tau_mem", "tau_syn")}}
+
+
+def _sweep_exact(ratio: float) -> dict[str, Array]:
+    """The same in 50-digit arithmetic: times by bisection, derivatives by differences with a step of 1e-20."""
+    mpmath.mp.dps = 60
+    mem, syn = mpmath.mpf(ratio * SWEEP_SYN), mpmath.mpf(SWEEP_SYN)
+    weights = [mpmath.mpf(w) for w in SWEEP_WEIGHTS]
+    times = _spikes_exact(mem, syn, weights)
+    step = mpmath.mpf(10) ** -20
+
+    def slope(change: Callable[[Any], list[Any]]) -> Array:
+        up, down = change(step), change(-step)
+        return np.array([float((a - b) / (2 * step)) for a, b in zip(up, down, strict=True)])
+
+    by_weight = np.stack([
+        slope(lambda h, i=i: _spikes_exact(mem, syn, [w + h * (i == j) for j, w in enumerate(weights)]))
+        for i in range(len(weights))
+    ], axis=1)
+    return {
+        "times": np.array([float(t) for t in times]), "dt/dw": np.stack([by_weight, by_weight]),
+        "dt/dtau_mem": slope(lambda h: _spikes_exact(mem + h, syn, weights))[:, None],
+        "dt/dtau_syn": slope(lambda h: _spikes_exact(mem, syn + h, weights, start=syn))[:, None],
+    }
+
+
+def _spikes_exact(mem: Any, syn: Any, weights: list[Any], start: Any = None) -> list[Any]:
+    """`start`: the tau_syn that w_in was set to, so that a changed tau_syn changes the jump w_in w / tau_syn."""
+    jump = (syn if start is None else start) / syn
+    voltage, current, now = mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(0)
+    ends = [*map(mpmath.mpf, SWEEP_TIMES[1:]), mpmath.mpf(SWEEP_DURATION)]
+    found = []
+
+    def flow(v: Any, i: Any, s: Any) -> Any:
+        slow, fast = mpmath.exp(-s / mem), mpmath.exp(-s / syn)
+        if mem == syn:
+            return v * slow + i * s / mem * slow
+        return v * slow + i * syn / (mem - syn) * (slow - fast)
+
+    for weight, end in zip(weights, ends, strict=True):
+        current += weight * jump
+        while True:
+            left, reached = _first_crossing(flow, voltage, current, end - now, mem, syn), end - now
+            if left is None:
+                break
+            reached = left
+            current *= mpmath.exp(-reached / syn)
+            voltage, now = mpmath.mpf(0), now + reached
+            found.append(now)
+        voltage, current, now = flow(voltage, current, reached), current * mpmath.exp(-reached / syn), end
+    return found
+
+
+def _first_crossing(flow: Callable[..., Any], v: Any, i: Any, span: Any, mem: Any, syn: Any) -> Any:
+    """First time in (0, span] at which the membrane exceeds 1, or None; the membrane has one extremum at most."""
+    slope = (i - v) / mem
+    if slope <= 0:
+        return None
+    if mem == syn:
+        peak = mem * (1 - v / i) if i > 0 else span
+    else:
+        # V' = 0: (v + c) / mem exp(-s/mem) = c / syn exp(-s/syn), with c = i syn / (mem - syn) and V = (v + c).. - c..
+        c = i * syn / (mem - syn)
+        inside = (c / syn) / ((v + c) / mem)
+        peak = mpmath.log(inside) / (1 / syn - 1 / mem) if inside > 0 else span
+    top = min(peak, span) if peak > 0 else span
+    if flow(v, i, top) <= 1:
+        return None
+    low, high = mpmath.mpf(0), top
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if flow(v, i, middle) > 1 else (middle, high)
+    return high
+
+
+def identities_part(quick: bool) -> dict[str, Any]:
+    """Time shift and scaling, on nets that start at rest, without currents of their own; and float32."""
+    shift = scaling = single = 0.0
+    nets = 0
+    for kind in ("CubaLIF", "CubaLIF, box"):
+        for ratio in RATIOS:
+            for seed in range(2 if quick else 6):
+                found = _identities(random_nets.draw(kind, ratio, bool(seed % 2), 1000 + seed))
+                if found is None:
+                    continue
+                nets += 1
+                shift, scaling, single = (max(pair) for pair in zip((shift, scaling, single), found, strict=True))
+    print(f"  identities over {nets} nets: shift {shift:.1e}, scaling {scaling:.1e}; float32 {single:.1e}")
+    return {"nets": nets, "time_shift": shift, "scaling": scaling, "float32_against_float64": single}
+
+
+def _identities(case: Case) -> tuple[float, float, float] | None:
+    case = random_nets.from_rest(case)
+    trial = Trial(case)
+    out = trial.module(trial.events, duration=case.duration)
+    times = out.spike_times("hidden", 2).flatten()
+    finite = times[torch.isfinite(times.detach())]
+    if not len(finite):
+        return None
+    names = [name for name in trial.tensors if name.endswith((".weight", ".v_threshold", ".v_reset"))]
+    shift = scaling = 0.0
+    for each in finite[:6]:
+        wanted = [trial.tensors["input times"], *(trial.tensors[name] for name in names)]
+        by_time, *rest = torch.autograd.grad(each, wanted, retain_graph=True, allow_unused=True)
+        shift = max(shift, float(abs(by_time.sum() - 1) / (by_time.abs().sum() + 1)))
+        terms = torch.cat([(gradient * trial.tensors[name].detach()).flatten()
+                           for name, gradient in zip(names, rest, strict=True) if gradient is not None])
+        scaling = max(scaling, float(terms.sum().abs() / terms.abs().sum()))
+    low = spikec.compile(case.graph).module(dtype=torch.float32, train=TRAINED)
+    single = low(case.events, duration=case.duration).spike_times("hidden", 2).flatten()
+    both = torch.isfinite(single.detach()) & torch.isfinite(times.detach())
+    error = float((single - times).detach()[both].abs().max() / times.detach()[both].max())
+    return shift, scaling, error
+
+
+PARTS = {"differences": differences_part, "sweep": sweep_part, "identities": identities_part}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="default: all")
+    options = parser.parse_args()
+    pin(1)
+    torch.set_num_threads(1)
+    for name in options.part or PARTS:
+        write_result(f"gradients_{name}" + ("-quick" if options.quick else ""), {}, PARTS[name](options.quick))
+
+
+if __name__ == "__main__":
+    main()
