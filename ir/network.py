@@ -130,3 +130,8 @@ class Network:
     def size(self, name: str) -> int:
         """Number of channels of an input, or of neurons of a population."""
         return prod(self.inputs[name]) if name in self.inputs else self.populations[name].n
+
+    def __str__(self) -> str:
+        from .network_text import network_to_text
+
+        return network_to_text(self)

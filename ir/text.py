@@ -23,25 +23,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .conform import stored
 from .diagnostics import BadInputError, Diagnostic
-from .graph import Discretization, Graph
+from .graph import Graph
 from .nodes import Array, Neuron, Node
 from .npz import pack_npz, read_npz, write_atomically
-from .text_lexer import DTYPES, RESERVED, VERSION, WORD
+from .text_lexer import VERSION
 from .text_parser import Document
+from .text_values import array_text, array_type, compact, literal, quoted, record_text
 
 __all__ = ["parse", "read", "to_arrays", "to_text", "write"]
 
-INLINE = 8
-"""Arrays of more distinct elements go to the sidecar."""
 MAX_TEXT = 1 << 26
 """Bytes of a text file."""
 SLACK = 1 << 16
@@ -58,11 +56,11 @@ def to_arrays(graph: Graph) -> dict[str, Array]:
     return {
         f"{name}.{field}": value
         for name, node in graph.nodes.items() if isinstance(node, Node)
-        for field, value in _values(node) if isinstance(value, np.ndarray) and _inline(node, value) is None
+        for field, value in _values(node) if isinstance(value, np.ndarray) and array_text(value) is None
     }
 
 
-def parse(text: str, arrays: dict[str, Array] | None = None) -> Graph:
+def parse(text: str, arrays: Mapping[str, Array] | None = None) -> Graph:
     """The graph that a text form, with its arrays, speaks of. It need not be legal: see `checks.verify`.
 
     Raises:
@@ -140,9 +138,7 @@ def _render(graph: Graph, digest: str | None = None) -> str:
     if digest is not None:
         head.append(f"arrays sha256={digest}")
     if graph.discretization is not None:
-        record = graph.discretization
-        facts = (f"{entry.name}={literal(getattr(record, entry.name))}" for entry in fields(Discretization))
-        head.append(f"discretization {' '.join(facts)}")
+        head.append(record_text(graph.discretization))
     head += [f"metadata {quoted(key)} = {literal(value, words=False)}" for key, value in graph.metadata.items()]
     nodes = [f"{quoted(name)} = {_node(name, node)}" for name, node in graph.nodes.items()]
     return "\n".join("\n".join(part) + "\n" for part in (head, nodes, list(_chains(graph))) if part)
@@ -168,7 +164,7 @@ def _node(name: str, node: Any) -> str:
     facts = []
     for field, value in _values(node):
         if isinstance(value, np.ndarray):
-            text = _inline(node, value) or f"@{quoted(f'{name}.{field}')} {_type(value)}"
+            text = array_text(value) or f"@{quoted(f'{name}.{field}')} {array_type(value)}"
         else:
             text = literal(value)
         facts.append(f"{field}={text}")
@@ -180,16 +176,9 @@ def _values(node: Node) -> Iterator[tuple[str, Any]]:
     for entry in fields(node):
         value = getattr(node, entry.name)
         if isinstance(value, np.ndarray) and isinstance(node, Neuron):
-            value = _unspread(node, value)
+            value = compact(value, node.shape)
         if not _is_default(entry, value):
             yield entry.name, value
-
-
-def _unspread(node: Neuron, value: Array) -> Array:
-    if value.shape != node.shape:
-        return value
-    kept = stored(value)
-    return kept.reshape(-1)[:1].reshape(()) if kept.size and _uniform(kept) else kept
 
 
 def _is_default(entry: Field[Any], value: Any) -> bool:
@@ -199,70 +188,3 @@ def _is_default(entry: Field[Any], value: Any) -> bool:
         default = np.asarray(entry.default)
         return value.shape == () and value.dtype == default.dtype and value.tobytes() == default.tobytes()
     return type(value) is type(entry.default) and value == entry.default
-
-
-def _inline(node: Node, value: Array) -> str | None:
-    """An array as text, or None where it belongs into the sidecar."""
-    if not _writable(value):
-        return None
-    if value.shape == () and value.dtype == np.float64:
-        return _number(value[()])
-    if value.dtype != np.int64 and value.size and _uniform(value):
-        return f"{_type(value)}({_number(stored(value).reshape(-1)[0])})"
-    if value.size <= INLINE:
-        return f"{_type(value)}({', '.join(_number(item) for item in value.reshape(-1))})"
-    return None
-
-
-def _writable(value: Array) -> bool:
-    """Whether text can say every element: a NaN has more bits than its name."""
-    strange = np.isnan(stored(value)) if value.dtype.kind == "f" else np.zeros(0, bool)
-    if not strange.any():
-        return True
-    plain = np.full(int(strange.sum()), np.nan, value.dtype)
-    return plain.tobytes() == stored(value)[strange].tobytes()
-
-
-def _uniform(value: Array) -> bool:
-    kept = stored(value).reshape(-1)
-    bits = kept.view(f"u{kept.dtype.itemsize}")
-    return bool(bits[0] == bits[-1] and (bits == bits[0]).all())
-
-
-def _type(value: Array) -> str:
-    name = next(name for name, dtype in DTYPES.items() if value.dtype == dtype)
-    return f"{name}[{', '.join(map(str, value.shape))}]" if value.shape else name
-
-
-def _number(value: Any) -> str:
-    """The shortest text that reads back as the same bits, through a float64."""
-    if isinstance(value, np.float32):
-        short = str(value)
-        return short if np.float32(float(short)).tobytes() == value.tobytes() else repr(float(value))
-    return str(int(value)) if isinstance(value, np.integer) else repr(float(value))
-
-
-def quoted(name: Any) -> str:
-    """A name as the text form writes it."""
-    if isinstance(name, str) and WORD.fullmatch(name) and name not in RESERVED:
-        return name
-    name = str(name)
-    return json.dumps(name, ensure_ascii=not name.isprintable())
-
-
-def literal(value: Any, words: bool = True) -> str:
-    """A setting as the text form writes it; `words`: plain text stands without quotes."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return repr(float(value))
-    if isinstance(value, tuple):
-        items = [literal(item) for item in value]
-        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-    if isinstance(value, str):
-        return quoted(value) if words else json.dumps(value, ensure_ascii=not value.isprintable())
-    return json.dumps(repr(value))

@@ -226,11 +226,11 @@ class _Writer:
 
     def _synapses(self, rows: int, columns: int, allow_delay: bool, force_delay: bool = False) -> ir.Node:
         """Weights in units of the threshold; `_scale_weights` turns them into the neuron's."""
-        weight = self.rng.uniform(-0.3, 1.0, (rows, columns)) * min(1.0, 6.0 / columns)
+        weight = self._weights((rows, columns), columns)
         delay = None
         if force_delay or (allow_delay and self.chance("delays")):
             delay = self.rng.uniform(1e-3, 8e-3, (rows, columns))
-        bias = self.rng.uniform(-0.2, 0.5, rows) if self.chance("biases") else None
+        bias = self.rng.uniform(-0.2, 0.4, rows) if self.chance("biases") else None
         if self.chance("sparse"):
             kept = self.rng.random((rows, columns)) < 0.7
             return ir.SparseLinear(
@@ -241,13 +241,16 @@ class _Writer:
             return ir.Linear(weight=weight, delay=delay)
         return ir.Affine(weight=weight, bias=bias, delay=delay)
 
+    def _weights(self, shape: Shape, fan_in: int) -> np.ndarray:
+        return self.rng.uniform(-0.2 if fan_in > 1 else 0.4, 1.0, shape) * np.clip(4.0 / fan_in, 0.1, 1.5)
+
     def _convolution(self, number: int, last: str, shape: Shape) -> tuple[str, Shape]:
         axes = len(shape) - 1
         groups = self.draw(st.sampled_from([group for group in (1, 2, 3) if shape[0] % group == 0]))
         kernel = tuple(self.size(1, min(3, size)) for size in shape[1:])
         channels = groups * self.size(1, 2)
-        weight = self.rng.uniform(-0.3, 1.0, (channels, shape[0] // groups, *kernel))
-        weight *= min(1.0, 6.0 / prod(weight.shape[1:]))
+        fan_in = (shape[0] // groups, *kernel)
+        weight = self._weights((channels, *fan_in), prod(fan_in))
 
         def each(low: int, *high: int) -> Any:
             numbers = tuple(self.size(low, most) for most in high)
@@ -256,7 +259,7 @@ class _Writer:
         padding = self.draw(st.sampled_from(["numbers", "same", "valid"]), label="padding")
         settings = {
             "weight": weight, "groups": groups,
-            "bias": self.rng.uniform(-0.2, 0.5, channels) if self.chance("biases") else None,
+            "bias": self.rng.uniform(-0.2, 0.4, channels) if self.chance("biases") else None,
             "padding": each(0, *[1] * axes) if padding == "numbers" else padding,
             "stride": each(1, *[1 if padding == "same" else 2] * axes),
             "dilation": each(1, *(2 if 2 * taps < size else 1 for taps, size in zip(kernel, shape[1:], strict=True))),
@@ -323,13 +326,19 @@ class _Writer:
             name = next(source for source, target in self.edges if target == name)
         synapses = self.nodes[name]
         record = self.discretization
-        height = float(np.mean(getattr(neuron, "v_threshold", np.ones(())) - getattr(neuron, "v_leak", 0.0)))
-        peak = float(np.mean(psp_peak(neuron, record.spike, record.dt) if record else psp_peak(neuron)))
-        changes = {"weight": synapses.weight * (gain * height / peak)}
+        height = getattr(neuron, "v_threshold", np.ones(neuron.shape)) - getattr(neuron, "v_leak", 0.0)
+        per_spike = height / (psp_peak(neuron, record.spike, record.dt) if record else psp_peak(neuron))
+        held = neuron.r * (neuron.w_in if isinstance(neuron, ir.CubaLI) else 1.0)
+        per_bias = height / (held * (DURATION if isinstance(neuron, ir.I) else 1.0))
+        if not isinstance(synapses, ir.Linear | ir.SparseLinear):
+            per_spike, per_bias = per_spike.mean(), per_bias.mean()
+        elif isinstance(synapses, ir.SparseLinear):
+            per_spike = np.repeat(per_spike, np.diff(synapses.indptr))
+        else:
+            per_spike = per_spike[:, None]
+        changes = {"weight": synapses.weight * per_spike * gain}
         if getattr(synapses, "bias", None) is not None:
-            held = neuron.r * (neuron.w_in if isinstance(neuron, ir.CubaLI) else 1.0)
-            held = held * (DURATION if type(neuron) in (ir.IF, ir.I) else 1.0)
-            changes["bias"] = synapses.bias * (height / float(np.mean(held)))
+            changes["bias"] = synapses.bias * per_bias
         self.nodes[name] = replace(synapses, **changes)
 
     def _recurrence(self, number: int, name: str, neuron: ir.Neuron) -> None:
@@ -337,9 +346,9 @@ class _Writer:
         impulsive = not isinstance(neuron, ir.CubaLIF)
         loop = self.add(f"loop{number}", self._synapses(size, size, allow_delay=True, force_delay=impulsive), name)
         self.edges.append((loop, name))
-        # Weaker than the way forward, and of either sign, so that activity neither dies nor runs away.
-        self.nodes[loop] = replace(self.nodes[loop], weight=self.nodes[loop].weight - 0.4 * min(1.0, 6.0 / size))
-        self._scale_weights(loop, neuron, gain=0.6)
+        # Weaker than the way forward, and rather inhibitory, so that activity does not run away.
+        self.nodes[loop] = replace(self.nodes[loop], weight=self.rng.uniform(-0.8, 0.4, self.nodes[loop].weight.shape))
+        self._scale_weights(loop, neuron, gain=0.5)
 
     def _skip(self, number: int, entry: str, last: str) -> None:
         source, target = self.shape_of(entry), self.nodes[last]
