@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .compiler.driver import compile, load
     from .compiler.frontends.builder import Builder
-    from .compiler.frontends.nir import from_nir, to_nir
+    from .compiler.frontends.initialisers import normal, uniform
+    from .compiler.frontends.nir_reader import from_nir
+    from .compiler.frontends.nir_writer import to_nir
     from .compiler.frontends.onnx import from_onnx
-    from .compiler.frontends.torch import from_torch
+    from .compiler.frontends.torch_frontend import from_torch
     from .ir import diagnostics as errors
     from .ir.diagnostics import (
         BadInputError,
@@ -38,7 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "MismatchError",
     "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "datasets",
-    "encoders", "errors", "from_nir", "from_onnx", "from_torch", "load", "losses", "to_nir",
+    "encoders", "errors", "from_nir", "from_onnx", "from_torch", "load", "losses", "normal", "to_nir", "uniform",
 ]
 
 # Where each public name lives; None: the name is the module itself.
@@ -46,10 +48,12 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Builder": (".compiler.frontends.builder", "Builder"),
     "compile": (".compiler.driver", "compile"),
     "load": (".compiler.driver", "load"),
-    "from_nir": (".compiler.frontends.nir", "from_nir"),
-    "to_nir": (".compiler.frontends.nir", "to_nir"),
+    "from_nir": (".compiler.frontends.nir_reader", "from_nir"),
+    "to_nir": (".compiler.frontends.nir_writer", "to_nir"),
+    "normal": (".compiler.frontends.initialisers", "normal"),
+    "uniform": (".compiler.frontends.initialisers", "uniform"),
     "from_onnx": (".compiler.frontends.onnx", "from_onnx"),
-    "from_torch": (".compiler.frontends.torch", "from_torch"),
+    "from_torch": (".compiler.frontends.torch_frontend", "from_torch"),
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),
     "Graph": (".ir.graph", "Graph"),

@@ -61,6 +61,7 @@ class Builder:
     def __init__(self, discretization: Discretization | None = None,
                  metadata: Mapping[str, str | int | float | bool] | None = None) -> None:
         self._nodes: dict[str, Node] = {}
+        self._handles: dict[str, Handle] = {}
         self._edges: list[Edge] = []
         self._discretization = discretization
         self._metadata = dict(metadata or {})
@@ -136,7 +137,7 @@ class Builder:
             return target
         if len(target.shape) != 1:
             _fail("a weight matrix feeds a target with one axis", target.name, value=target.shape)
-        name = name if name is not None else self._free(f"{source.name}_{target.name}")
+        name = name if name is not None else self.free_name(f"{source.name}_{target.name}")
         self.linear(name, source, weight=weight, n_out=target.shape[0], bias=bias, delay=delay)
         self._edges.append((name, target.name))
         return target
@@ -224,6 +225,12 @@ class Builder:
         self._edges.extend((source.name, name) for source in known)
         return handle
 
+    def handle(self, name: str) -> Handle:
+        """The handle of a node by its name."""
+        if name not in self._handles:
+            _fail("there is no node of this name", name)
+        return self._handles[name]
+
     def build(self) -> Graph:
         """The graph, checked.
 
@@ -268,7 +275,8 @@ class Builder:
         if name in self._nodes:
             _fail("there is already a node of this name", name, code="SC202", remedy="Choose another name.")
         self._nodes[name] = node
-        return Handle(name, shape, self)
+        self._handles[name] = Handle(name, shape, self)
+        return self._handles[name]
 
     def _known(self, handle: Handle, where: str) -> Handle:
         if not isinstance(handle, Handle):
@@ -277,7 +285,8 @@ class Builder:
             _fail("the node belongs to another builder", handle.name)
         return handle
 
-    def _free(self, name: str) -> str:
+    def free_name(self, name: str) -> str:
+        """`name`, or `name_2` and so on where it is taken."""
         number, free = 1, name
         while free in self._nodes:
             number += 1

@@ -1,0 +1,133 @@
+"""The graph under construction while a traced model is walked: values that stand for tensors, how nodes are added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
+from ...ir.nodes import Array, Flatten, Input, Node, Scale
+from .builder import Builder, Handle
+
+__all__ = ["Argument", "Conversion", "Signal", "State", "array_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Spikes or currents: the sum of what `handles` give."""
+
+    handles: tuple[Handle, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.handles[0].shape
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state variable of the neurons in module `owner`; the graph carries it by itself."""
+
+    owner: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter of the model's `forward`: an input if something takes it as a signal, a state otherwise."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class Conversion:
+    """`dt`: seconds a step, if given. `shapes`: of the inputs, by parameter of `forward`, as far as known.
+    `spikes_unused`: modules whose spikes nothing takes. What converters of neurons leave here: `resets`, in which step
+    each is reset (None: it does not matter), and `bias_scales`, what turns a bias into a constant current."""
+
+    dt: float | None
+    shapes: dict[str, tuple[int, ...]]
+    spikes_unused: frozenset[str] = frozenset()
+    builder: Builder = field(default_factory=Builder)
+    faults: Diagnostics = field(default_factory=Diagnostics)
+    resets: dict[str, str | None] = field(default_factory=dict)
+    bias_scales: dict[str, Array] = field(default_factory=dict)
+    inputs: dict[str, Handle] = field(default_factory=dict)
+
+    def signal(self, value: Any, where: str, shape: tuple[int, ...] | None = None) -> Signal:
+        """`value` as a signal; a parameter of `forward` becomes an input. `shape`: what the taker expects, if it says.
+
+        Raises:
+            UnsupportedError: it is none.
+        """
+        if isinstance(value, Signal):
+            return value
+        if isinstance(value, Argument):
+            return Signal((self._input(value.name, where, shape),))
+        if isinstance(value, tuple) and value and isinstance(value[0], Signal):
+            message = "a tuple of spikes and states is used as a signal"
+            remedy = "Unpack it in `forward`, or set init_hidden=True."
+        else:
+            message, remedy = "a value that is no spike train of this model is used as a signal", None
+        self.fail("SC226", message, node=where, value=type(value).__name__, remedy=remedy)
+        raise self._stop()
+
+    def add(self, name: str, node: Node, *signals: Signal) -> Signal:
+        """Adds a node under `name`, or `name_2` and so on where a module is used again."""
+        handles = [handle for signal in signals for handle in signal.handles]
+        return Signal((self.builder.add(self.builder.free_name(name), node, *handles),))
+
+    def sum(self, signals: Iterable[Signal], where: str) -> Signal:
+        """The sum of signals of one shape."""
+        parts = list(signals)
+        handles = [handle for part in parts for handle in part.handles]
+        if len({handle.shape for handle in handles}) > 1:
+            self.fail("SC226", "a sum of different shapes spreads one of them, which a graph does not", node=where,
+                      value=", ".join(str(handle.shape) for handle in handles))
+        if len(set(handles)) < len(handles):
+            repeated = {handle: handles.count(handle) for handle in handles}
+            handles = [handle if count == 1 else
+                       self.add(f"{handle.name}.times{count}", Scale(scale=np.full(handle.shape, float(count))),
+                                Signal((handle,))).handles[0] for handle, count in repeated.items()]
+        return Signal(tuple(handles))
+
+    def flatten(self, signal: Signal, name: str, start: int, end: int) -> Signal:
+        """Flatten with axes counted with the batch axis, as torch does."""
+        axes = len(signal.shape) + 1
+        first, last = (axis + axes if axis < 0 else axis for axis in (start, end))
+        if first < 1:
+            self.fail("SC226", "the batch axis cannot be flattened away", node=name, value=(start, end),
+                      remedy="Start at axis 1.")
+            raise self._stop()
+        if len(signal.shape) == 1 or first == last:
+            return signal
+        return self.add(name, Flatten(start_dim=first - 1, end_dim=last - 1), signal)
+
+    def fail(self, code: str, message: str, **facts: Any) -> None:
+        self.faults.add(code, message, **facts)
+
+    def _stop(self) -> UnsupportedError:
+        return UnsupportedError(*self.faults.errors)
+
+    def _input(self, name: str, where: str, shape: tuple[int, ...] | None) -> Handle:
+        if name not in self.inputs:
+            known = self.shapes.get(name, shape)
+            if known is None:
+                self.fail("SC225", f"the shape of input '{name}' is unknown", node=where,
+                          remedy="Pass input_shape=(…) without the batch axis, or sample=.")
+                raise BadInputError(*self.faults.errors)
+            if not known or prod(known) < 1:
+                self.fail("SC225", "an input has at least one axis besides the batch axis", node=name, value=known)
+                raise BadInputError(*self.faults.errors)
+            self.inputs[name] = self.builder.add(self.builder.free_name("input" if not self.inputs else name),
+                                                 Input(shape=known))
+        return self.inputs[name]
+
+
+def array_of(tensor: Any) -> Array:
+    """A tensor's values as an array of their own; half precisions become float64."""
+    plain = tensor.detach().cpu()
+    return np.array(plain.numpy() if str(plain.dtype) in ("torch.float32", "torch.float64") else plain.double().numpy())

@@ -1,0 +1,116 @@
+"""What `MODEL` means on the command line: which front end reads it.
+
+    net.nir          a NIR file
+    net.spk          spikec's text form, with the arrays beside it
+    net.py:make      the user's own code: `make` is a Graph, a torch module, or a function that returns one of them
+
+Code runs in the last spelling only, which says so; every other file is read as data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ...ir.checks import verify
+from ...ir.diagnostics import BadInputError, Diagnostic, SpikecError, UnsupportedError
+from ...ir.graph import Discretization, Graph
+from .builder import Builder
+from .registry import qualified_name
+
+__all__ = ["MODEL_KINDS", "load_model"]
+
+
+def load_model(model: str | Path, discretization: Discretization | None = None, dt: float | None = None) -> Graph:
+    """The graph that `model` names. `discretization`: for files that state none; `dt`: of torch modules.
+
+    Raises:
+        BadInputError: no such file, an unknown kind, a malformed file, or user code that fails.
+        UnsupportedError: a kind or a model that spikec cannot read.
+    """
+    text = str(model)
+    path, colon, name = text.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_code(Path(path), name, discretization, dt)
+    file = Path(text)
+    if file.suffix == ".py":
+        raise BadInputError(Diagnostic("SC230", f"'{text}' is code, and does not say what to call",
+                                       remedy=f"Write {text}:NAME, which runs the file."))
+    if file.suffix not in MODEL_KINDS:
+        raise BadInputError(Diagnostic("SC230", f"'{text}' is no model that spikec reads",
+                                       value=file.suffix or "no suffix",
+                                       limit=f"{', '.join(MODEL_KINDS)}, or FILE.py:NAME"))
+    graph = MODEL_KINDS[file.suffix](file)
+    return graph if discretization is None else verify(replace(graph, discretization=discretization))
+
+
+def _from_nir(path: Path) -> Graph:
+    from .nir_reader import from_nir
+
+    return from_nir(path)
+
+
+def _from_text(path: Path) -> Graph:
+    from ...ir.text import read
+
+    return verify(read(path))
+
+
+def _from_onnx(path: Path) -> Graph:
+    raise UnsupportedError(Diagnostic("SC230", f"'{path}' cannot be read: it comes with the ONNX front end",
+                                      remedy="Export the model as NIR, or give the torch module as FILE.py:NAME."))
+
+
+MODEL_KINDS: Mapping[str, Callable[[Path], Graph]] = {".nir": _from_nir, ".spk": _from_text, ".onnx": _from_onnx}
+"""The reader of each kind of file, by suffix."""
+
+
+def _from_code(path: Path, name: str, discretization: Discretization | None, dt: float | None) -> Graph:
+    where = f"{path}:{name}"
+    if not path.is_file():
+        raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'"))
+    sys.path.insert(0, str(path.resolve().parent))  # as when Python runs the file
+    try:
+        module = _executed(path)
+        if not hasattr(module, name):
+            raise BadInputError(Diagnostic("SC230", f"'{path}' defines no '{name}'",
+                                           limit=", ".join(key for key in vars(module) if not key.startswith("_"))))
+        found = getattr(module, name)
+        if callable(found) and not _is_module(found):
+            found = found()
+        if isinstance(found, Builder):
+            found = found.build()
+    except SpikecError:
+        raise
+    except Exception as error:
+        raise BadInputError(Diagnostic("SC231", f"'{where}' fails with {type(error).__name__}: {error}")) from error
+    finally:
+        sys.path.pop(0)
+    if isinstance(found, Graph):
+        return verify(found if discretization is None else replace(found, discretization=discretization))
+    if _is_module(found):
+        from .torch_frontend import from_torch
+
+        return from_torch(found, dt=dt)
+    raise BadInputError(Diagnostic("SC231", f"'{where}' gives no model", value=type(found).__name__,
+                                   limit="a Graph, a Builder or a torch module"))
+
+
+def _executed(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"_spikec_model_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise BadInputError(Diagnostic("SC230", f"'{path}' is no Python file"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_module(value: Any) -> bool:
+    """Whether it is a torch module; asked without importing torch."""
+    return any(qualified_name(kind) == "torch.nn.modules.module.Module" for kind in type(value).__mro__)

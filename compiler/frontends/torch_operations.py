@@ -1,0 +1,122 @@
+"""Functions and methods that may stand between modules: sums, scalings, reshapes that only flatten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...ir.diagnostics import UnsupportedError
+from ...ir.nodes import Scale
+from .conversion import Argument, Conversion, Signal, array_of
+
+__all__ = ["OPERATIONS", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class _ShapeOf:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchSize:
+    pass
+
+
+def unsupported(conversion: Conversion, where: str, message: str, **facts: Any) -> UnsupportedError:
+    """The error for an operation, to be raised: what follows it cannot be converted."""
+    conversion.fail("SC226", message, node=where, **facts)
+    return UnsupportedError(*conversion.faults.errors)
+
+
+def _add(conversion: Conversion, where: str, *terms: Any, **options: Any) -> Signal:
+    if options:
+        raise unsupported(conversion, where, "add takes no options", value=", ".join(options))
+    parts = [term for term in terms if not (isinstance(term, (int, float)) and term == 0)]
+    shape = next((part.shape for part in parts if isinstance(part, Signal)), None)
+    return conversion.sum([conversion.signal(part, where, shape) for part in parts], where)
+
+
+def _multiply(conversion: Conversion, where: str, one: Any, other: Any, divide: bool = False) -> Signal:
+    if not isinstance(one, (Signal, Argument)) and not divide:
+        one, other = other, one
+    source = conversion.signal(one, where)
+    factor = array_of(other) if hasattr(other, "detach") else other
+    try:
+        scale = np.broadcast_to(np.asarray(factor, dtype=np.float64), source.shape)
+    except (TypeError, ValueError):
+        raise unsupported(conversion, where, "a product is of spikes and constants that spread over them",
+                          value=type(other).__name__) from None
+    return conversion.add(where, Scale(scale=1.0 / scale if divide else scale), source)
+
+
+def _divide(conversion: Conversion, where: str, one: Any, other: Any) -> Signal:
+    return _multiply(conversion, where, one, other, divide=True)
+
+
+def _get_item(conversion: Conversion, where: str, value: Any, index: Any) -> Any:
+    if isinstance(value, tuple) and isinstance(index, int) and -len(value) <= index < len(value):
+        return value[index]
+    if isinstance(value, _ShapeOf) and isinstance(index, int):
+        return _size(conversion, where, value.value, index)
+    raise unsupported(conversion, where, "only tuples and shapes are indexed; channels cannot be picked",
+                      value=repr(index)[:80])
+
+
+def _get_attribute(conversion: Conversion, where: str, value: Any, name: str) -> Any:
+    if name == "shape":
+        return _ShapeOf(value)
+    raise unsupported(conversion, where, f"the attribute '{name}' of a tensor is not known")
+
+
+def _size(conversion: Conversion, where: str, value: Any, axis: int | None = None) -> Any:
+    if axis is None:
+        return _ShapeOf(value)
+    if axis == 0:
+        return _BatchSize()
+    return (0, *conversion.signal(value, where).shape)[axis]
+
+
+def _flatten(conversion: Conversion, where: str, value: Any, start_dim: int = 0, end_dim: int = -1) -> Signal:
+    return conversion.flatten(conversion.signal(value, where), where, start_dim, end_dim)
+
+
+def _reshape(conversion: Conversion, where: str, value: Any, *sizes: Any) -> Signal:
+    sizes = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+    source = conversion.signal(value, where)
+    batch = [isinstance(size, _BatchSize) for size in sizes]
+    flat = len(sizes) == 2 and (batch[0] or sizes[0] == -1) and sizes[1] in (-1, prod(source.shape))
+    if flat or (len(sizes) == 2 and sizes[1] == -1):
+        return conversion.flatten(source, where, 1, -1)
+    if sizes and (batch[0] or sizes[0] == -1) and tuple(sizes[1:]) == source.shape:
+        return source
+    raise unsupported(conversion, where, "a reshape may only flatten all axes but the batch",
+                      value=", ".join("batch" if is_batch else str(size)
+                                      for is_batch, size in zip(batch, sizes, strict=True)),
+                      limit=source.shape)
+
+
+def _stack(conversion: Conversion, where: str, values: Any, *axis: Any, **options: Any) -> Any:
+    """Over a single time step there is nothing to stack."""
+    if len(values) != 1:
+        raise unsupported(conversion, where, "forward stacks several time steps",
+                          remedy="Let it compute one step.", value=len(values))
+    return values[0]
+
+
+def _same(conversion: Conversion, where: str, value: Any, *rest: Any, **options: Any) -> Any:
+    return value
+
+
+Operation = Callable[..., Any]
+OPERATIONS: Mapping[str, Operation] = {
+    "add": _add, "iadd": _add, "add_": _add, "mul": _multiply, "imul": _multiply, "multiply": _multiply,
+    "truediv": _divide, "div": _divide, "getitem": _get_item, "getattr": _get_attribute, "size": _size,
+    "flatten": _flatten, "view": _reshape, "reshape": _reshape, "stack": _stack,
+    **dict.fromkeys(("clone", "contiguous", "detach", "double", "float", "to"), _same),
+    **dict.fromkeys(("eq", "_assert", "_assert_is_none"), _same),  # what a trace does with arguments that have defaults
+}
+"""By the name of the function or method: `operation(conversion, where, *arguments)`."""
