@@ -52,18 +52,26 @@ class Derived(np.ndarray[Any, np.dtype[Any]]):
         self.expr = None
 
 
+def _take(values: Any, index: Array) -> Any:
+    return values.reshape(-1)[index if isinstance(values, np.ndarray) else _on_device(index, values)]
+
+
 def _segment_sum(values: Any, index: Array, count: int) -> Any:
     if isinstance(values, np.ndarray):
-        return np.bincount(index, weights=values, minlength=count)
-    import torch
-
-    place = torch.as_tensor(index, device=values.device)
+        return np.bincount(index, weights=values, minlength=count).astype(values.dtype, copy=False)
+    place = _on_device(index, values)
     if values.is_cuda:  # sorted there, so the order of the sum is fixed; on the CPU `index_add` is the serial one
         return values.new_zeros(count).index_put((place,), values, accumulate=True)
     return values.new_zeros(count).index_add(0, place, values)
 
 
-# Written for what numpy and torch share; index arrays are numpy int64 (torch takes them as they are).
+def _on_device(index: Array, like: Any) -> Any:
+    import torch
+
+    return torch.as_tensor(index if index.flags.writeable else index.copy(), device=like.device)
+
+
+# Written for what numpy and torch share; index arrays are numpy int64.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "widen": lambda a: a,  # numpy values become float64, as those of all arithmetic do
     "add": lambda a, b: a + b,
@@ -76,7 +84,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "broadcast": lambda a, shape: np.broadcast_to(a, shape) if isinstance(a, np.ndarray) else a.expand(shape),
     "sum": lambda a, axes: a.sum(axes),
     "mean": lambda a, axes: a.mean(axes),
-    "take": lambda a, index: a.reshape(-1)[index],
+    "take": _take,
     # Sum of the values that share an index, (n,) -> (count,).
     "segment_sum": _segment_sum,
 }

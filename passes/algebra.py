@@ -18,7 +18,10 @@ from ..ir.network import Connection, Conv, Dense, Sparse
 from ..ir.nodes import Array
 from .stencils import apply_stencil, compose_stencils, input_channels, stencil_paths, unroll
 
-__all__ = ["MAX_SYNAPSES", "Diagonal", "Map", "TooLargeError", "apply_map", "as_sparse", "compose", "expand", "rows_of"]
+__all__ = [
+    "MAX_SYNAPSES", "Diagonal", "Map", "TooLargeError", "apply_map", "as_sparse", "compose", "expand", "plus", "rows_of",
+    "scale_inputs", "scale_outputs",
+]
 
 MAX_SYNAPSES = 2**28
 """Entries that one composed matrix may have; 2 GiB of float64."""
@@ -57,6 +60,13 @@ def rows_of(sparse: Sparse) -> Array:
     return rows
 
 
+def plus(one: Array | None, other: Array | None) -> Array | None:
+    """The sum, where None stands for nothing."""
+    if one is None or other is None:
+        return other if one is None else one
+    return apply("add", one, other)
+
+
 def compose(first: Map, second: Map, n_source: int) -> Map:
     """The map that does `first`, which reads `n_source` elements, and then `second`.
 
@@ -73,9 +83,9 @@ def compose(first: Map, second: Map, n_source: int) -> Map:
                 first, second = first.spread(), second.spread()
             return replace(first, weight=apply("multiply", second.weight, first.weight))
         case Diagonal(), _:
-            return _after_diagonal(first, second)
+            return scale_inputs(first, second)
         case _, Diagonal():
-            return _before_diagonal(first, second)
+            return scale_outputs(first, second)
         case Conv(), Conv():
             stencil = compose_stencils(first, second)
             return stencil if stencil is not None else _sparse_product(first, second, n_source)
@@ -109,6 +119,34 @@ def expand(first: Connection, second: Connection, n_source: int) -> tuple[Sparse
     )
     indptr = np.searchsorted(rows[order], np.arange(len(other.indptr)))
     return Sparse(indptr=indptr, indices=columns[order], weight=weight), entry_first, entry_second
+
+
+def scale_inputs(diagonal: Diagonal, second: Connection) -> Connection:
+    """`diagonal`, then `second`; the same form unless a stencil's channels are scaled unevenly."""
+    match second:
+        case Conv() if len(diagonal.weight) == second.input_shape[0]:
+            factor = apply("take", diagonal.weight, static=(input_channels(second)[:, :, None, None],))
+        case Conv():
+            return scale_inputs(diagonal, as_sparse(second, prod(second.input_shape)))
+        case Dense():
+            factor = apply("reshape", diagonal.spread().weight, static=((1, -1),))
+        case Sparse():
+            factor = apply("take", diagonal.spread().weight, static=(second.indices,))
+    return replace(second, weight=apply("multiply", second.weight, factor))
+
+
+def scale_outputs(first: Connection, diagonal: Diagonal) -> Connection:
+    """`first`, then `diagonal`; likewise."""
+    match first:
+        case Conv() if len(diagonal.weight) == first.output_shape[0]:
+            factor = apply("reshape", diagonal.weight, static=((-1, 1, 1, 1),))
+        case Conv():
+            return scale_outputs(as_sparse(first, prod(first.input_shape)), diagonal)
+        case Dense():
+            factor = apply("reshape", diagonal.spread().weight, static=((-1, 1),))
+        case Sparse():
+            factor = apply("take", diagonal.spread().weight, static=(rows_of(first),))
+    return replace(first, weight=apply("multiply", first.weight, factor))
 
 
 def as_sparse(connection: Connection | Diagonal, n_source: int) -> Sparse:
@@ -148,39 +186,13 @@ def apply_map(linear: Map, signal: Array) -> Array:
             return apply("segment_sum", products, static=(rows_of(linear), len(linear.indptr) - 1))
 
 
-def _after_diagonal(diagonal: Diagonal, second: Connection) -> Connection:
-    match second:
-        case Conv() if len(diagonal.weight) == second.input_shape[0]:
-            factor = apply("take", diagonal.weight, static=(input_channels(second)[:, :, None, None],))
-        case Conv():
-            return _after_diagonal(diagonal, as_sparse(second, prod(second.input_shape)))
-        case Dense():
-            factor = apply("reshape", diagonal.spread().weight, static=((1, -1),))
-        case Sparse():
-            factor = apply("take", diagonal.spread().weight, static=(second.indices,))
-    return replace(second, weight=apply("multiply", second.weight, factor))
-
-
-def _before_diagonal(first: Connection, diagonal: Diagonal) -> Connection:
-    match first:
-        case Conv() if len(diagonal.weight) == first.output_shape[0]:
-            factor = apply("reshape", diagonal.weight, static=((-1, 1, 1, 1),))
-        case Conv():
-            return _before_diagonal(as_sparse(first, prod(first.input_shape)), diagonal)
-        case Dense():
-            factor = apply("reshape", diagonal.spread().weight, static=((-1, 1),))
-        case Sparse():
-            factor = apply("take", diagonal.spread().weight, static=(rows_of(first),))
-    return replace(first, weight=apply("multiply", first.weight, factor))
-
-
 def _dense_after(first: Connection, second: Dense, n_source: int) -> Dense:
     n_target, n_middle = second.weight.shape
     _limit(n_target * n_source)
     if isinstance(first, Dense):
         return Dense(weight=apply("matmul", second.weight, first.weight))
     sparse = as_sparse(first, n_source)
-    if np.bincount(sparse.indices, minlength=n_source).max(initial=0) > 1:
+    if np.bincount(sparse.indices, minlength=n_source).max(initial=0) != 1:
         return Dense(weight=apply("matmul", second.weight, _as_matrix(sparse, n_source)))
     # Every source reaches one element at most (a pool without overlap): columns are copied, not multiplied out.
     row, entry, reached = np.zeros(n_source, np.int64), np.zeros(n_source, np.int64), np.zeros(n_source)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.conform import stored
 from ..ir.derived import apply
-from ..ir.network import Conv, Dense, Sparse
+from ..ir.network import Connection, Conv, Dense, Sparse
 from ..ir.nodes import (
     Affine,
     Array,
@@ -29,7 +29,10 @@ from ..ir.nodes import (
 from ..ir.shapes import Shape, Shapes, window
 from .algebra import Diagonal, Map
 
-__all__ = ["Step", "step_of"]
+__all__ = ["Step", "Weighted", "bias_of", "connection_of", "element_wise", "step_of"]
+
+Weighted = Linear | SparseLinear | Conv1d | Conv2d
+"""Node kinds with weights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -49,31 +52,59 @@ def step_of(node: Node, shapes: Shapes, tie_delays: bool) -> Step | None:
     match node:
         case Linear():
             delay, synapse = _matrix_delay(node.delay, tie_delays)
-            return Step(linear=Dense(weight=node.weight), bias=node.bias if isinstance(node, Affine) else None,
-                        delay=delay, synapse=synapse)
+            return Step(linear=connection_of(node, shapes), bias=bias_of(node), delay=delay, synapse=synapse)
         case SparseLinear():
             delay, synapse = _one_for_all(node.delay, tie_delays)
-            sparse = Sparse(indptr=node.indptr, indices=node.indices, weight=node.weight)
-            return Step(linear=sparse, bias=node.bias, delay=delay, synapse=synapse)
+            return Step(linear=connection_of(node, shapes), bias=node.bias, delay=delay, synapse=synapse)
         case Conv1d() | Conv2d():
-            conv = _conv(node, shapes)
-            plane = prod(shapes.output[1:])
-            bias = None if node.bias is None else _per_channel(node.bias, plane)
-            return Step(linear=conv, bias=bias)
+            bias = None if node.bias is None else _per_channel(node.bias, prod(shapes.output[1:]))
+            return Step(linear=connection_of(node, shapes), bias=bias)
         case MaxPool2d():
             return None
         case SumPool2d():
             return Step(linear=_pool(node, shapes))
-        case Scale():
-            return Step(linear=_diagonal(node.scale, shapes.input))
-        case BatchNorm():
-            return _batch_norm(node, prod(shapes.input[1:]))
+        case Scale() | BatchNorm():
+            factor, shift = element_wise(node, shapes.input)
+            return Step(linear=factor, bias=None if shift is None else _per_channel(shift, factor.inner))
         case Delay():
             return Step(delay=_spread_delay(node.delay, shapes.input, tie_delays))
         case Flatten():
             return Step()
         case _:
             return None
+
+
+def connection_of(node: Weighted, shapes: Shapes) -> Connection:
+    """The linear part of a node that has weights."""
+    match node:
+        case Linear():
+            return Dense(weight=node.weight)
+        case SparseLinear():
+            return Sparse(indptr=node.indptr, indices=node.indices, weight=node.weight)
+        case _:
+            return _conv(node, shapes)
+
+
+def bias_of(node: Weighted) -> Array | None:
+    """The bias of a node that has weights: one for each channel of its output."""
+    return None if isinstance(node, Linear) and not isinstance(node, Affine) else node.bias
+
+
+def element_wise(node: Scale | BatchNorm, shape: Shape) -> tuple[Diagonal, Array | None]:
+    """(factor, shift) of a node that acts element by element on a signal of `shape`; `shift` one for each channel (first
+    axis). BatchNorm: gamma (x - mean) / sqrt(variance + eps) + beta (Ioffe and Szegedy 2015, inference)."""
+    plane = prod(shape[1:])
+    if isinstance(node, BatchNorm):
+        deviation = apply("sqrt", apply("add", node.variance, np.float64(node.eps)))
+        factor = apply("divide", node.gamma, deviation)
+        return Diagonal(weight=factor, inner=plane), apply("subtract", node.beta, apply("multiply", factor, node.mean))
+    scale = node.scale
+    if scale.size == 1:
+        channels = apply("broadcast", apply("reshape", scale, static=((1,),)), static=(shape[:1],))
+        return Diagonal(weight=channels, inner=plane), None
+    if scale.shape == (shape[0], *(1 for _ in shape[1:])):
+        return Diagonal(weight=_flat(scale, scale.shape), inner=plane), None
+    return Diagonal(weight=_flat(scale, shape)), None
 
 
 def _conv(node: Conv1d | Conv2d, shapes: Shapes) -> Conv:
@@ -99,20 +130,6 @@ def _pool(node: SumPool2d, shapes: Shapes) -> Conv:
 
 def _image(shape: Shape) -> tuple[int, int, int]:
     return (shape[0], 1, shape[1]) if len(shape) == 2 else (shape[0], shape[1], shape[2])
-
-
-def _diagonal(scale: Array, shape: Shape) -> Diagonal:
-    if scale.size == 1 or all(size == 1 for size in scale.shape[1:]) and scale.ndim == len(shape):
-        channels = apply("broadcast", apply("reshape", scale, static=((-1,),)), static=((shape[0],),))
-        return Diagonal(weight=channels, inner=prod(shape[1:]))
-    return Diagonal(weight=_flat(scale, shape))
-
-
-def _batch_norm(node: BatchNorm, plane: int) -> Step:
-    """gamma (x - mean) / sqrt(variance + eps) + beta (Ioffe and Szegedy 2015, inference)."""
-    factor = apply("divide", node.gamma, apply("sqrt", apply("add", node.variance, np.float64(node.eps))))
-    bias = apply("subtract", node.beta, apply("multiply", factor, node.mean))
-    return Step(linear=Diagonal(weight=factor, inner=plane), bias=_per_channel(bias, plane))
 
 
 def _per_channel(values: Array, plane: int) -> Array:

@@ -61,9 +61,9 @@ def _outputs(graph: Graph, faults: Diagnostics) -> dict[str, str]:
         if len(sources) == 1 and isinstance(graph.nodes[sources[0]], Neuron):
             shown[output] = sources[0]
         elif len(sources) > 1:
-            faults.add("SC304", "an output shows one neuron node, not a sum", node=output, value=", ".join(sources),
+            faults.add("SC303", "an output shows one neuron node, not a sum", node=output, value=", ".join(sources),
                        remedy="Give each its own Output, or sum them in an LI readout.")
         else:
-            faults.add("SC304", "an output shows a neuron node", node=output, value=", ".join(sources),
+            faults.add("SC303", "an output shows a neuron node", node=output, value=", ".join(sources),
                        remedy="Put a readout (LI, CubaLI or I) before the output.")
     return shown

@@ -19,7 +19,7 @@ from ..ir.graph import Graph
 from ..ir.network import Connection, Conv, Dense, Projection, Sparse
 from ..ir.nodes import READOUTS, SPIKING, Array, Input, Neuron, Node, Output, param_names
 from ..ir.shapes import Shapes
-from .algebra import MAX_SYNAPSES, Diagonal, Map, TooLargeError, apply_map, as_sparse, compose, expand, rows_of
+from .algebra import MAX_SYNAPSES, Diagonal, Map, TooLargeError, apply_map, as_sparse, compose, expand, plus, rows_of
 from .linear_steps import Step, step_of
 
 __all__ = ["Connections", "connections"]
@@ -72,9 +72,9 @@ def connections(graph: Graph, shapes: Mapping[str, Shapes], tie_delays: bool, fa
         if incoming.constant is not None:
             bias[name] = apply("widen", incoming.constant)
         for path in incoming.paths:
-            projections.append(_projection(path, name, taken))
+            projections += (_projection(each, name, taken) for each in _single(path))
         for readout in sorted(incoming.analog):
-            faults.add("SC305", f"the membrane of a readout feeds '{name}'", node=readout,
+            faults.add("SC304", f"the membrane of a readout feeds '{name}'", node=readout,
                        remedy="Make the readout a spiking neuron, or connect it to an Output only.")
     return Connections(tuple(projections), bias)
 
@@ -102,7 +102,7 @@ def _sum(graph: Graph, name: str, signals: Mapping[str, _Signal]) -> _Signal:
     incoming = [signals[source] for source in graph.sources[name]]
     constant: Array | None = None
     for signal in incoming:
-        constant = _plus(constant, signal.constant)
+        constant = plus(constant, signal.constant)
     return _Signal(
         tuple(path for signal in incoming for path in signal.paths),
         constant,
@@ -116,17 +116,17 @@ def _through(name: str, node: Node, shapes: Shapes, signal: _Signal, tie_delays:
     if step is None:
         if signal.paths or signal.analog:
             kind = type(node).__name__
-            faults.add("SC303", f"{kind} has no meaning over impulses in continuous time", node=name, remedy=_REMEDIES[kind])
+            faults.add("SC302", f"{kind} has no meaning over impulses in continuous time", node=name, remedy=_REMEDIES[kind])
         return _Signal()
     trained = any(node.__dataclass_fields__[param].metadata["trained"] for param in param_names(node))
     try:
         paths = tuple(_extend(path, step, name if trained else None) for path in signal.paths)
         constant = None if signal.constant is None else apply_map(step.linear, signal.constant)
     except TooLargeError as error:
-        faults.add("SC306", "folding this node into what is before it gives too large a matrix", node=name,
+        faults.add("SC305", "folding this node into what is before it gives too large a matrix", node=name,
                    value=error.entries, limit=MAX_SYNAPSES, remedy="Put a neuron node between the two.")
         return _Signal()
-    return _Signal(paths, _plus(constant, step.bias), signal.analog)
+    return _Signal(paths, plus(constant, step.bias), signal.analog)
 
 
 _REMEDIES = {
@@ -146,17 +146,35 @@ def _extend(path: _Path, step: Step, name: str | None) -> _Path:
     if isinstance(step.linear, Diagonal) or (path.synapse is None and step.synapse is None):
         return replace(path, linear=compose(path.linear, step.linear, path.n_source))
     sparse, first, second = expand(path.linear, step.linear, path.n_source)
-    synapse = _plus(_taken(path.synapse, first), _taken(step.synapse, second))
+    synapse = plus(_taken(path.synapse, first), _taken(step.synapse, second))
     return replace(path, linear=sparse, synapse=synapse)
 
 
 def _delayed(path: _Path, delay: Array) -> _Path:
     if delay.size == 1 or path.linear is None or isinstance(path.linear, Diagonal):
-        return replace(path, delay=_plus(path.delay, delay))
+        return replace(path, delay=plus(path.delay, delay))
     if isinstance(path.linear, Conv):
         path = replace(path, linear=as_sparse(path.linear, path.n_source))
     rows = rows_of(as_sparse(path.linear, path.n_source))
-    return replace(path, synapse=_plus(path.synapse, _taken(delay, rows)))
+    return replace(path, synapse=plus(path.synapse, _taken(delay, rows)))
+
+
+def _single(path: _Path) -> Iterator[_Path]:
+    """Paths in which each pair of neurons has one synapse at most: ways of different delay go side by side."""
+    if path.synapse is None or not isinstance(path.linear, Sparse):
+        yield path
+        return
+    sparse = path.linear
+    pair = rows_of(sparse) * path.n_source + sparse.indices  # ascending, equal ones side by side
+    first = np.flatnonzero(np.diff(pair, prepend=-1))
+    rank = np.arange(len(pair)) - np.repeat(first, np.diff(first, append=len(pair)))
+    for number in range(int(rank.max(initial=0)) + 1):
+        kept = np.flatnonzero(rank == number)
+        yield path if len(kept) == len(pair) else replace(
+            path, synapse=_taken(path.synapse, kept),
+            linear=Sparse(indptr=np.searchsorted(kept, sparse.indptr), indices=sparse.indices[kept],
+                          weight=apply("take", sparse.weight, static=(kept,))),
+        )
 
 
 def _projection(path: _Path, target: str, taken: set[str]) -> Projection:
@@ -166,7 +184,7 @@ def _projection(path: _Path, target: str, taken: set[str]) -> Projection:
         sources = as_sparse(connection, path.n_source).indices
         if delay is not None and delay.size != 1:
             delay = _taken(delay, sources)
-        delay = apply("reshape", _plus(path.synapse, delay), static=(connection.weight.shape,))
+        delay = apply("reshape", plus(path.synapse, delay), static=(connection.weight.shape,))
     elif delay is not None:
         delay = apply("widen", apply("broadcast", delay, static=((path.n_source,),)))
     return Projection(
@@ -192,9 +210,3 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def _taken(values: Array | None, index: Array) -> Array | None:
     return None if values is None else apply("take", values, static=(index,))
-
-
-def _plus(one: Array | None, other: Array | None) -> Array | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return apply("add", one, other)
