@@ -1,6 +1,6 @@
 """The text of a lowered network, for reading: what `print(network)` shows and what `--dump-ir` writes.
 
-Numbers and arrays as in `text`; an array that does not fit a line shows its type, its shape and its range.
+Numbers have six digits; an array that does not fit a line shows its type, its shape and its range.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import numpy as np
 
 from .network import Network, Population, Projection
 from .nodes import Array
-from .text_values import array_text, array_type, compact, literal, quoted, record_text
+from .text_values import compact, literal, quoted, record_text
 
 __all__ = ["network_to_text"]
 
 VERSION = 1
+SHOWN = 8
+"""Elements of an array that are shown one by one."""
 
 
 def network_to_text(network: Network) -> str:
@@ -53,13 +55,15 @@ def _projection(projection: Projection) -> str:
         for entry in fields(connection) for value in (getattr(connection, entry.name),)
     ]
     if projection.delay is not None:
-        facts.append(f"delay per {projection.delay_per}={_array(compact(projection.delay, projection.delay.shape))}")
+        facts.append(f"delay per {projection.delay_per}={_array(projection.delay)}")
     return (f"{quoted(projection.name)}: {quoted(projection.source)} -> {quoted(projection.target)} = "
             f"{type(connection).__name__.lower()}({', '.join(facts)})")
 
 
 def _array(value: Array) -> str:
-    short = array_text(value)
-    if short is not None:
-        return short
-    return f"{array_type(value)} {literal(float(np.nanmin(value)))}..{literal(float(np.nanmax(value)))}"
+    kind = f"f{8 * value.itemsize}" if value.dtype.kind == "f" else "i64"
+    head = f"{kind}[{', '.join(map(str, value.shape))}]" if value.shape else ""
+    if value.size > SHOWN:
+        return f"{head} {value.min():.6g}..{value.max():.6g}"
+    items = ", ".join(f"{item:.6g}" for item in value.reshape(-1))
+    return f"{head}({items})" if head else items

@@ -8,11 +8,14 @@ voltages and currents are plain numbers. Equations are those of the NIR paper (P
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
+
+from .diagnostics import Diagnostics
 
 __all__ = [
     "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "READOUTS", "SPIKING", "Affine", "Array", "AvgPool2d", "BatchNorm",
@@ -37,13 +40,19 @@ def param(unit: str = "1", default: Any = ..., trained: bool = False) -> Any:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Node:
     """Base of all node kinds. Parameters become read-only arrays; float32 and float64 keep their type, the rest
-    become float64."""
+    become float64.
+
+    Raises:
+        BadInputError: what is given for a parameter is no array of numbers. Everything else is judged by `checks`.
+    """
 
     def __post_init__(self) -> None:
+        faults = Diagnostics()
         for name in param_names(self):
             given = getattr(self, name)
             if given is not None:
-                object.__setattr__(self, name, _frozen_array(given))
+                object.__setattr__(self, name, _frozen_array(given, f"{type(self).__name__}.{name}", "fiub", faults))
+        faults.raise_if_errors()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -89,10 +98,10 @@ class SparseLinear(Node):
 
     def __post_init__(self) -> None:
         super(SparseLinear, self).__post_init__()
+        faults = Diagnostics()
         for name in ("indptr", "indices"):
-            index = np.array(getattr(self, name), dtype=np.int64)
-            index.flags.writeable = False
-            object.__setattr__(self, name, index)
+            object.__setattr__(self, name, _frozen_array(getattr(self, name), f"SparseLinear.{name}", "iu", faults))
+        faults.raise_if_errors()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -199,7 +208,11 @@ class Neuron(Node):
                 shape = np.broadcast_shapes(*(value.shape for value in given.values()))
             except ValueError:
                 return  # `checks` reports it, with the name of the node
-        object.__setattr__(self, "shape", tuple(int(size) for size in shape))
+        try:
+            shape = tuple(operator.index(size) for size in shape)
+        except TypeError:
+            return  # likewise
+        object.__setattr__(self, "shape", shape)
         for name, value in given.items():
             try:
                 object.__setattr__(self, name, np.broadcast_to(value, shape))
@@ -286,13 +299,19 @@ def settings(node: Node) -> dict[str, Any]:
     return {entry.name: getattr(node, entry.name) for entry in fields(node) if not entry.metadata.get("param")}
 
 
-def _frozen_array(value: Any) -> Array:
-    array = np.asanyarray(value)
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
+def _frozen_array(value: Any, name: str, kinds: str, faults: Diagnostics) -> Array:
+    """A read-only array of float32, float64 or int64; `kinds` are those that numpy may make of the value."""
+    try:
+        array = np.asanyarray(value)
+        if array.size and array.dtype.kind not in kinds:
+            raise TypeError(f"it is of type {array.dtype}")
+        if array.dtype not in (np.float32, np.float64) or "f" not in kinds:
+            array = array.astype(np.float64 if "f" in kinds else np.int64, copy=False)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        faults.add("SC111", f"{name} is no array of {'numbers' if 'f' in kinds else 'whole numbers'}", value=error)
+        return np.zeros(0)
     if array.flags.writeable:
-        array = array.copy() if array is value else array
+        if array is value or array.base is not None:
+            array = array.copy()
         array.flags.writeable = False
     return array
-
-
