@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ...ir.checks import verify
-from ...ir.diagnostics import BadInputError, Diagnostic, SpikecError, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostic, SpikecError
 from ...ir.graph import Discretization, Graph
 from .builder import Builder
 from .registry import qualified_name
@@ -62,8 +62,9 @@ def _from_text(path: Path) -> Graph:
 
 
 def _from_onnx(path: Path) -> Graph:
-    raise UnsupportedError(Diagnostic("SC230", f"'{path}' cannot be read: it comes with the ONNX front end",
-                                      remedy="Export the model as NIR, or give the torch module as FILE.py:NAME."))
+    from .onnx_frontend import from_onnx
+
+    return from_onnx(path)
 
 
 MODEL_KINDS: Mapping[str, Callable[[Path], Graph]] = {".nir": _from_nir, ".spk": _from_text, ".onnx": _from_onnx}
