@@ -1,1 +1,410 @@
-class Loop: pass
+"""The event loop as a torch function: recurrent components, and connections that are sparse, convolutional or delayed
+synapse by synapse."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.network import Conv, Network, Projection, Sparse
+from . import jit
+from .cells import Cell, cell_kind
+from .sweep import GRAZING, Spikes, State, SweepResult
+from .threads import run_tasks
+
+__all__ = ["MAX_PROJECTIONS", "Loop"]
+
+MAX_PROJECTIONS = 64
+_P = MAX_PROJECTIONS
+_CELL = ("a", "b", "rho", "gain", "theta", "reset", "drop")
+_GRADIENTS = tuple(f"g_{name}" for name in _CELL)
+LOOP: jit.Fields = (
+    *(("int64_t", name, 0) for name in (
+        "batch", "n", "slots", "projections", "n_probes", "fresh", "limit", "log_capacity", "queue_capacity",
+        "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c")),
+    ("double", "duration", 0), ("double", "box", 0), ("double", "grazing", 0),
+    *(("const real *", name, 0) for name in (*_CELL, "refractory", "longest_k")),
+    *(("const uint8_t *", name, 0) for name in ("spiking", "subtract", "moves_u")),
+    ("const int64_t *", "population", 0), ("const int64_t *", "population_first", 0),
+    *(("const real *", name, 0) for name in ("u_start", "j_start", "c_start")), ("const double *", "hold_start", 0),
+    *(("real *", name, 0) for name in ("u_end", "j_end", "c_end")), ("double *", "hold_end", 0),
+    ("const double *", "times", _P), ("const int64_t *", "indices", _P), ("const int64_t *", "offsets", _P),
+    ("int64_t", "slot_first", _P),
+    *(("int64_t", name, _P) for name in (
+        "p_kinds", "p_moves", "p_slot", "p_history", "p_population", "p_first", "p_targets", "p_delay_per", "p_weights",
+        "p_n_delays")),
+    ("const int64_t *", "p_indptr", _P), ("const int64_t *", "p_indices", _P), ("const int64_t *", "p_order", _P),
+    ("const int64_t *", "p_geometry", _P), ("const double *", "p_delays", _P), ("const real *", "weights", _P),
+    ("const double *", "probe_times", 0), ("real *", "probes", 0),
+    ("void *", "log", 0), ("int64_t *", "log_counts", 0), ("int64_t *", "faults", 0), ("int64_t *", "trace_counts", 0),
+    ("char *", "scratch", 0),
+    ("const int64_t *", "spike_counts", 0), ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
+    ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("double *", "g_origins", 0),
+    ("real *", "g_weights", _P), ("double *", "g_delays", _P),
+    *(("real *", name, 0) for name in _GRADIENTS), ("real *", "g_u_start", 0), ("real *", "g_j_start", 0),
+)
+_ENTRY = np.dtype([("time", "f8"), ("origin", "i8"), ("j", "f8"), ("u", "f8"), ("what", "i4"), ("index", "i4"),
+                   ("projection", "i4"), ("sign", "i4"), ("synapse", "i8")])
+_SMOOTH, _JUMP = 1, 2
+_REALS = {torch.float32: "float", torch.float64: "double"}
+_MOVES = {"j": 0, "u": 1, "c": 2}
+_FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT = 1, 2, 4, 8
+
+
+def loop_source(machine: str, dtype: torch.dtype) -> str:
+    """The text of the event loop that visits only touched neurons."""
+    return jit.render("loop_lazy.jinja", machine=machine, real=_REALS[dtype], fields=jit.structure(LOOP))
+
+
+@functools.cache
+def loop_library(dtype: torch.dtype) -> ctypes.CDLL:
+    library = jit.compile_c(loop_source("c", dtype))
+    library.record_bytes.restype = ctypes.c_int64
+    return library
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """A projection with what does not change: its layout by source, and where it ends."""
+
+    kind: int
+    source: str
+    first: int
+    targets: int
+    moves: int
+    delay_per: int
+    indptr: Tensor | None = None
+    indices: Tensor | None = None
+    order: Tensor | None = None
+    geometry: Tensor | None = None
+
+
+class Loop:
+    """One component of the schedule. Populations are numbered through; see `Sweep` for what a run takes and gives."""
+
+    def __init__(self, network: Network, component: tuple[str, ...], incoming: tuple[int, ...], box: float) -> None:
+        self.box, self.component = box, component
+        self.limit = 1 << 24
+        populations = [network.populations[name] for name in component]
+        sizes = [population.n for population in populations]
+        self.firsts = dict(zip(component, np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist(), strict=True))
+        self.sizes, self.n = sizes, sum(sizes)
+        if len(incoming) > MAX_PROJECTIONS:
+            raise BadInputError(Diagnostic("SC404", "too many projections into one component", node=component[0],
+                                           value=str(len(incoming)), limit=str(MAX_PROJECTIONS)))
+        kinds = {name: cell_kind(network.populations[name], network.discretization) for name in component}
+        self.wires = tuple(_wire(network.projections[number], self.firsts, network, _MOVES[kinds[network.projections[number].target]])
+                           for number in incoming)
+        self.has_c = any(kind == "c" for kind in kinds.values())
+
+        def spread(values: list[Any], dtype: torch.dtype) -> Tensor:
+            return torch.cat([torch.full((size,), value, dtype=dtype) for size, value in zip(sizes, values, strict=True)])
+
+        self.spiking = spread([population.spiking for population in populations], torch.uint8)
+        self.subtract = spread([population.reset == "subtract" for population in populations], torch.uint8)
+        self.moves_u = spread([kinds[name] == "u" for name in component], torch.uint8)
+        self.population = spread(list(range(len(component))), torch.int64)
+        self.population_first = torch.tensor(list(self.firsts.values()), dtype=torch.int64)
+        self.refractory = torch.cat([
+            torch.zeros(population.n, dtype=torch.float64) if population.refractory is None
+            else torch.from_numpy(np.array(population.refractory, dtype=np.float64)) for population in populations])
+        self._log_capacity = self._queue_capacity = 0
+
+    def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
+            delays: Sequence[Tensor | None], cells: Sequence[Cell], duration: float, *, batch: int,
+            states: Sequence[State] | None = None, probe_times: Tensor | None = None) -> dict[str, SweepResult]:
+        """Spikes and voltages of every population of the component over [0, duration] s."""
+        slots = [name for name in external if name not in self.component]
+        returning = [name for name in self.component if name in history]
+        sources = [external[name] for name in slots] + [history[name] for name in returning]
+        call = _LoopCall(self, slots, returning, sources, duration, batch, states, probe_times, cells[0].a.dtype)
+        packed = [torch.cat(each) for each in zip(*(cell.differentiable() for cell in cells), strict=True)]
+        outcome = _LoopFunction.apply(call, len(sources), *(source.times for source in sources), *delays, *weights, *packed)
+        times, probes = outcome[:-1], outcome[-1]
+        results = {}
+        for number, name in enumerate(self.component):
+            first, size = self.firsts[name], self.sizes[number]
+            part = slice(first, first + size)
+            indices, offsets = call.populations[number]
+            results[name] = SweepResult(
+                Spikes(times[number], indices, offsets), None if probe_times is None else probes[:, :, part], None, None, None,
+                State(*(call.buffers[key][:, part].contiguous() for key in ("u_end", "j_end", "c_end", "hold_end"))),
+                call.truncated, 0)
+        return results
+
+
+def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, moves: int) -> _Wire:
+    connection = projection.connection
+    n_source, n_target = network.size(projection.source), network.populations[projection.target].n
+    delay_per = 0 if projection.delay is None else 1 if projection.delay_per == "source" else 2
+    common = (projection.source, firsts[projection.target], n_target, moves, delay_per)
+    if isinstance(connection, Sparse):
+        columns = np.asarray(connection.indices, dtype=np.int64)
+        rows = np.repeat(np.arange(n_target), np.diff(np.asarray(connection.indptr)))
+        order = np.argsort(columns, kind="stable")
+        indptr = np.zeros(n_source + 1, dtype=np.int64)
+        np.cumsum(np.bincount(columns, minlength=n_source), out=indptr[1:])
+        return _Wire(1, *common, *(torch.from_numpy(np.ascontiguousarray(each)) for each in (indptr, rows[order], order)))
+    if isinstance(connection, Conv):
+        geometry = (*connection.input_shape, *connection.output_shape, *connection.weight.shape[2:], *connection.stride,
+                    *connection.padding, connection.groups, *connection.dilation)
+        return _Wire(2, *common, geometry=torch.tensor(geometry, dtype=torch.int64))
+    return _Wire(0, *common)
+
+
+class _LoopCall:
+    """One evaluation: the log that the forward pass leaves for the reverse one."""
+
+    def __init__(self, loop: Loop, slots: list[str], returning: list[str], sources: list[Spikes], duration: float, batch: int,
+                 states: Sequence[State] | None, probe_times: Tensor | None, dtype: torch.dtype) -> None:
+        self.loop, self.sources, self.duration, self.batch = loop, sources, duration, batch
+        self.states, self.probe_times, self.dtype = states, probe_times, dtype
+        self.slot = {name: number for number, name in enumerate(slots)}
+        self.history = {name: len(slots) + number for number, name in enumerate(returning)}
+        self.library = loop_library(dtype)
+        self.arguments = jit.arguments_type(tuple(LOOP))()
+        self.buffers: dict[str, Tensor] = {}
+        self.populations: list[tuple[Tensor, Tensor]] = []
+        self.truncated = False
+
+    def set(self, **values: Any) -> None:
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                self.buffers[name] = value
+                value = value.data_ptr()
+            setattr(self.arguments, name, value)
+
+    def place(self, field: str, number: int, value: Tensor | None) -> None:
+        """One entry of an array field."""
+        if value is not None:
+            self.buffers[f"{field}{number}"] = value
+        getattr(self.arguments, field)[number] = None if value is None else value.data_ptr()
+
+    def start(self) -> None:
+        """State at the beginning, from a former run or from rest."""
+        batch, n = self.batch, self.loop.n
+        if self.states is None:
+            rest = {name: self.buffers[name].expand(batch, n).contiguous() for name in ("u0", "j0")}
+            self.set(u_start=rest["u0"], j_start=rest["j0"], c_start=torch.zeros(batch, n, dtype=self.dtype),
+                     hold_start=torch.full((batch, n), -1.0, dtype=torch.float64))
+        else:
+            joined = {name: torch.cat([getattr(state, name) for state in self.states], 1).contiguous()
+                      for name in ("u", "j", "c", "hold")}
+            self.set(**{f"{name}_start": value for name, value in joined.items()})
+
+
+class _LoopFunction(torch.autograd.Function):
+    """Inputs after `count` (the number of event sources): times of each, delays and weights of each projection, then
+    `Cell.differentiable` over the component. Outputs: spike times of each population, probes."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _LoopCall, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
+        loop, batch, dtype = call.loop, call.batch, call.dtype
+        wires = len(loop.wires)
+        delays, weights = tensors[count:count + wires], tensors[count + wires:count + 2 * wires]
+        cell = dict(zip((*_CELL, "u0", "j0"), tensors[count + 2 * wires:], strict=True))
+        values = {name: value.detach().contiguous() for name, value in cell.items()}  # type: ignore[union-attr]
+        rates = torch.stack([values["a"], values["b"], values["rho"]])
+        call.buffers.update(u0=values.pop("u0"), j0=values.pop("j0"))
+        probes = 0 if call.probe_times is None else len(call.probe_times)
+        call.set(
+            **values, batch=batch, n=loop.n, slots=len(call.sources), projections=wires, n_probes=probes,
+            fresh=int(call.states is None), limit=loop.limit, uniform=int(bool((rates == rates[:, :1]).all())),
+            has_c=int(loop.has_c), duration=call.duration, box=loop.box, grazing=GRAZING,
+            refractory=loop.refractory.to(dtype), longest_k=_longest_k(values["a"], values["b"]),
+            spiking=loop.spiking, subtract=loop.subtract, moves_u=loop.moves_u, population=loop.population,
+            population_first=loop.population_first,
+            **{name: torch.zeros(batch, loop.n, dtype=dtype) for name in ("u_end", "j_end", "c_end")},
+            hold_end=torch.zeros(batch, loop.n, dtype=torch.float64),
+        )
+        call.start()
+        first = 0
+        for number, source in enumerate(call.sources):
+            for field, value in (("times", source.times.detach()), ("indices", source.indices), ("offsets", source.offsets)):
+                call.place(field, number, value)
+            call.arguments.slot_first[number] = first
+            first += len(source.times)
+        for number, wire in enumerate(loop.wires):
+            _place_wire(call, number, wire, weights[number], delays[number])
+        probed = torch.zeros(batch, probes, loop.n, dtype=dtype)
+        if probes:
+            call.set(probes=probed, probe_times=call.probe_times)
+        times = _run_forward(call)
+        ctx.call, ctx.count = call, count
+        ctx.set_materialize_grads(False)
+        return (*times, probed)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+        return _run_backward(ctx.call, ctx.count, ctx.needs_input_grad[2:], gradients[:-1], gradients[-1])
+
+
+def _longest_k(a: Tensor, b: Tensor) -> Tensor:
+    """The maximum over s of k(s): at s = ln(b/a) / (b - a); 1/a where b = 0, 1/b where a = 0, unbounded for neither."""
+    low, high = torch.minimum(a, b).double(), torch.maximum(a, b).double()
+    ratio = (high - low) / low.clamp(min=1e-300)
+    peak = torch.where(ratio > 1e-8, torch.log1p(ratio) / (high - low).clamp(min=1e-300), 1 / high.clamp(min=1e-300))
+    bound = torch.exp(-high * peak) / low.clamp(min=1e-300)  # k(peak) = exp(-high peak) / low
+    bound = torch.where(low > 0, bound, torch.where(high > 0, 1 / high.clamp(min=1e-300), torch.full_like(high, 1e30)))
+    return (bound * (1 + 1e-5)).clamp(max=1e30).to(a.dtype)
+
+
+def _place_wire(call: _LoopCall, number: int, wire: _Wire, weight: Tensor | None, delay: Tensor | None) -> None:
+    arguments = call.arguments
+    kept = weight.detach().contiguous()  # type: ignore[union-attr]
+    call.place("weights", number, kept)
+    arguments.p_weights[number] = kept.numel()
+    arguments.p_kinds[number], arguments.p_moves[number] = wire.kind, wire.moves
+    arguments.p_first[number], arguments.p_targets[number] = wire.first, wire.targets
+    inside = wire.source in call.loop.firsts
+    arguments.p_slot[number] = -1 if inside else call.slot[wire.source]
+    arguments.p_history[number] = call.history.get(wire.source, -1) if inside else -1
+    arguments.p_population[number] = call.loop.component.index(wire.source) if inside else -1
+    for field, value in (("p_indptr", wire.indptr), ("p_indices", wire.indices), ("p_order", wire.order),
+                         ("p_geometry", wire.geometry)):
+        call.place(field, number, value)
+    arguments.p_delay_per[number] = wire.delay_per
+    if delay is not None:
+        # delays per synapse of a dense projection come (target, source), its weights lie by source
+        laid = delay.detach().t() if delay.dim() == 2 else delay.detach()
+        held = laid.to(torch.float64).contiguous()
+        call.place("p_delays", number, held)
+        arguments.p_n_delays[number] = held.numel()
+
+
+def _run_forward(call: _LoopCall) -> list[Tensor]:
+    loop, batch = call.loop, call.batch
+    sizes = [call.library.record_bytes(which) for which in range(5)]
+    events = max((int(source.offsets.diff().max()) for source in call.sources if batch), default=0)
+    loop._log_capacity = loop._log_capacity or 4 * events * max(1, len(loop.wires)) + 4 * loop.n + 64
+    loop._queue_capacity = loop._queue_capacity or 4 * events + 4 * loop.n + 64
+    faults = torch.zeros(batch, dtype=torch.int64)
+    counts = torch.zeros(batch, dtype=torch.int64)
+    while True:
+        call.set(
+            log_capacity=loop._log_capacity, queue_capacity=loop._queue_capacity, log_counts=counts, faults=faults,
+            trace_counts=torch.zeros(batch, dtype=torch.int64),
+            log=torch.empty(batch * loop._log_capacity * sizes[0], dtype=torch.uint8), trace_capacity=0,
+            scratch_bytes=_scratch(loop, sizes, len(call.sources), 0),
+        )
+        run_tasks(call.library.forward, call.arguments, batch)
+        seen = int(np.bitwise_or.reduce(faults.numpy(), initial=0))
+        if seen & _FAULT_CYCLE:
+            raise BadInputError(Diagnostic(
+                "SC412", "a cycle of delta synapses without delay would fire a neuron twice at one instant",
+                node=loop.component[0], remedy="Give a connection of the cycle a delay."))
+        if not seen & (_FAULT_LOG | _FAULT_QUEUE):
+            break
+        if seen & _FAULT_LOG:
+            loop._log_capacity = max(2 * loop._log_capacity, int(counts.max()) + 64)
+        if seen & _FAULT_QUEUE:
+            loop._queue_capacity *= 4
+    call.truncated = bool(seen & _FAULT_LIMIT)
+    return _sort_spikes(call)
+
+
+def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: int = 0) -> int:
+    forward = sizes[1] * loop._queue_capacity + sizes[2] * loop.n + sizes[3] * traced + 8 * slots + 12 * loop.n + 64
+    return forward + (sizes[4] * loop.n + 8 * (spikes + 1) if spikes >= 0 else 0)
+
+
+def _sort_spikes(call: _LoopCall) -> list[Tensor]:
+    """Spikes of each population, by sample and (time, neuron); where each spike of the log went."""
+    loop, batch = call.loop, call.batch
+    log = call.buffers["log"].numpy().view(_ENTRY).reshape(batch, -1)
+    counts = call.buffers["log_counts"].numpy()
+    logged = [log[sample, :counts[sample]] for sample in range(batch)]
+    spikes = [entries[(entries["what"] == _SMOOTH) | (entries["what"] == _JUMP)] for entries in logged]
+    numbers = np.array([len(each) for each in spikes], dtype=np.int64)
+    joined = np.concatenate([np.empty(0, _ENTRY), *spikes])
+    samples = np.repeat(np.arange(batch), numbers)
+    populations = loop.population.numpy()[joined["index"]]
+    order = np.lexsort((joined["index"], joined["time"], samples, populations))
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    firsts = np.concatenate([[0], np.cumsum(numbers)])[:-1].astype(np.int64)
+    call.set(spike_counts=torch.from_numpy(numbers), spike_firsts=torch.from_numpy(firsts), spike_ranks=torch.from_numpy(ranks))
+    times = []
+    for number, name in enumerate(loop.component):
+        mine = order[populations[order] == number]
+        offsets = np.searchsorted(samples[mine], np.arange(batch + 1)).astype(np.int64)
+        indices = joined["index"][mine].astype(np.int64) - loop.firsts[name]
+        call.populations.append((torch.from_numpy(indices), torch.from_numpy(offsets)))
+        times.append(torch.from_numpy(joined["time"][mine]))
+    return times
+
+
+def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: Sequence[Tensor | None],
+                  g_probes: Tensor | None) -> tuple[Any, ...]:
+    loop, batch, dtype = call.loop, call.batch, call.dtype
+    wires = len(loop.wires)
+    needs_times, needs_delays = needs[:count], needs[count:count + wires]
+    needs_weights, needs_cell = needs[count + wires:count + 2 * wires], needs[count + 2 * wires:]
+    sizes = [call.library.record_bytes(which) for which in range(5)]
+    heaviest = max((int(call.arguments.p_weights[number]) for number in range(wires)), default=1)
+    chunks = max(1, min(batch, 16, (1 << 24) // max(1, heaviest)))
+    rates = any(needs_cell)
+    if rates:
+        # a first traced run finds out how long the traces are
+        most = int(call.buffers["log_counts"].max()) if batch else 0
+        traced = _trace_length(call, most)
+    else:
+        traced = 0
+    spikes = int(call.buffers["spike_counts"].max()) if batch else 0
+    joined = [torch.zeros(len(indices), dtype=torch.float64) if g is None else g
+              for g, (indices, _) in zip(g_times, call.populations, strict=True)]
+    call.set(chunks=chunks, want_rates=int(rates), trace_capacity=traced, g_times=torch.cat([*joined, torch.zeros(1, dtype=torch.float64)]),
+             scratch_bytes=_scratch(loop, sizes, len(call.sources), traced, spikes))
+    if g_probes is not None and g_probes.numel():
+        call.set(g_probes=g_probes.to(dtype).contiguous())
+    totals = sum(len(source.times) for source in call.sources)
+    origins = torch.zeros(totals + 1, dtype=torch.float64)
+    if any(needs_times):
+        call.set(g_origins=origins)
+    g_weights: list[Tensor | None] = []
+    g_delays: list[Tensor | None] = []
+    for number in range(wires):
+        weight = call.buffers[f"weights{number}"]
+        g_weights.append(torch.zeros(chunks, *weight.shape, dtype=dtype) if needs_weights[number] else None)
+        g_delays.append(torch.zeros(chunks, *call.buffers[f"p_delays{number}"].shape, dtype=torch.float64)
+                        if needs_delays[number] else None)
+        call.place("g_weights", number, g_weights[-1])
+        call.place("g_delays", number, g_delays[-1])
+    if rates:
+        call.set(**{name: torch.zeros(chunks, loop.n, dtype=dtype) for name in _GRADIENTS})
+        call.set(**{name: torch.zeros(batch, loop.n, dtype=dtype) for name in ("g_u_start", "g_j_start")})
+    run_tasks(call.library.backward, call.arguments, chunks)
+    split = origins[:totals].split([len(source.times) for source in call.sources])
+    sums = [call.buffers[name].sum(0) for name in (*_GRADIENTS, "g_u_start", "g_j_start")] if rates else [None] * 9
+    delays = [None if g is None else g.sum(0).t() if g.dim() == 3 else g.sum(0) for g in g_delays]
+    return (
+        None, None, *(each if needed else None for each, needed in zip(split, needs_times, strict=True)),
+        *delays, *(None if g is None else g.sum(0) for g in g_weights),
+        *(total if needed else None for total, needed in zip(sums, needs_cell, strict=True)),
+    )
+
+
+def _trace_length(call: _LoopCall, logged: int) -> int:
+    """An upper bound on the stretches of one sample: neurons touched by each entry of its log, and once more for each
+    end of a refractory period."""
+    loop = call.loop
+    log = call.buffers["log"].numpy().view(_ENTRY).reshape(call.batch, -1)
+    fan = np.array([wire.targets if wire.indptr is None else int(wire.indptr.diff().max()) if len(wire.indptr) > 1 else 0
+                    for wire in loop.wires] or [0])
+    longest = 0
+    for sample in range(call.batch):
+        entries = log[sample, :int(call.buffers["log_counts"][sample])]
+        rows = entries[entries["what"] == 0]
+        others = len(entries) - len(rows)
+        touched_all = int((entries["what"] >= 5).sum())
+        longest = max(longest, int(fan[rows["projection"]].sum()) + 3 * others + loop.n * (touched_all + 1))
+    return longest

@@ -69,7 +69,6 @@ SWEEP: jit.Fields = (
     ("real *", "g_a", 0), ("real *", "g_b", 0), ("real *", "g_rho", 0), ("real *", "g_gain", 0),
     ("real *", "g_theta", 0), ("real *", "g_reset", 0), ("real *", "g_drop", 0), ("real *", "traces", 0),
 )
-_LANES = {torch.float32: 64, torch.float64: 32}
 _REALS = {torch.float32: "float", torch.float64: "double"}
 
 
@@ -117,17 +116,25 @@ def event_library() -> ctypes.CDLL:
     return jit.compile_c(jit.render("events.jinja", gather_fields=jit.structure(GATHER), pack_fields=jit.structure(PACK)))
 
 
-def sweep_source(machine: str, dtype: torch.dtype, cell: CellKind, spiking: bool, uniform: bool, refractory: bool) -> str:
+def sweep_source(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
+                 refractory: bool) -> str:
     """The text of the kernels of one kind of population."""
     return jit.render(
-        "sweep.jinja", machine=machine, real=_REALS[dtype], lanes=_LANES[dtype] if machine == "c" else 1, cell=cell,
+        "sweep.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, cell=cell,
         spiking=spiking, uniform=uniform, refractory=refractory, fields=jit.structure(SWEEP),
     )
 
 
 @functools.cache
-def sweep_library(dtype: torch.dtype, cell: CellKind, spiking: bool, uniform: bool, refractory: bool) -> ctypes.CDLL:
-    return jit.compile_c(sweep_source("c", dtype, cell, spiking, uniform, refractory))
+def sweep_library(dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
+                  refractory: bool) -> ctypes.CDLL:
+    return jit.compile_c(sweep_source("c", dtype, lanes, cell, spiking, uniform, refractory))
+
+
+def _lanes(n: int, dtype: torch.dtype) -> int:
+    """Neurons a block: one cache line of state at least, four at most."""
+    line = 64 // dtype.itemsize
+    return line * min(4, max(1, -(-n // line)))
 
 
 @dataclass(slots=True)
@@ -181,10 +188,10 @@ class _Call:
         self.integral_rate, self.state, self.dtype = integral_rate, state, dtype
         self.buffers: dict[str, Tensor] = {}
         self.truncated, self.grazing_count = False, 0
-        self.lanes = _LANES[dtype]
+        self.lanes = _lanes(sweep.n, dtype)
         self.blocks = -(-sweep.n // self.lanes)
         self.holds = sweep.refractory is not None
-        self.library = sweep_library(dtype, sweep.kind, sweep.spiking, uniform, self.holds)
+        self.library = sweep_library(dtype, self.lanes, sweep.kind, sweep.spiking, uniform, self.holds)
         self.arguments = jit.arguments_type(tuple(SWEEP))()
         self.gatherer = jit.arguments_type(tuple(GATHER))()
 
