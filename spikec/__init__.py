@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .compiler.frontends.initialisers import normal, uniform
     from .compiler.frontends.nir_reader import from_nir
     from .compiler.frontends.nir_writer import to_nir
-    from .compiler.frontends.onnx import from_onnx
+    from .compiler.frontends.onnx_frontend import from_onnx
     from .compiler.frontends.torch_frontend import from_torch
     from .ir import diagnostics as errors
     from .ir.diagnostics import (
@@ -52,7 +52,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "to_nir": (".compiler.frontends.nir_writer", "to_nir"),
     "normal": (".compiler.frontends.initialisers", "normal"),
     "uniform": (".compiler.frontends.initialisers", "uniform"),
-    "from_onnx": (".compiler.frontends.onnx", "from_onnx"),
+    "from_onnx": (".compiler.frontends.onnx_frontend", "from_onnx"),
     "from_torch": (".compiler.frontends.torch_frontend", "from_torch"),
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),
