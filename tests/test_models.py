@@ -114,13 +114,13 @@ def test_code_that_gives_no_model_is_named(code: Path, name: str, code_of_fault:
 
 def test_broken_code_is_named(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("def make(:\n")
-    with pytest.raises(BadInputError, match="SC231.*SyntaxError"):
+    with pytest.raises(BadInputError, match=r"SC231.*SyntaxError"):
         load_model(f"{tmp_path / 'net.py'}:make")
 
 
 @pytest.mark.parametrize(("model", "kind", "code_of_fault"), [
-    ("net.py", BadInputError, "SC230"), ("absent.py:make", BadInputError, "SC230"), ("net.onnx", UnsupportedError, "SC230"),
-    ("net.pt", BadInputError, "SC230"), ("net", BadInputError, "SC230"), ("absent.nir", BadInputError, "SC203"),
+    ("net.py", BadInputError, "SC230"), ("absent.py:make", BadInputError, "SC230"),
+    ("net.onnx", UnsupportedError, "SC230"), ("net.pt", BadInputError, "SC230"), ("net", BadInputError, "SC230"), ("absent.nir", BadInputError, "SC203"),
     ("absent.spk", BadInputError, "SC122"),
 ])
 def test_other_files_are_told_apart(tmp_path: Path, model: str, kind: type[SpikecError], code_of_fault: str) -> None:
