@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
 import pytest
+
+# The same examples in every run, however slow the machine; `pytest --hypothesis-profile=explore` looks further.
+hypothesis.settings.register_profile("spikec", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", deadline=None, database=None, max_examples=1000)
+hypothesis.settings.load_profile("spikec")
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,3 +23,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def golden(update_golden: bool) -> Callable[[str, str], None]:
+    """`golden(name, text)` compares a text with tests/golden/<name>; with --update-golden it writes the file."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if update_golden:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is not there: run pytest --update-golden, and look at what it writes"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
