@@ -120,7 +120,8 @@ def test_broken_code_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("model", "kind", "code_of_fault"), [
     ("net.py", BadInputError, "SC230"), ("absent.py:make", BadInputError, "SC230"),
-    ("net.onnx", UnsupportedError, "SC230"), ("net.pt", BadInputError, "SC230"), ("net", BadInputError, "SC230"), ("absent.nir", BadInputError, "SC203"),
+    ("net.onnx", UnsupportedError, "SC230"), ("net.pt", BadInputError, "SC230"), ("net", BadInputError, "SC230"),
+    ("absent.nir", BadInputError, "SC203"),
     ("absent.spk", BadInputError, "SC122"),
 ])
 def test_other_files_are_told_apart(tmp_path: Path, model: str, kind: type[SpikecError], code_of_fault: str) -> None:
