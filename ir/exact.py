@@ -51,8 +51,8 @@ class ExactState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactResult:
-    """`spikes` by spiking node; `probes` by 'node.v' or 'node.i', (batch, times, *shape); `voltage_max` by readout node:
-    (maximum over the run, its first time), each (batch, *shape). Output nodes are names of what they show."""
+    """`spikes` by spiking node; `probes` by 'node.v' or 'node.i', (batch, times, *shape); `voltage_max` by readout
+    node: (maximum over the run, its first time), each (batch, *shape). Output nodes are names of what they show."""
 
     spikes: Mapping[str, Events]
     probes: Mapping[str, Array]
@@ -81,10 +81,11 @@ def simulate_exact(
 
     Raises:
         BadInputError: the graph, the events or the probes are malformed, or `duration` is missing.
-        UnsupportedError: the graph has no meaning in continuous time (SC303 to SC305), or a neuron would fire twice at one
-            instant (SC401).
+        UnsupportedError: the graph has no meaning in continuous time (SC303 to SC305), or a neuron would fire twice at
+            one instant (SC401).
     """
     wiring = Wiring(graph)
+    wiring.refuse_in_continuous_time()
     faults = Diagnostics()
     inputs = _inputs(wiring, events, faults)
     end = _end(wiring, inputs, duration, state, faults)

@@ -18,6 +18,7 @@ from .wiring import Wiring
 __all__ = ["Kind", "Run"]
 
 Kind = Literal["impulse", "box end", "release"]
+Arrivals = list[tuple[Array, Array]]  # neurons, numbered through, and what each of them gets
 _NOBODY = np.empty(0, dtype=np.int64)
 
 
@@ -25,8 +26,8 @@ class Run:
     """One sample, from t = 0 to `end`. `expect` and `send` what comes from outside, then `play` once.
 
     Attributes, for all neurons numbered through: `membranes`, the state; `boxes`, how many are open; `spikes`, (time,
-    element) by neuron node; `highest` and `highest_at`, the maximum of V so far and its first time; `probed`, (times, n)
-    by probe; `due`, what is still to come, by time.
+    element) by neuron node; `highest` and `highest_at`, the maximum of V of readouts so far and its first time;
+    `probed`, (times, n) by probe; `due`, what is still to come, by time.
     """
 
     def __init__(self, wiring: Wiring, membranes: Membranes, boxes: Array, end: float, probes: Mapping[str, Array]):
@@ -40,7 +41,7 @@ class Run:
         self.owner = np.repeat(np.arange(len(wiring.neurons)),
                                [wiring.span[name].stop - wiring.span[name].start for name in wiring.neurons])
         self.queue: list[float] = []
-        self.due: dict[float, dict[Kind, list[tuple[Array, Array]]]] = {}
+        self.due: dict[float, dict[Kind, Arrivals]] = {}
         self.below = membranes.voltage <= membranes.threshold
         self.turning = membranes.turning(np.arange(wiring.size))
         self.fired_at = np.full(wiring.size, -np.inf)
@@ -55,7 +56,7 @@ class Run:
             heapq.heappush(self.queue, time)
         self.due[time][kind].append((index, amount))
 
-    def send(self, source: str, element: int, time: float) -> list[tuple[Array, Array]]:
+    def send(self, source: str, element: int, time: float) -> Arrivals:
         """A spike of an input or a neuron node: what arrives later is expected, what arrives now is returned."""
         sent = self.wiring.impulses(source, element)
         for delay in np.unique(sent.delays[sent.delays > 0]):
@@ -81,6 +82,7 @@ class Run:
             now = time
         self._record(now, np.inf)
         self._move(np.arange(self.wiring.size), self.end)
+        self._settle(np.arange(self.wiring.size))
 
     def _first_crossing(self, now: float, stop: float) -> tuple[float, Array]:
         """The first time in [now, stop] at which membranes pass their thresholds smoothly, and whose; or nobody.
@@ -91,7 +93,8 @@ class Run:
         index = np.flatnonzero(membranes.spiking & ~membranes.held)
         first, last = now - membranes.since[index], stop - membranes.since[index]
         middle = np.clip(self.turning[index], first, last)
-        starts, turns, ends = (membranes.at(index, elapsed)[0] for elapsed in (first, middle, last))
+        courses = membranes.at(np.tile(index, 3), np.concatenate([first, middle, last]))[0]
+        starts, turns, ends = courses.reshape(3, -1)
         threshold = membranes.threshold[index]
         # Kept, not only computed: of two crossings a rounding error apart, the second is not lost.
         self.below[index] |= starts <= threshold
@@ -133,7 +136,7 @@ class Run:
                 arriving += self._react(time, index[here], amount[here], forced, others)
                 forced = others = _NOBODY
 
-    def _react(self, time: float, index: Array, amount: Array, forced: Array, tested: Array) -> list[tuple[Array, Array]]:
+    def _react(self, time: float, index: Array, amount: Array, forced: Array, tested: Array) -> Arrivals:
         """Sums the impulses, tests the thresholds once, and returns what the spikes cause at this same instant."""
         membranes = self.membranes
         touched, inverse = np.unique(np.concatenate([index, forced, tested]), return_inverse=True)
@@ -149,12 +152,12 @@ class Run:
         above = membranes.spiking[touched] & ~membranes.held[touched] & (
             membranes.voltage[touched] > membranes.threshold[touched])
         firing = touched[above | np.isin(touched, forced)]
-        self._note_highest(touched, membranes.voltage[touched], np.full(len(touched), time))
+        self._note_highest(touched, membranes.voltage[touched], time)
         caused = self._fire(firing, time)
         self._settle(touched)
         return caused
 
-    def _fire(self, firing: Array, time: float) -> list[tuple[Array, Array]]:
+    def _fire(self, firing: Array, time: float) -> Arrivals:
         membranes = self.membranes
         again = firing[self.fired_at[firing] == time]
         if len(again):
@@ -182,16 +185,17 @@ class Run:
         self.turning[index] = self.membranes.turning(index)
 
     def _move(self, index: Array, time: float) -> None:
-        """Advances neurons to `time`, and notes the highest V on the way."""
+        """Advances neurons to `time`; of readouts, notes the highest V on the way. `_settle` has to follow."""
         membranes = self.membranes
-        since, elapsed = membranes.since[index], time - membranes.since[index]
-        turn = np.clip(self.turning[index], 0.0, elapsed)
-        self._note_highest(index, membranes.at(index, turn)[0], since + turn)
+        shown = index[~membranes.spiking[index]]
+        if len(shown):
+            since, elapsed = membranes.since[shown], time - membranes.since[shown]
+            turn = np.clip(self.turning[shown], 0.0, elapsed)
+            self._note_highest(shown, membranes.at(shown, turn)[0], since + turn)
         membranes.advance(index, time)
-        self.turning[index] -= elapsed
-        self._note_highest(index, membranes.voltage[index], np.full(len(index), time))
+        self._note_highest(shown, membranes.voltage[shown], time)
 
-    def _note_highest(self, index: Array, voltage: Array, time: Array) -> None:
+    def _note_highest(self, index: Array, voltage: Array, time: Array | float) -> None:
         more = voltage > self.highest[index]
         self.highest[index] = np.where(more, voltage, self.highest[index])
         self.highest_at[index] = np.where(more, time, self.highest_at[index])
@@ -213,6 +217,6 @@ class Run:
         return name, neuron - self.wiring.span[name].start
 
 
-def _joined(arriving: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+def _joined(arriving: Arrivals) -> tuple[Array, Array]:
     return (np.concatenate([_NOBODY, *(index for index, _ in arriving)]),
             np.concatenate([np.empty(0), *(amount for _, amount in arriving)]))

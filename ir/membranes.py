@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from .nodes import IF, LI, LIF, SPIKING, Array, CubaLI, CubaLIF, I, Neuron
+from .nodes import IF, LI, LIF, SPIKING, Array, CubaLI, CubaLIF, Neuron
 
 __all__ = ["Membranes", "divided_difference"]
 
@@ -72,11 +72,12 @@ class Membranes:
 
     def at(self, index: Array, elapsed: Array) -> tuple[Array, Array]:
         """(V, I) of the neurons `index`, `elapsed` seconds (one per neuron) after `since`."""
-        leak, decay, zero = self.leak[index], self.decay[index], np.zeros(len(index))
-        rest, excess = self._rest(index), self.current[index] - self._rest(index)
+        leak, decay, rest = self.leak[index], self.decay[index], self._rest(index)
+        excess = self.current[index] - rest
+        lost = -np.expm1(-leak * elapsed)
         voltage = (
-            self.voltage[index] * np.exp(-leak * elapsed)
-            + self._pull(index) * divided_difference(zero, -leak, elapsed)
+            (1 - lost) * self.voltage[index]
+            + self._pull(index) * np.where(leak == 0, elapsed, lost / np.where(leak == 0, 1.0, leak))
             + self.coupling[index] * excess * divided_difference(-leak, -decay, elapsed)
         )
         return np.where(self.held[index], self.voltage[index], voltage), rest + excess * np.exp(-decay * elapsed)

@@ -93,7 +93,7 @@ def _max_pool(node: MaxPool2d, pattern: Array, constant: bool) -> Array:
 
 
 def _threshold(node: Threshold, pattern: Array, constant: bool) -> Array:
-    return (pattern > node.threshold).astype(np.float64)
+    return np.zeros_like(pattern) if constant else (pattern > node.threshold).astype(np.float64)
 
 
 def _flatten(node: Flatten, pattern: Array, constant: bool) -> Array:

@@ -42,7 +42,6 @@ class Wiring:
 
     Raises:
         BadInputError: the graph is not legal.
-        UnsupportedError: it holds what has no meaning in continuous time, each with a remedy.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -54,7 +53,35 @@ class Wiring:
         self.span = {name: slice(int(starts[i]), int(starts[i + 1])) for i, name in enumerate(self.neurons)}
         self.size = int(starts[-1])
         self._known: dict[tuple[str, int], Impulses] = {}
-        _refuse_what_has_no_meaning(graph)
+
+    def refuse_in_continuous_time(self) -> None:
+        """Raises:
+            UnsupportedError: the graph holds what has no meaning in continuous time, each with a remedy.
+        """
+        faults = self._misused()
+        for name, node in self.graph.nodes.items():
+            if isinstance(node, Threshold):
+                faults.add("SC303", "a threshold over impulses has no meaning in continuous time", node=name,
+                           remedy="Use an IF neuron, or a clocked target.")
+            elif isinstance(node, MaxPool2d):
+                faults.add("SC303", "a maximum over impulses has no meaning in continuous time", node=name,
+                           remedy="Use SumPool2d or AvgPool2d, or a clocked target.")
+        faults.raise_if_errors(UnsupportedError)
+
+    def refuse_on_a_grid(self) -> None:
+        """Raises:
+            UnsupportedError: the graph holds what has no meaning on a grid either, each with a remedy.
+        """
+        faults = self._misused()
+        for name, given in self._constants.items():
+            node = self.graph.nodes[name]
+            if isinstance(node, Threshold) and given.any():
+                faults.add("SC303", "a threshold over a sum of impulses and a constant current", node=name,
+                           remedy="Leave out the bias before it.")
+            elif isinstance(node, MaxPool2d) and (through(node, given[None]) != -through(node, -given[None])).any():
+                faults.add("SC303", "a maximum over impulses and constant currents that differ within a window",
+                           node=name, remedy="Give the layer before it one bias per channel.")
+        faults.raise_if_errors(UnsupportedError)
 
     def impulses(self, source: str, index: int) -> Impulses:
         """What a spike of element `index` of an input or a neuron node does: impulses at neurons (numbered through)."""
@@ -65,22 +92,11 @@ class Wiring:
     @cached_property
     def constant(self) -> Array:
         """The constant current (n,) into each neuron: biases, through the nodes without state."""
-        arriving: dict[str, Array] = {}
-        total = np.zeros(self.size)
-        for name in self._order:
-            node = self.graph.nodes[name]
-            given = arriving.get(name, np.zeros(self.shapes[name].input))
-            if name in self.span:
-                total[self.span[name]] = given.reshape(-1)
-                continue
-            sent = np.zeros(self.shapes[name].output) if isinstance(node, Input) else through(node, given[None], True)[0]
-            for target in self.graph.targets[name]:
-                arriving[target] = arriving.get(target, 0.0) + sent
-        return total
+        return np.concatenate([np.empty(0), *(self._constants[name].reshape(-1) for name in self.neurons)])
 
     @cached_property
     def waves(self) -> tuple[tuple[str, ...], ...]:
-        """Neuron nodes in the order in which spikes without delay reach them; those on a cycle without delay together."""
+        """Neuron nodes in the order in which spikes without delay reach them; those on a cycle of such together."""
         view: nx.DiGraph = nx.DiGraph()
         view.add_nodes_from(self.graph.nodes)
         view.add_edges_from(edge for edge in self.graph.edges if not _always_late(self.graph.nodes[edge[1]]))
@@ -106,16 +122,42 @@ class Wiring:
 
     @cached_property
     def _order(self) -> tuple[str, ...]:
-        """All nodes, those without state after whatever feeds them; what leaves a neuron is cut, so there is no cycle."""
+        """All nodes, those without state after what feeds them; edges from neurons are cut, so there is no cycle."""
         view: nx.DiGraph = nx.DiGraph()
         view.add_nodes_from(self.graph.nodes)
         view.add_edges_from(edge for edge in self.graph.edges if edge[0] not in self.span)
         return tuple(nx.topological_sort(view))
 
+    @cached_property
+    def _constants(self) -> dict[str, Array]:
+        """The constant current into every node."""
+        arriving = {name: np.zeros(self.shapes[name].input) for name in self._order}
+        for name in self._order:
+            node = self.graph.nodes[name]
+            if name in self.span or isinstance(node, Input):
+                continue
+            for target in self.graph.targets[name]:
+                arriving[target] = arriving[target] + through(node, arriving[name][None], True)[0]
+        return arriving
+
+    def _misused(self) -> Diagnostics:
+        faults = Diagnostics()
+        for name, node in self.graph.nodes.items():
+            if type(node) in READOUTS and any(not isinstance(self.graph.nodes[to], Output)
+                                              for to in self.graph.targets[name]):
+                faults.add("SC305", "the membrane of a readout cannot feed other nodes", node=name,
+                           remedy="Use the spiking kind, or make it an output.")
+            elif isinstance(node, Output):
+                sources = self.graph.sources[name]
+                if len(sources) != 1 or sources[0] not in self.span:
+                    faults.add("SC304", "an output shows exactly one neuron node", node=name, value=", ".join(sources),
+                               remedy="Feed it from one neuron or readout node.")
+        return faults
+
     def _spread(self, source: str, index: int) -> Impulses:
         none = Impulses(np.empty(0), np.empty(0, np.int64), np.empty(0))
         start = Impulses(np.zeros(1), np.array([index]), np.ones(1))
-        arriving = {target: start for target in self.graph.targets[source]}
+        arriving = dict.fromkeys(self.graph.targets[source], start)
         found = none
         for name in self._order:
             if name not in arriving:
@@ -163,23 +205,3 @@ def _always_late(node: Node) -> bool:
     """Whether every spike through this node arrives after it left."""
     delay = getattr(node, "delay", None)
     return delay is not None and bool((delay > 0).all())
-
-
-def _refuse_what_has_no_meaning(graph: Graph) -> None:
-    faults = Diagnostics()
-    for name, node in graph.nodes.items():
-        if isinstance(node, Threshold):
-            faults.add("SC303", "a threshold over impulses has no meaning in continuous time", node=name,
-                       remedy="Use an IF neuron, or a clocked target.")
-        elif isinstance(node, MaxPool2d):
-            faults.add("SC303", "a maximum over impulses has no meaning in continuous time", node=name,
-                       remedy="Use SumPool2d or AvgPool2d, or a clocked target.")
-        elif type(node) in READOUTS and any(not isinstance(graph.nodes[to], Output) for to in graph.targets[name]):
-            faults.add("SC305", "the membrane of a readout cannot feed other nodes", node=name,
-                       remedy="Use the spiking kind, or make it an output.")
-        elif isinstance(node, Output):
-            sources = graph.sources[name]
-            if len(sources) != 1 or not isinstance(graph.nodes[sources[0]], NEURONS):
-                faults.add("SC304", "an output shows exactly one neuron node", node=name, value=", ".join(sources),
-                           remedy="Feed it from one neuron or readout node.")
-    faults.raise_if_errors(UnsupportedError)

@@ -1,0 +1,196 @@
+"""The meaning of a model graph on a grid: the discretised reference. Plain numpy, float64, one column after another.
+
+Column n (from 0) is the time (n + 1) dt. In it, x is what arrives of weighted spikes, b the constant current (biases).
+A membrane goes from V to V', its synaptic current from I to I' (beta = e^(-dt/tau), alpha = e^(-dt/tau_syn)):
+
+    exact   the closed form over the step, under the current that was there at its start; then, delta: x is added as in
+            continuous time (V' += r x / tau, V' += r x, or I' += w_in x / tau_syn). box: the box of the last column's
+            spikes fills this step.
+    decay   leaky       V' = beta V + (1 - beta) (v_leak + r S) + (r / tau) x_delta
+            cuba        I' = alpha I + (1 - alpha) w_in S + (w_in / tau_syn) x_delta
+                        V' = beta V + (1 - beta) (v_leak + r I')
+    euler   leaky       V' = V + dt/tau (v_leak - V + r S) + (r / tau) x_delta
+            cuba        V' = V + dt/tau_mem (v_leak - V + r I)
+                        I' = I + dt/tau_syn (w_in S - I) + (w_in / tau_syn) x_delta
+    both    integrator  V' = V + dt r S + r x_delta
+
+    with S = b and x_delta = x for delta, and S = b + x (the framework's own: a box fills the step of its column) and
+    x_delta = 0 for box.
+
+A neuron spikes in a column where V' > v_threshold. Reset `same`: V' is reset in this column. `next`: V' is shown as it
+is; the next step starts from the reset value (zero, v_reset), or v_threshold is taken off what it ends with (subtract).
+A membrane that starts above its threshold counts as reset late, too. In the refractory period, round(refractory / dt)
+columns after the spike, V stays at its reset value, I goes on and impulses to V are lost.
+
+Delays are rounded to whole columns. A spike takes `Discretization.delay` columns over a recurrent edge: one that closes
+a cycle whose delays are all zero. In the order of the nodes' distance from the inputs, then of the graph's nodes, it
+leads to an earlier node or back to its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from .diagnostics import Diagnostics
+from .graph import Discretization, Edge, Graph
+from .nodes import SPIKING, Array, CubaLI, Delay, Input, Linear, Neuron, Node, Scale, SparseLinear
+from .ranges import check_discretization
+from .stateless import through
+from .step_neurons import Cells
+from .wiring import Wiring
+
+__all__ = ["StepResult", "simulate_step"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepResult:
+    """`spikes` by spiking node, `voltage` by neuron node and `current` by node with a synaptic current; all
+    (batch, time, *shape), after each column. Output nodes are names of what they show."""
+
+    spikes: Mapping[str, Array]
+    voltage: Mapping[str, Array]
+    current: Mapping[str, Array]
+    discretization: Discretization
+
+
+def simulate_step(
+    graph: Graph, raster: Any | Mapping[str, Any], discretization: Discretization | None = None
+) -> StepResult:
+    """Simulates a model graph on a grid.
+
+    Args:
+        graph: a legal model graph.
+        raster: (batch, time, *shape) of the one input node, or by input node: spike counts, or any values a column.
+        discretization: instead of the graph's own.
+
+    Raises:
+        BadInputError: the graph or the raster is malformed, or no discretisation is stated.
+        UnsupportedError: a readout feeds neurons, or a maximum or threshold is over constant currents (SC303 to SC305).
+    """
+    wiring = Wiring(graph)
+    wiring.refuse_on_a_grid()
+    faults = Diagnostics()
+    grid = discretization or graph.discretization
+    if grid is None:
+        faults.add("SC403", "no discretisation is stated", remedy="Give one, or set it in the graph.")
+        grid = Discretization(dt=1.0)
+    check_discretization(grid, faults)
+    given = raster if isinstance(raster, Mapping) else dict.fromkeys(graph.inputs[:1], raster)
+    if not isinstance(raster, Mapping) and len(graph.inputs) != 1:
+        faults.add("SC403", "the network has several inputs", value=", ".join(graph.inputs),
+                   remedy="Give the rasters as a dict by input node.")
+    rasters = {name: _raster(wiring, name, array, faults) for name, array in given.items()}
+    sizes = {array.shape[:2] for array in rasters.values()}
+    if len(sizes) != 1:
+        faults.add("SC403", "rasters agree on batch and time", value=sorted(sizes))
+    faults.raise_if_errors()
+    run = _Run(wiring, grid, rasters, *sizes.pop())
+    run.play()
+    return run.result()
+
+
+class _Run:
+    """A batch under way. `sent` keeps what every node gave in every column, so a delay is a look back."""
+
+    def __init__(self, wiring: Wiring, grid: Discretization, rasters: Mapping[str, Array], batch: int, columns: int):
+        self.wiring, self.graph, self.grid, self.columns = wiring, wiring.graph, grid, columns
+        self.rasters, self.batch = rasters, batch
+        self.cells = {
+            name: Cells(node, grid, wiring.constant[wiring.span[name]].reshape(wiring.shapes[name].input), batch)
+            for name, node in self.graph.nodes.items() if isinstance(node, Neuron)
+        }
+        self.delayed = {name: _by_delay(node, grid.dt) for name, node in self.graph.nodes.items()
+                        if not isinstance(node, (Input, Neuron))}
+        late = {name for name, parts in self.delayed.items() if min(parts) > 0}
+        self.order, self.recurrent = _order(self.graph, late)
+        self.sent: dict[str, list[Array]] = {name: [] for name in self.graph.nodes}
+        self.voltage: dict[str, list[Array]] = {name: [] for name in self.cells}
+        self.current: dict[str, list[Array]] = {name: [] for name in self.cells}
+
+    def play(self) -> None:
+        for column in range(self.columns):
+            for name in self.order:
+                self.sent[name].append(self._gives(name, column))
+            for name, cells in self.cells.items():
+                self.voltage[name].append(cells.voltage)
+                self.current[name].append(cells.current)
+
+    def result(self) -> StepResult:
+        nodes = self.graph.nodes
+        spikes = {name: self._stack(self.sent[name], name) for name in self.cells if isinstance(nodes[name], SPIKING)}
+        voltage = {name: self._stack(columns, name) for name, columns in self.voltage.items()}
+        current = {name: self._stack(columns, name) for name, columns in self.current.items()
+                   if isinstance(nodes[name], CubaLI)}
+        for output, name in self.wiring.shown_by.items():
+            for found in (spikes, voltage, current):
+                if name in found:
+                    found[output] = found[name]
+        return StepResult(spikes, voltage, current, self.grid)
+
+    def _gives(self, name: str, column: int) -> Array:
+        if name in self.rasters:
+            return self.rasters[name][:, column]
+        if name in self.cells:
+            return self.cells[name].update(self._gets(name, column))
+        parts = self.delayed.get(name, {})  # none: an input without a raster
+        return sum((through(node, self._gets(name, column - steps)) for steps, node in parts.items()),
+                   start=np.zeros((self.batch, *self.wiring.shapes[name].output)))
+
+    def _gets(self, name: str, column: int) -> Array:
+        """What arrives at a node in a column: the sum over its edges."""
+        total = np.zeros((self.batch, *self.wiring.shapes[name].input))
+        for source in self.graph.sources[name]:
+            when = column - (self.grid.delay if (source, name) in self.recurrent else 0)
+            if when >= 0:
+                total = total + self.sent[source][when]
+        return total
+
+    def _stack(self, columns: list[Array], name: str) -> Array:
+        return np.array(columns).reshape(self.columns, self.batch, *self.wiring.shapes[name].output).swapaxes(0, 1)
+
+
+def _by_delay(node: Node, dt: float) -> dict[int, Node]:
+    """A node without state as a sum of nodes without delay, by the delay of each in columns."""
+    if not isinstance(node, (Delay, Linear, SparseLinear)) or node.delay is None:
+        return {0: node}
+    columns = np.rint(node.delay / dt).astype(np.int64)
+    if isinstance(node, Delay):
+        return {int(each): Scale(scale=(columns == each).astype(np.float64)) for each in np.unique(columns)}
+    return {int(each): replace(node, weight=np.where(columns == each, node.weight, 0.0), delay=None)
+            for each in np.unique(columns)}
+
+
+def _order(graph: Graph, late: set[str]) -> tuple[tuple[str, ...], frozenset[Edge]]:
+    """The nodes so that what is needed at once comes first, and the recurrent edges."""
+    view: nx.DiGraph = nx.DiGraph()
+    view.add_nodes_from(graph.nodes)
+    view.add_edges_from(graph.edges)
+    position = {name: number for number, name in enumerate(graph.nodes)}
+    distance = nx.multi_source_dijkstra_path_length(view, set(graph.inputs), weight=None)
+    rank = {name: (distance.get(name, len(position)), position[name]) for name in position}
+    view.remove_edges_from([edge for edge in graph.edges if edge[1] in late])
+    recurrent = [
+        (source, target) for component in nx.strongly_connected_components(view)
+        for source, target in view.subgraph(component).edges if rank[target] <= rank[source]
+    ]
+    view.remove_edges_from(recurrent)
+    return tuple(nx.lexicographical_topological_sort(view, key=position.__getitem__)), frozenset(recurrent)
+
+
+def _raster(wiring: Wiring, name: str, raster: Any, faults: Diagnostics) -> Array:
+    if name not in wiring.graph.inputs:
+        faults.add("SC403", "there is no such input", node=name, limit=", ".join(wiring.graph.inputs))
+        return np.empty((0, 0))
+    array = np.asarray(raster.detach().cpu() if hasattr(raster, "detach") else raster, dtype=np.float64)
+    shape = wiring.shapes[name].output
+    if array.ndim < 3 or array.shape[2:] not in (shape, (int(np.prod(shape)),)):
+        faults.add("SC403", "a raster is (batch, time, *shape)", node=name, value=array.shape, limit=shape)
+        return np.empty((0, 0))
+    if not np.isfinite(array).all():
+        faults.add("SC403", "a raster holds finite values", node=name)
+    return array.reshape(*array.shape[:2], *shape)
