@@ -15,7 +15,9 @@ import numpy as np
 
 from .nodes import Array
 
-__all__ = ["OPERATIONS", "Apply", "Constant", "Derived", "Expr", "Leaf", "apply", "evaluate", "expr_of", "leaf", "leaves"]
+__all__ = [
+    "OPERATIONS", "Apply", "Constant", "Derived", "Expr", "Leaf", "apply", "evaluate", "expr_of", "leaf", "leaves",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def expr_of(value: Array) -> Expr:
     return expr if expr is not None else Constant(np.asarray(value))
 
 
-def evaluate(expr: Expr, parameters: Mapping[tuple[str, str], Any], constant: Callable[[Array], Any] = np.asarray) -> Any:
+def evaluate(
+    expr: Expr, parameters: Mapping[tuple[str, str], Any], constant: Callable[[Array], Any] = np.asarray
+) -> Any:
     """The value of `expr` where `parameters[node, param]` are arrays or tensors; `constant` lifts a numpy constant."""
     match expr:
         case Leaf(node, param):

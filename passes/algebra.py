@@ -19,8 +19,8 @@ from ..ir.nodes import Array
 from .stencils import apply_stencil, compose_stencils, input_channels, stencil_paths, unroll
 
 __all__ = [
-    "MAX_SYNAPSES", "Diagonal", "Map", "TooLargeError", "apply_map", "as_sparse", "compose", "expand", "plus", "rows_of",
-    "scale_inputs", "scale_outputs",
+    "MAX_SYNAPSES", "Diagonal", "Map", "TooLargeError", "apply_map", "as_sparse", "compose", "expand", "plus",
+    "rows_of", "scale_inputs", "scale_outputs",
 ]
 
 MAX_SYNAPSES = 2**28
@@ -73,19 +73,13 @@ def compose(first: Map, second: Map, n_source: int) -> Map:
     Raises:
         TooLargeError: where the result has no compact form and more than `MAX_SYNAPSES` entries.
     """
+    if first is None or second is None:
+        return second if first is None else first
+    if isinstance(first, Diagonal):
+        return _diagonals(first, second) if isinstance(second, Diagonal) else scale_inputs(first, second)
+    if isinstance(second, Diagonal):
+        return scale_outputs(first, second)
     match first, second:
-        case None, _:
-            return second
-        case _, None:
-            return first
-        case Diagonal(), Diagonal():
-            if first.inner != second.inner:
-                first, second = first.spread(), second.spread()
-            return replace(first, weight=apply("multiply", second.weight, first.weight))
-        case Diagonal(), _:
-            return scale_inputs(first, second)
-        case _, Diagonal():
-            return scale_outputs(first, second)
         case Conv(), Conv():
             stencil = compose_stencils(first, second)
             return stencil if stencil is not None else _sparse_product(first, second, n_source)
@@ -97,6 +91,12 @@ def compose(first: Map, second: Map, n_source: int) -> Map:
             return Dense(weight=apply("matmul", matrix, first.weight))
         case _:
             return _sparse_product(first, second, n_source)
+
+
+def _diagonals(first: Diagonal, second: Diagonal) -> Diagonal:
+    if first.inner != second.inner:
+        first, second = first.spread(), second.spread()
+    return replace(first, weight=apply("multiply", second.weight, first.weight))
 
 
 def expand(first: Connection, second: Connection, n_source: int) -> tuple[Sparse, Array, Array]:

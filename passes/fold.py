@@ -20,8 +20,8 @@ __all__ = ["Fold"]
 
 @dataclass(frozen=True)
 class Fold(Pass[Graph, Graph]):
-    """Only where a node feeds nothing but the next, and the next is fed by nothing else; what this leaves is folded when
-    the graph is lowered. The result has the name of the node with weights, or of the second of two."""
+    """Only where a node feeds nothing but the next, and the next is fed by nothing else; what this leaves is folded
+    when the graph is lowered. The result has the name of the node with weights, or of the second of two."""
 
     name: ClassVar[str] = "fold"
     requires: ClassVar[frozenset[str]] = frozenset({"typed", "marked"})
@@ -29,7 +29,7 @@ class Fold(Pass[Graph, Graph]):
 
     def run(self, graph: Graph) -> Graph:
         shapes, _ = infer_shapes(graph)
-        waiting = list(reversed(graph.nodes))
+        waiting = list(graph.nodes)[::-1]
         while waiting:
             first = waiting.pop()
             if first not in graph.nodes or len(graph.targets[first]) != 1:

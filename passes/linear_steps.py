@@ -80,7 +80,7 @@ def connection_of(node: Weighted, shapes: Shapes) -> Connection:
         case Linear():
             return Dense(weight=node.weight)
         case SparseLinear():
-            return Sparse(indptr=node.indptr, indices=node.indices, weight=node.weight)
+            return Sparse(indptr=np.asarray(node.indptr), indices=np.asarray(node.indices), weight=node.weight)
         case _:
             return _conv(node, shapes)
 
@@ -91,11 +91,11 @@ def bias_of(node: Weighted) -> Array | None:
 
 
 def element_wise(node: Scale | BatchNorm, shape: Shape) -> tuple[Diagonal, Array | None]:
-    """(factor, shift) of a node that acts element by element on a signal of `shape`; `shift` one for each channel (first
-    axis). BatchNorm: gamma (x - mean) / sqrt(variance + eps) + beta (Ioffe and Szegedy 2015, inference)."""
+    """(factor, shift) of a node that acts element by element on a signal of `shape`; `shift` one for each channel
+    (first axis). BatchNorm: gamma (x - mean) / sqrt(variance + eps) + beta (Ioffe and Szegedy 2015, inference)."""
     plane = prod(shape[1:])
     if isinstance(node, BatchNorm):
-        deviation = apply("sqrt", apply("add", node.variance, np.float64(node.eps)))
+        deviation = apply("sqrt", apply("add", node.variance, np.asarray(node.eps)))
         factor = apply("divide", node.gamma, deviation)
         return Diagonal(weight=factor, inner=plane), apply("subtract", node.beta, apply("multiply", factor, node.mean))
     scale = node.scale

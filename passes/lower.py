@@ -55,9 +55,9 @@ class Lower(Pass[Graph, Network]):
 def _outputs(graph: Graph, faults: Diagnostics) -> dict[str, str]:
     shown = {}
     for output in graph.outputs:
-        name, sources = output, graph.sources[output]
+        sources = graph.sources[output]
         while len(sources) == 1 and isinstance(graph.nodes[sources[0]], Flatten):
-            name, sources = sources[0], graph.sources[sources[0]]
+            sources = graph.sources[sources[0]]
         if len(sources) == 1 and isinstance(graph.nodes[sources[0]], Neuron):
             shown[output] = sources[0]
         elif len(sources) > 1:

@@ -16,7 +16,7 @@ import numpy as np
 from ..ir.derived import apply
 from ..ir.diagnostics import Diagnostics
 from ..ir.graph import Graph
-from ..ir.network import Connection, Conv, Dense, Projection, Sparse
+from ..ir.network import Connection, Conv, Projection, Sparse
 from ..ir.nodes import READOUTS, SPIKING, Array, Input, Neuron, Node, Output, param_names
 from ..ir.shapes import Shapes
 from .algebra import MAX_SYNAPSES, Diagonal, Map, TooLargeError, apply_map, as_sparse, compose, expand, plus, rows_of
@@ -116,7 +116,8 @@ def _through(name: str, node: Node, shapes: Shapes, signal: _Signal, tie_delays:
     if step is None:
         if signal.paths or signal.analog:
             kind = type(node).__name__
-            faults.add("SC302", f"{kind} has no meaning over impulses in continuous time", node=name, remedy=_REMEDIES[kind])
+            faults.add("SC302", f"{kind} has no meaning over impulses in continuous time", node=name,
+                       remedy=_REMEDIES[kind])
         return _Signal()
     trained = any(node.__dataclass_fields__[param].metadata["trained"] for param in param_names(node))
     try:
@@ -153,10 +154,9 @@ def _extend(path: _Path, step: Step, name: str | None) -> _Path:
 def _delayed(path: _Path, delay: Array) -> _Path:
     if delay.size == 1 or path.linear is None or isinstance(path.linear, Diagonal):
         return replace(path, delay=plus(path.delay, delay))
-    if isinstance(path.linear, Conv):
-        path = replace(path, linear=as_sparse(path.linear, path.n_source))
-    rows = rows_of(as_sparse(path.linear, path.n_source))
-    return replace(path, synapse=plus(path.synapse, _taken(delay, rows)))
+    entries = as_sparse(path.linear, path.n_source)
+    late = plus(path.synapse, _taken(delay, rows_of(entries)))
+    return replace(path, linear=entries if isinstance(path.linear, Conv) else path.linear, synapse=late)
 
 
 def _single(path: _Path) -> Iterator[_Path]:
@@ -180,13 +180,14 @@ def _single(path: _Path) -> Iterator[_Path]:
 def _projection(path: _Path, target: str, taken: set[str]) -> Projection:
     connection = _finished(path.linear, path.n_source)
     delay = path.delay
-    if path.synapse is not None:
-        sources = as_sparse(connection, path.n_source).indices
-        if delay is not None and delay.size != 1:
-            delay = _taken(delay, sources)
-        delay = apply("reshape", plus(path.synapse, delay), static=(connection.weight.shape,))
-    elif delay is not None:
+    if delay is not None:
         delay = apply("widen", apply("broadcast", delay, static=((path.n_source,),)))
+    if path.synapse is not None:
+        late = path.synapse
+        if delay is not None:
+            sources = as_sparse(connection, path.n_source).indices
+            late = apply("add", late, apply("take", delay, static=(sources,)))
+        delay = apply("widen", apply("reshape", late, static=(connection.weight.shape,)))
     return Projection(
         name=_unique(path.name or f"{path.source}->{target}", taken), source=path.source, target=target,
         connection=connection, delay=delay, delay_per="source" if path.synapse is None else "synapse",

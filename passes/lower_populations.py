@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..ir.derived import apply, leaf
 from ..ir.network import Population
-from ..ir.nodes import SPIKING, Array, CubaLI, I, Neuron, params
+from ..ir.nodes import IF, LIF, SPIKING, Array, CubaLI, CubaLIF, I, Neuron, params
 
 __all__ = ["population"]
 
@@ -23,14 +23,14 @@ def population(name: str, node: Neuron, bias: Array | None) -> Population:
     kind: Literal["integrator", "leaky", "cuba"] = (
         "cuba" if isinstance(node, CubaLI) else "integrator" if isinstance(node, I) else "leaky"
     )
-    values = {
+    values: dict[str, Any] = {
         _OTHER_NAMES.get(param, param): _flat(leaf(value, name, param)) for param, value in params(node).items()
     }
-    if isinstance(node, SPIKING):
-        values["reset"] = node.reset  # type: ignore[assignment]
+    if isinstance(node, (IF, LIF, CubaLIF)):
+        values["reset"] = node.reset
     return Population(
         name=name, kind=kind, shape=shape, spiking=isinstance(node, SPIKING),
-        bias=np.zeros(prod(shape)) if bias is None else bias, **values,  # type: ignore[arg-type]
+        bias=np.zeros(prod(shape)) if bias is None else bias, **values,
     )
 
 

@@ -60,8 +60,8 @@ class PassManager:
     def __post_init__(self) -> None:
         holds = frozenset({"typed"})
         for each in self.passes:
-            if missing := each.requires - holds:
-                raise ValueError(f"pass '{each.name}' requires {', '.join(sorted(missing))}, which no pass before it ensures")
+            if missing := sorted(each.requires - holds):
+                raise ValueError(f"pass '{each.name}' requires what no pass before it ensures: {', '.join(missing)}")
             holds |= each.ensures
 
     def run(self, graph: Graph | Network, dump_dir: str | Path | None = None,
@@ -116,5 +116,6 @@ def _dump(graph: Graph | Network, folder: str | Path | None, number: int, name: 
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInputError(Diagnostic("SC522", f"folder '{folder}' cannot be made: {error.strerror or error}")) from error
+        text = f"folder '{folder}' cannot be made: {error.strerror or error}"
+        raise BadInputError(Diagnostic("SC522", text)) from error
     write_atomically(Path(folder) / f"{number:02}_{name}.txt", str(graph).encode())

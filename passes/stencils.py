@@ -26,7 +26,7 @@ def input_channels(conv: Conv) -> Array:
 
 def stencil_paths(conv: Conv) -> int:
     """An upper bound of the number of synapses of the unrolled stencil."""
-    return prod(conv.output_shape) * prod(conv.weight.shape[1:])
+    return prod(conv.output_shape) * prod(map(int, conv.weight.shape[1:]))
 
 
 def unroll(conv: Conv) -> tuple[Array, Array, Array]:
@@ -120,8 +120,8 @@ def _channel_product(first: Conv, second: Conv) -> tuple[Array | None, int]:
         rows = apply("take", flat_second, static=(order.transpose(0, 2, 1).reshape(-1, middle),))
         columns = apply("reshape", flat_first, static=((middle, channels_in * taps_first),))
         product = apply("matmul", rows, columns)
-        order = np.arange(product.size).reshape(channels_out, taps_second, channels_in, taps_first)
-        return apply("take", product, static=(order.transpose(0, 2, 1, 3),)), 1
+        place = np.arange(product.size).reshape(channels_out, taps_second, channels_in, taps_first)
+        return apply("take", product, static=(place.transpose(0, 2, 1, 3),)), 1
     return None, 0
 
 

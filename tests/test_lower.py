@@ -176,7 +176,8 @@ def assert_differentiable(graph: Graph) -> None:
 
     def moved(step: float) -> float:
         nodes = {
-            name: replace(node, **{param: start[name, param] + step * direction[name, param] for param in ir.params(node)})
+            name: replace(node, **{
+                param: start[name, param] + step * direction[name, param] for param in ir.params(node)})
             for name, node in graph.nodes.items()
         }
         arrays = derived_arrays(lower(graph.with_nodes(nodes)))
@@ -224,12 +225,15 @@ def test_folding_float32_computes_in_float64() -> None:
      Sparse, None, None),
     ((ir.Conv2d(weight=normal(4, 1, 3, 3), groups=2), ir.SumPool2d(kernel_size=(2, 2), stride=(2, 2))),
      Conv, (2, 2), (4, 4)),
-    ((ir.Conv2d(weight=normal(3, 2, 1, 1)), ir.Conv2d(weight=normal(2, 3, 3, 3), dilation=(2, 2))), Conv, (1, 1), (3, 3)),
+    ((ir.Conv2d(weight=normal(3, 2, 1, 1)), ir.Conv2d(weight=normal(2, 3, 3, 3), dilation=(2, 2))),
+     Conv, (1, 1), (3, 3)),
     ((ir.Conv2d(weight=normal(4, 1, 3, 3), groups=2), ir.Conv2d(weight=normal(2, 4, 1, 1))), Sparse, None, None),
     ((ir.Conv2d(weight=normal(2, 2, 3, 3)), ir.Scale(scale=normal(2, 1, 1))), Conv, (1, 1), (3, 3)),
     ((ir.Conv2d(weight=normal(2, 2, 3, 3)), ir.Scale(scale=normal(2, 6, 6))), Sparse, None, None),
-    ((ir.SumPool2d(kernel_size=(2, 2), stride=(2, 2)), ir.Flatten(), ir.Linear(weight=normal(3, 32))), Dense, None, None),
-    ((ir.SumPool2d(kernel_size=(2, 2), stride=(1, 1)), ir.Flatten(), ir.Linear(weight=normal(3, 98))), Dense, None, None),
+    ((ir.SumPool2d(kernel_size=(2, 2), stride=(2, 2)), ir.Flatten(), ir.Linear(weight=normal(3, 32))),
+     Dense, None, None),
+    ((ir.SumPool2d(kernel_size=(2, 2), stride=(1, 1)), ir.Flatten(), ir.Linear(weight=normal(3, 98))),
+     Dense, None, None),
     ((ir.Delay(delay=normal(2, 8, 8) ** 2), ir.Conv2d(weight=normal(2, 2, 3, 3))), Conv, (1, 1), (3, 3)),
     ((ir.Conv2d(weight=normal(2, 2, 3, 3)), ir.Delay(delay=normal(2, 6, 6) ** 2)), Sparse, None, None),
     ((ir.Conv2d(weight=normal(2, 2, 3, 3)), ir.Delay(delay=2e-3)), Conv, (1, 1), (3, 3)),
@@ -301,8 +305,8 @@ def test_populations_carry_the_parameters_of_their_nodes() -> None:
              "r": 2.0, "v0": normal(*shape), "v_threshold": 3.0 + normal(*shape) ** 2, "v_reset": -1.0,
              "refractory": normal(*shape) ** 2}
     nodes = {"i": ir.Input(shape=shape), "n": ir.CubaLIF(shape=shape, reset="subtract", **given),
-             "m": ir.LI(shape=shape, tau=normal(*shape).astype(np.float32) ** 2 + 1), "k": ir.IF(shape=shape, reset="zero"),
-             "o": ir.Output(shape=shape), "o2": ir.Output(shape=shape)}
+             "m": ir.LI(shape=shape, tau=normal(*shape).astype(np.float32) ** 2 + 1),
+             "k": ir.IF(shape=shape, reset="zero"), "o": ir.Output(shape=shape), "o2": ir.Output(shape=shape)}
     edges = (("i", "n"), ("n", "m"), ("m", "o"), ("i", "k"), ("k", "o2"))
     found = lower(Graph(nodes, edges)).populations
     for name, value in given.items():
@@ -359,8 +363,8 @@ def test_what_has_no_meaning_is_reported_all_at_once() -> None:
          "n": ir.IF(shape=(4,)), "step": ir.Threshold(threshold=np.ones(4)), "ro": ir.LI(shape=(4,), tau=0.01),
          "fc": ir.Linear(weight=normal(4, 4)), "m": ir.IF(shape=(4,)), "late": ir.Delay(delay=1e-3),
          "o": ir.Output(shape=(4,)), "o2": ir.Output(shape=(4,)), "o3": ir.Output(shape=(4,))},
-        (("i", "max"), ("max", "flat"), ("flat", "n"), ("n", "step"), ("step", "m"), ("n", "ro"), ("ro", "fc"), ("fc", "m"),
-         ("m", "o"), ("n", "o2"), ("m", "o2"), ("m", "late"), ("late", "o3")),
+        (("i", "max"), ("max", "flat"), ("flat", "n"), ("n", "step"), ("step", "m"), ("n", "ro"), ("ro", "fc"),
+         ("fc", "m"), ("m", "o"), ("n", "o2"), ("m", "o2"), ("m", "late"), ("late", "o3")),
     )
     with pytest.raises(UnsupportedError) as caught:
         lower(graph)
@@ -380,7 +384,7 @@ def test_an_output_fed_by_weights_is_refused() -> None:
 def test_what_would_grow_too_large_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(algebra, "MAX_SYNAPSES", 100)
     nodes = ir.Conv2d(weight=normal(2, 2, 3, 3)), ir.Scale(scale=normal(2, 6, 6))
-    with pytest.raises(UnsupportedError, match="SC305 at 'node1'.*limit: "):
+    with pytest.raises(UnsupportedError, match=r"SC305 at 'node1'.*limit: "):
         lower(chain(*nodes, shape=(2, 8, 8)))
 
 

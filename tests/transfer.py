@@ -25,7 +25,7 @@ def graph_transfer(graph: Graph, s: float) -> dict[tuple[str, str], np.ndarray]:
     """By (source, target): the matrix over all ways between them that meet no other neuron."""
     found = {}
     for source, node in graph.nodes.items():
-        if isinstance(node, ir.Input) or isinstance(node, ir.SPIKING):
+        if isinstance(node, (ir.Input, *ir.SPIKING)):
             size = prod(node.shape)
             basis = torch.eye(size, dtype=torch.float64).reshape(size, *node.shape)
             for target in graph.targets[source]:
@@ -35,9 +35,8 @@ def graph_transfer(graph: Graph, s: float) -> dict[tuple[str, str], np.ndarray]:
 
 def graph_bias(graph: Graph) -> dict[str, np.ndarray]:
     """The constant current into each neuron node: what arrives when every source is silent."""
-    return {
-        name: _arriving(graph, name).reshape(-1).numpy() for name, node in graph.nodes.items() if isinstance(node, ir.Neuron)
-    }
+    neurons = [name for name, node in graph.nodes.items() if isinstance(node, ir.Neuron)]
+    return {name: _arriving(graph, name).reshape(-1).numpy() for name in neurons}
 
 
 def network_transfer(network: Network, s: float) -> dict[tuple[str, str], np.ndarray]:
