@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 import typer
 
-from ...ir.diagnostics import Diagnostic, SpikecError
+from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
 from . import compile, data, doctor, inspect, run, targets, train
 from .console import print_diagnostics, print_json, say, say_error
 
@@ -60,6 +61,13 @@ def _spikec(
 def main(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; nothing escapes as a traceback unless SPIKEC_TRACEBACK=1."""
     as_json = "--json" in arguments
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SpikecWarning)
+        warnings.showwarning = _show_warning
+        return _run(arguments, as_json)
+
+
+def _run(arguments: Sequence[str], as_json: bool) -> int:
     try:
         outcome = typer.main.get_command(app).main(list(arguments), prog_name="spikec", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
@@ -81,6 +89,10 @@ def main(arguments: Sequence[str]) -> int:
             remedy="This is a fault of spikec. Please report it with the command, the model, the output of "
             "`spikec doctor --json`, and the traceback that SPIKEC_TRACEBACK=1 prints."))
         return _INTERNAL
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    say_error(f"warning: {message}")
 
 
 def _fail(as_json: bool, code: int, *diagnostics: Diagnostic) -> None:

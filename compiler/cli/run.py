@@ -35,20 +35,23 @@ def command(
     start = time.perf_counter()
     result = program.run(events, duration=duration, probes=probes)
     seconds = time.perf_counter() - start
-    probed = {name: np.asarray(values) for name, values in result.probes.items()}
+    spikes = {name: result.spikes[name] for name in program.network.outputs if name in result.spikes}
+    highest = {f"{name}.voltage_max": result.voltage_max[name][0]
+               for name in program.network.outputs if name in result.voltage_max}
     if output is not None:
-        write_events(output, result.spikes, probed)
-    spikes = {name: len(each) for name, each in result.spikes.items()}
+        write_events(output, spikes, {**result.probes, **highest})
+    counts = {name: len(each) for name, each in spikes.items()}
     batch = next(iter(events.values())).batch
     if json:
-        print_json({"samples": batch, "spikes": spikes, "truncated": bool(result.truncated), "seconds": seconds,
-                    "probes": probed, "output": None if output is None else str(output)})
+        print_json({"samples": batch, "spikes": counts, "truncated": result.truncated, "grazing": result.grazing,
+                    "duration": result.duration, "seconds": seconds, "probes": dict(result.probes), **highest,
+                    "output": None if output is None else str(output)})
         return
     print_table(("output", "spikes", "per sample"),
-                [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in spikes.items()])
-    for name, values in probed.items():
-        say(f"{name} at {', '.join(f'{each:g}' for each in probes[name])} s: {values.shape}")
-    say(f"{batch} samples in {seconds:.3f} s" + ("; TRUNCATED: a spike buffer was full" if result.truncated else ""))
+                [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in counts.items()])
+    for name, values in {**result.probes, **highest}.items():
+        say(f"{name}: {' × '.join(map(str, values.shape))} voltages")
+    say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
     if output is not None:
         say(f"wrote {output}")
 

@@ -1,0 +1,326 @@
+"""The command line, from a model to results: what it writes, what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spikec
+from spikec import Events
+from spikec.compiler.cli import app, run
+from spikec.ir.event_files import read_events, read_samples, write_events
+from spikec.ir.npz import read_npz, write_npz
+
+MODEL = """
+import numpy as np
+from spikec import Builder
+
+def make(outputs=1):
+    draw = np.random.default_rng(0)
+    net = Builder()
+    source = net.input("in", 4)
+    hidden = net.cubalif("hidden", 6, tau_mem=20e-3, tau_syn=5e-3)
+    digit = net.cubalif("digit", 3, tau_mem=20e-3, tau_syn=5e-3)
+    net.connect(source, hidden, weight=draw.normal(3.0, 1.0, (6, 4)))
+    net.connect(hidden, digit, weight=draw.normal(2.0, 1.0, (3, 6)))
+    net.output("out", digit)
+    if outputs == 2:
+        net.output("inner", hidden)
+    return net.build()
+
+def two():
+    return make(2)
+
+def jumps():
+    net = Builder()
+    source = net.input("in", 4)
+    net.output("out", net.connect(source, net.lif("hidden", 2, tau=20e-3), weight=np.full((2, 4), 30e-3)))
+    return net.build()
+
+def ambiguous():
+    net = Builder()
+    source = net.input("in", (1, 4, 4))
+    pooled = net.max_pool2d("pool", source, kernel_size=2)
+    hidden = net.cubalif("hidden", pooled.shape, tau_mem=20e-3, tau_syn=5e-3)
+    net.connect(pooled, hidden)
+    net.output("out", hidden)
+    return net.build()
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(MODEL)
+    return tmp_path
+
+
+def some_events(samples: int = 3, seed: int = 1) -> Events:
+    draw = np.random.default_rng(seed)
+    return Events.from_samples([(draw.uniform(0, 20e-3, 12), draw.integers(0, 4, 12)) for _ in range(samples)])
+
+
+def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command."""
+    capsys.readouterr()
+    code = app.main(arguments)
+    return code, *capsys.readouterr()
+
+
+def say_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
+    code, out, _ = say(capsys, *arguments, "--json")
+    assert out.count("\n") == 1, "one line, one object"
+    return code, json.loads(out)
+
+
+def test_compile_and_run_agree_with_the_library(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = some_events()
+    write_events("in.npz", {"in": events})
+    assert say(capsys, "compile", "net.py:make", "-t", "event", "-o", "net")[0] == 0
+    code, told = say_json(capsys, "run", "net", "--input", "in.npz", "--output", "out.npz", "--duration", "0.05",
+                          "--probe", "hidden.v@0.005,0.02", "--probe", "digit.v@0.01")
+    assert code == 0
+    expected = spikec.load("net").run(events, duration=0.05,
+                                      probes={"hidden.v": [0.005, 0.02], "digit.v": [0.01]})
+    found = read_events("out.npz", ["out"])["out"]
+    assert np.array_equal(found.times, expected.spikes["out"].times)
+    assert np.array_equal(found.indices, expected.spikes["out"].indices)
+    assert np.array_equal(found.offsets, expected.spikes["out"].offsets)
+    assert len(found) > 0
+    assert told["spikes"] == {"out": len(found)}
+    assert told["samples"] == 3
+    assert told["truncated"] is False
+    arrays = read_npz("out.npz")
+    assert np.array_equal(arrays["probes/hidden.v"], expected.probes["hidden.v"])
+    assert arrays["probes/hidden.v"].shape == (3, 2, 6)
+    assert arrays["probes/digit.v"].shape == (3, 1, 3)
+
+
+def test_several_outputs_are_named_in_the_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_events("in.npz", {"in": some_events()})
+    assert say(capsys, "compile", "net.py:two", "-o", "net")[0] == 0
+    code, out, _ = say(capsys, "run", "net", "-i", "in.npz", "-o", "out.npz", "--duration", "0.05")
+    assert code == 0
+    assert "3 samples" in out
+    assert set(read_events("out.npz", ["out", "inner"])) == {"out", "inner"}
+
+
+def test_dump_ir_writes_a_text_after_each_pass(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert say(capsys, "compile", "net.py:make", "-o", "net", "--dump-ir", "ir")[0] == 0
+    assert len(list(Path("ir").iterdir())) >= 2
+
+
+def test_train_improves_saves_and_goes_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(2)
+    labels = draw.integers(0, 3, 60)
+    channels = np.arange(4)
+    events = Events.from_samples([
+        (np.where(channels == label, 2e-3, 15e-3) + draw.uniform(0, 2e-3, 4), channels) for label in labels
+    ])
+    write_npz("data.npz", {"times": events.times, "indices": events.indices, "offsets": events.offsets,
+                           "labels": labels})
+    options = ["--data", "data.npz", "--validation", "data.npz", "-o", "trained", "--batch", "20", "--lr", "0.01",
+               "--duration", "0.05"]
+    code, told = say_json(capsys, "train", "net.py:make", *options, "--epochs", "2")
+    assert code == 0
+    assert [record["epoch"] for record in told["history"]] == [0, 1]
+    code, more = say_json(capsys, "train", "net.py:make", *options, "--epochs", "4")
+    assert code == 0
+    assert more["history"][:2] == told["history"], "it went on from the checkpoint"
+    assert more["history"][-1]["validation"]["loss"] < told["history"][0]["validation"]["loss"]
+    code, anew = say_json(capsys, "train", "net.py:make", *options, "--epochs", "1", "--fresh")
+    assert anew["history"][0]["train"] == told["history"][0]["train"], "the same seed gives the same training"
+    write_events("in.npz", {"in": events})
+    assert say(capsys, "run", "trained", "-i", "in.npz", "--duration", "0.05")[0] == 0
+
+
+def test_inspect_shows_text_and_report_of_models_and_folders(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = say_json(capsys, "inspect", "net.py:make")
+    assert code == 0
+    assert "hidden = CubaLIF(" in told["graph"]
+    assert told["report"]["neurons"] == 9
+    say(capsys, "compile", "net.py:make", "-o", "net")
+    assert say_json(capsys, "inspect", "net") == (0, told)
+    code, out, _ = say(capsys, "inspect", "net/graph.spk")
+    assert code == 0
+    assert "in -> in_hidden -> hidden" in out
+
+
+def test_inspect_tells_what_a_target_cannot_take(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = say_json(capsys, "inspect", "net.py:ambiguous")
+    assert code == 3
+    assert told["ok"] is False
+    assert told["diagnostics"][0]["node"] == "pool"
+    assert told["diagnostics"][0]["remedy"]
+    assert say(capsys, "inspect", "net.py:make", "-t", "xylo")[0] == 3
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (("compile", "absent.nir", "-o", "net"), 4, "absent.nir"),
+    (("compile", "net.py", "-o", "net"), 4, "net.py:NAME"),
+    (("compile", "net.py:nothing", "-o", "net"), 4, "nothing"),
+    (("compile", "net.onnx", "-o", "net"), 3, "ONNX"),
+    (("compile", "net.py:make", "-o", "net", "-t", "loihi2"), 3, "SC531"),
+    (("compile", "net.py:make", "-o", "net", "-t", "abacus"), 4, "SC530"),
+    (("compile", "net.py:ambiguous", "-o", "net"), 3, "pool"),
+    (("compile", "net.py:make"), 4, "--output"),
+    (("compile", "net.py:make", "-o", "net.py"), 4, "SC522"),
+    (("run", "absent", "--input", "in.npz"), 4, "SC520"),
+    (("run", "absent", "--input", "in.npz", "--probe", "hidden@3"), 4, "SC550"),
+    (("run", "absent", "--input", "in.npz", "--duration", "long"), 4, "SC550"),
+    (("train", "net.py:make", "--data", "absent", "-o", "t"), 4, "SC540"),
+    (("train", "net.py:jumps", "--data", "digits", "-o", "t"), 3, "SC411"),
+    (("data", "get", "imagenet"), 4, "mnist"),
+    (("data",), 4, ""),
+    (("fly",), 4, "SC550"),
+    (("targets", "--colour"), 4, "SC550"),
+])
+def test_exit_codes_and_messages(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    found, _, err = say(capsys, *arguments)
+    assert (found, said in err) == (code, True), err
+    assert "Traceback" not in err
+
+
+def test_a_fault_in_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = say_json(capsys, "compile", "net.py:make", "-o", "net", "-t", "abacus")
+    assert (code, told["ok"], told["exit_code"]) == (4, False, 4)
+    assert told["diagnostics"][0]["code"] == "SC530"
+
+
+def test_an_internal_error_is_70_and_short(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "parse_probes", lambda texts: 1 // 0)
+    code, _, err = say(capsys, "run", "net", "--input", "in.npz")
+    assert code == 70
+    assert "ZeroDivisionError" in err
+    assert "report" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("SPIKEC_TRACEBACK", "1")
+    code, _, err = say(capsys, "run", "net", "--input", "in.npz")
+    assert code == 70
+    assert "Traceback" in err
+
+
+def test_an_interruption_is_130(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(texts: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "parse_probes", interrupted)
+    assert say(capsys, "run", "net", "--input", "in.npz")[0] == 130
+
+
+def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, err = say(capsys)
+    assert "compile" in out
+    assert err == ""
+    assert say(capsys, "--help")[0] == 0
+    assert say(capsys, "--version")[1].split() == ["spikec", spikec.__version__]
+
+
+def test_targets_lists_what_can_be_compiled_for(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = say_json(capsys, "targets")
+    assert code == 0
+    assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {"event"}
+    assert "loihi2" in say(capsys, "targets")[1]
+
+
+def test_doctor_names_packages_by_their_pip_names(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEC_DATA", str(tmp_path / "absent"))
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SPIKEC_CACHE", str(tmp_path / "file" / "cache"))
+    code, told = say_json(capsys, "doctor")
+    findings = {finding["part"]: finding for finding in told["findings"]}
+    assert code == 0
+    assert {"cuda-core", "nvidia-cuda-nvrtc", "ziglang", "scikit-learn", "snntorch"} <= set(findings)
+    assert findings["data folder"]["state"] == "problem"
+    assert findings["kernel cache"]["state"] == "problem"
+    assert "SPIKEC_CACHE" in findings["kernel cache"]["remedy"]
+    assert findings["data set mnist"]["remedy"] == "spikec data get mnist"
+    assert findings["torch"]["state"] == "ok"
+
+
+def test_doctor_tells_a_machine_without_a_compiler(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikec.runtime.jit.compiler", lambda: None)
+    findings = {finding["part"]: finding for finding in say_json(capsys, "doctor")[1]["findings"]}
+    assert findings["C compiler"]["state"] == "problem"
+    assert "ziglang" in findings["C compiler"]["remedy"]
+
+
+def test_the_command_exits_with_its_code() -> None:
+    done = subprocess.run([sys.executable, "-m", "spikec", "run", "absent", "--input", "x.npz"], capture_output=True,
+                          text=True, check=False, env=os.environ | {"TERM": "dumb"})
+    assert done.returncode == 4
+    assert "SC520" in done.stderr
+    assert done.stdout == ""
+
+
+FAULTY: dict[str, dict[str, np.ndarray]] = {
+    "lacks the array 'offsets'": {"times": np.zeros(1), "indices": np.zeros(1, np.int64)},
+    "wrong type": {"times": np.zeros(1, np.int64), "indices": np.zeros(1, np.int64), "offsets": np.array([0, 1])},
+    "not one-dimensional": {"times": np.zeros((1, 1)), "indices": np.zeros(1, np.int64), "offsets": np.array([0, 1])},
+    "unknown array": {"times": np.zeros(1), "indices": np.zeros(1, np.int64), "offsets": np.array([0, 1]),
+                      "spikes": np.zeros(2)},
+    "holds events of 'other'": {"other/times": np.zeros(1), "other/indices": np.zeros(1, np.int64),
+                                "other/offsets": np.array([0, 1])},
+    "holds no events": {},
+}
+
+
+@pytest.mark.parametrize("said", FAULTY)
+def test_malformed_events_are_told(said: str, tmp_path: Path) -> None:
+    write_npz(tmp_path / "in.npz", FAULTY[said])
+    with pytest.raises(spikec.BadInputError) as error:
+        read_events(tmp_path / "in.npz", ["in"])
+    assert said in str(error.value)
+    assert {diagnostic.code for diagnostic in error.value.diagnostics} == {"SC524"}
+
+
+def test_events_without_a_name_need_a_single_input(tmp_path: Path) -> None:
+    write_events(tmp_path / "in.npz", {"in": some_events()})
+    with pytest.raises(spikec.BadInputError, match="does not name its node"):
+        read_events(tmp_path / "in.npz", ["a", "b"])
+
+
+def test_labels_lie_beside_the_events(tmp_path: Path) -> None:
+    write_events(tmp_path / "in.npz", {"in": some_events()})
+    with pytest.raises(spikec.BadInputError, match="labels"):
+        read_samples(tmp_path / "in.npz", ["in"])
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"PK\x03\x04", b"no zip at all" * 9,
+])
+def test_a_damaged_npz_is_told(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.npz").write_bytes(data)
+    with pytest.raises(spikec.BadInputError) as error:
+        read_events(tmp_path / "in.npz", ["in"])
+    assert error.value.diagnostics[0].code == "SC523"
+
+
+def test_an_npz_with_objects_or_false_sizes_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "objects.npz", times=np.array([{}], dtype=object), allow_pickle=True)
+    good = tmp_path / "good.npz"
+    np.savez(good, times=np.zeros(4))
+    (tmp_path / "false.npz").write_bytes(good.read_bytes().replace(b"'shape': (4,), ", b"'shape': (9**9,)"[:15]))
+    for name in ("objects.npz", "false.npz"):
+        with pytest.raises(spikec.BadInputError) as error:
+            read_npz(tmp_path / name)
+        assert {diagnostic.code for diagnostic in error.value.diagnostics} == {"SC523"}
+    with pytest.raises(spikec.BadInputError, match="too many bytes"):
+        read_npz(good, limit=10)
