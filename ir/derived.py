@@ -102,7 +102,8 @@ def apply(operation: str, *arguments: Array, static: tuple[Any, ...] = ()) -> De
     """The value of an operation on arrays, plain or derived, together with its expression. Arithmetic is done in
     float64; what only rearranges keeps the type, and the memory where numpy can."""
     dtype = None if operation in _REARRANGES else np.float64
-    value = OPERATIONS[operation](*(np.asarray(argument, dtype) for argument in arguments), *static)
+    with np.errstate(all="ignore"):  # what overflows is found by the checks, and named
+        value = OPERATIONS[operation](*(np.asarray(argument, dtype) for argument in arguments), *static)
     return _derived(value, Apply(operation, tuple(expr_of(argument) for argument in arguments), static))
 
 
