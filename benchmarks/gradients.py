@@ -130,10 +130,16 @@ def smallest_slope(case: Case) -> float:
         sample = np.repeat(np.arange(fired.batch), np.diff(fired.offsets))
         at = np.searchsorted(grid, np.maximum(fired.times - before, 0.0))
         rise = node.v_threshold[fired.indices] - seen[sample, at, fired.indices]
-        tau = node.tau_mem if isinstance(node, CubaLIF) else node.tau if isinstance(node, LIF) else np.full(node.shape, 20e-3)
+        tau = _membrane_time(node)
         slope = rise / before * tau[fired.indices] / node.v_threshold[fired.indices]
         lowest = min(lowest, float(np.abs(slope).min()))
     return lowest
+
+
+def _membrane_time(node: Any) -> Array:
+    if isinstance(node, CubaLIF):
+        return node.tau_mem
+    return node.tau if isinstance(node, LIF) else np.full(node.shape, 20e-3)
 
 
 def differences_part(quick: bool) -> dict[str, Any]:
@@ -253,24 +259,30 @@ def _spikes_exact(mem: Any, syn: Any, weights: list[Any], start: Any = None) -> 
     ends = [*map(mpmath.mpf, SWEEP_TIMES[1:]), mpmath.mpf(SWEEP_DURATION)]
     found = []
 
+    flow = _flow(mem, syn)
+    for weight, end in zip(weights, ends, strict=True):
+        current += weight * jump
+        while True:
+            reached = _first_crossing(flow, voltage, current, end - now, mem, syn)
+            if reached is None:
+                break
+            current *= mpmath.exp(-reached / syn)
+            voltage, now = mpmath.mpf(0), now + reached
+            found.append(now)
+        rest = end - now
+        voltage, current, now = flow(voltage, current, rest), current * mpmath.exp(-rest / syn), end
+    return found
+
+
+def _flow(mem: Any, syn: Any) -> Callable[..., Any]:
+    """The membrane after s seconds, from (v, i)."""
     def flow(v: Any, i: Any, s: Any) -> Any:
         slow, fast = mpmath.exp(-s / mem), mpmath.exp(-s / syn)
         if mem == syn:
             return v * slow + i * s / mem * slow
         return v * slow + i * syn / (mem - syn) * (slow - fast)
 
-    for weight, end in zip(weights, ends, strict=True):
-        current += weight * jump
-        while True:
-            left, reached = _first_crossing(flow, voltage, current, end - now, mem, syn), end - now
-            if left is None:
-                break
-            reached = left
-            current *= mpmath.exp(-reached / syn)
-            voltage, now = mpmath.mpf(0), now + reached
-            found.append(now)
-        voltage, current, now = flow(voltage, current, reached), current * mpmath.exp(-reached / syn), end
-    return found
+    return flow
 
 
 def _first_crossing(flow: Callable[..., Any], v: Any, i: Any, span: Any, mem: Any, syn: Any) -> Any:

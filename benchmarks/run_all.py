@@ -1,0 +1,41 @@
+"""Every measurement, then the tables.
+
+    python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
+    python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
+
+Parts, each callable alone: steps.py, scaling.py, gradients.py, time_to_accuracy.py (its grid is not run here, see
+there), tables.py. MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from common import HERE, arguments, data_folder, read_result
+
+PARTS = ("steps.py", "scaling.py", "gradients.py")
+
+
+def main() -> int:
+    options = arguments(__doc__).parse_args()
+    size = "--quick" if options.quick else "--full"
+    failed = []
+    for script in PARTS:
+        failed += _run(script, size)
+    if data_folder() is not None and read_result("time_to_accuracy_grid") is not None:
+        failed += _run("time_to_accuracy.py", size)
+    if not options.quick:
+        failed += _run("tables.py")
+    for script in failed:
+        print(f"failed: {script}")
+    return 1 if failed else 0
+
+
+def _run(script: str, *options: str) -> list[str]:
+    print(f"== {script}", flush=True)
+    return [script] if subprocess.run([sys.executable, HERE / script, *options], check=False).returncode else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""Writes the tables of docs/benchmarks.md and of the README from benchmarks/results/*.json.
+
+    python benchmarks/tables.py            rewrites what stands between <!-- bench:NAME:start --> and the same with end
+    python benchmarks/tables.py --check    exit code 1 where a table is not what the results say
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import HERE, read_result
+
+ROOT = HERE.parent
+FILES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
+BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\w+:)?end -->", re.DOTALL)
+TASKS = {
+    "mnist": "784-350-10, batch 50", "yin_yang": "5-120-3, batch 150", "recurrent": "700-256-20 recurrent, batch 32",
+}
+
+
+class NotMeasured(Exception):
+    """A figure whose measurement has not been run."""
+
+
+def figures(name: str) -> Any:
+    """The figures of one stored result."""
+    stored = read_result(name)
+    if stored is None:
+        raise NotMeasured(name)
+    return stored["figures"]
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
+
+
+def steps() -> str:
+    """Training steps of all contestants."""
+    rows = []
+    for task, found in figures("steps")["tasks"].items():
+        for name, row in found["rows"].items():
+            version = row["versions"].get(name.split(",")[0], "")
+            rows.append((TASKS[task], f"{name.split(',')[0]} {version}{name[len(name.split(',')[0]):]}".strip(),
+                         number(row["cpu_ms"]), number(row["times_spikec"]), number(row["hidden_spikes"]),
+                         number(row["output_spikes"]) if row["output_spikes"] else "–",
+                         "yes" if row["spikes_within_20_percent"] else "no"))
+    return table(("task", "simulator", "CPU ms a step", "times spikec", "hidden spikes a sample",
+                  "output spikes a sample", "spikes within 20 %"), rows)
+
+
+def limits() -> str:
+    """The arithmetic limit and two threads."""
+    found = figures("steps")
+    rows = []
+    for task, part in found["tasks"].items():
+        threads = found["threads"].get(task)
+        rows.append((TASKS[task], f"{part['synaptic_events'] / 1e6:.2f} M", number(part["limit_ms"]),
+                     number(part["rows"]["spikec"]["cpu_ms"]), number(part["times_limit"]),
+                     f"{threads['gain']:.2f}" if threads else "–"))
+    return table(("task", "synaptic events", "limit, ms", "spikec, ms", "times the limit", "two threads, times one"),
+                 rows) + f"\n\nMeasured peak of one core: {number(found['peak_gfma'])} GFMA/s in float32."
+
+
+def scaling() -> str:
+    """Growth with events and with size."""
+    rows = []
+    for kind, found in figures("scaling_events").items():
+        first, last = found["points"][0], found["points"][-1]
+        rows.append((f"events, {kind}", f"{number(first['events'])} to {number(last['events'])} events",
+                     f"time grows as events to the power {found['time_exponent']:.2f}, "
+                     f"memory {found['memory_exponent']:.2f}; {number(found['bytes_per_event'])} bytes an event"))
+    size = figures("scaling_size")
+    rows += [(f"{point['neurons']:,} neurons, fan-out 100", f"{point['spikes']:,} spikes",
+              f"{number(point['us_per_spike'])} µs a spike") for point in size["points"]]
+    return table(("growth with", "range", "found"), rows)
+
+
+def start() -> str:
+    """First use."""
+    found = figures("scaling_start")
+    return table(("first use", "seconds"), [
+        ("`import spikec`, beyond torch's own import", number(found["import_s"])),
+        ("the same, with every public name", number(found["import_with_all_names_s"])),
+        ("first compile, empty cache", number(found["compile_cold_s"])),
+        ("the same, kernels cached", number(found["compile_cached_s"])),
+    ])
+
+
+def race() -> str:
+    """Time to 97.5 %."""
+    found = figures("time_to_accuracy")
+    rows = [(name, number(found[name]["wall_s"]), number(found[name]["cpu_s"]), number(found[name]["epochs"]))
+            for name in ("spikec", "snntorch")]
+    best = found["grid_best"]
+    grid = [(number(one["lr"]), str(one["batch"]), "yes" if one["reached"] else "no", number(one["cpu_s"]),
+             f"{100 * one['best']:.2f}") for one in figures("time_to_accuracy_grid")]
+    return "\n\n".join([
+        table(("simulator", "wall s", "CPU s", "epochs"), rows),
+        f"snnTorch with the best of its grid (learning rate {number(best['lr'])}, batch {best['batch']}):",
+        table(("learning rate", "batch", "reached 97.5 %", "CPU s", "best accuracy, %"), grid),
+    ])
+
+
+def gradients() -> str:
+    """Worst deviations."""
+    found, sweep, other = (figures(f"gradients_{part}") for part in ("differences", "sweep", "identities"))
+    rows = [(row["kind"], "–" if row["ratio"] is None else number(row["ratio"]),
+             "recurrent" if row["recurrent"] else "feedforward", str(row["nets"]), f"{row['worst']:.1e}")
+            for row in found["rows"]]
+    summary = [
+        ("nets kept", f"{found['kept']} of {found['drawn']} ({100 * found['kept_fraction']:.1f} %), rejected only for "
+                      f"dV/dt below {found['min_slope']} thresholds per tau_mem"),
+        ("sweep of tau_mem / tau_syn, worst of times and derivatives", f"{max(sweep['worst'].values()):.1e}"),
+        ("time-shift identity", f"{other['time_shift']:.1e}"), ("scaling identity", f"{other['scaling']:.1e}"),
+        ("float32 against float64", f"{other['float32_against_float64']:.1e}"),
+    ]
+    return "\n\n".join([
+        table(("neuron", "tau_mem / tau_syn", "net", "nets", "worst of max abs(g − FD) / max abs(FD)"), rows),
+        table(("check", "found"), summary),
+    ])
+
+
+def _ratio(task: str, peer: str) -> Callable[[], float]:
+    return lambda: float(figures("steps")["tasks"][task]["rows"][peer]["times_spikec"])
+
+
+AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
+    ("Gradient against finite differences, worst tensor", "≤ 1e-6",
+     lambda: figures("gradients_differences")["worst"], lambda x: x <= 1e-6, "{:.1e}"),
+    ("Spike times and derivatives through equal and double time constants", "≤ 1e-9",
+     lambda: max(figures("gradients_sweep")["worst"].values()), lambda x: x <= 1e-9, "{:.1e}"),
+    ("784-350-10 training step, times faster than snnTorch", "≥ 30",
+     lambda: min(_ratio("mnist", name)() for name in ("snntorch", "snntorch, first layer hoisted")),
+     lambda x: x >= 30, "{:.0f}"),
+    ("The same step, times the arithmetic limit of the core", "≤ 5",
+     lambda: figures("steps")["tasks"]["mnist"]["times_limit"], lambda x: x <= 5, "{:.1f}"),
+    ("Yin-Yang 5-120-3 step, times faster than jaxsnn's EventProp", "≥ 15", _ratio("yin_yang", "jaxsnn"),
+     lambda x: x >= 15, "{:.0f}"),
+    ("700-256-20 recurrent step, times faster than jaxsnn's EventProp", "≥ 10", _ratio("recurrent", "jaxsnn"),
+     lambda x: x >= 10, "{:.0f}"),
+    ("The same, times faster than Norse's adjoint", "≥ 10", _ratio("recurrent", "norse"), lambda x: x >= 10, "{:.0f}"),
+    ("MNIST to 97.5 %, from a cold start, times faster than snnTorch's best", "≥ 20",
+     lambda: figures("time_to_accuracy")["times_faster"], lambda x: x >= 20, "{:.0f}"),
+    ("Two threads against one (784-350-10)", "≥ 1.8",
+     lambda: figures("steps")["threads"]["mnist"]["gain"], lambda x: x >= 1.8, "{:.2f}"),
+    ("Time a spike of a recurrent net, 100,000 against 1,000 neurons", "≤ 3",
+     lambda: figures("scaling_size")["growth"], lambda x: x <= 3, "{:.1f}"),
+    ("First compile, s", "< 3", lambda: figures("scaling_start")["compile_cold_s"], lambda x: x < 3, "{:.2f}"),
+    ("Compile with cached kernels, s", "< 0.1", lambda: figures("scaling_start")["compile_cached_s"],
+     lambda x: x < 0.1, "{:.2f}"),
+    ("Import beyond torch's, every public name, s", "< 0.5",
+     lambda: figures("scaling_start")["import_with_all_names_s"], lambda x: x < 0.5, "{:.2f}"),
+)
+"""(what, aim, figure, whether it is met, format)."""
+
+
+def summary() -> str:
+    """Aims and what was found."""
+    rows = []
+    for what, aim, figure, met, form in AIMS:
+        try:
+            value = figure()
+        except NotMeasured:
+            rows.append((what, aim, "not measured", "–"))
+        except KeyError:
+            rows.append((what, aim, "not measured", "–"))
+        else:
+            rows.append((what, aim, form.format(value), "yes" if met(value) else "**no**"))
+    return table(("what", "aim", "found", "met"), rows)
+
+
+def machine() -> str:
+    """Where the steps were measured."""
+    stored = read_result("steps")
+    if stored is None:
+        raise NotMeasured("steps")
+    record = stored["machine"]
+    return (f"Machine: {record['processor']}, {record['cores']} cores; {record['compiler']}; "
+            f"Python {record['python']}, torch {record['versions']['torch']}; "
+            f"commit `{record['commit'][:10]}`, {record['started']}.")
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "steps": steps, "limits": limits, "scaling": scaling, "start": start, "race": race, "gradients": gradients,
+    "summary": summary, "machine": machine,
+}
+
+
+def written(name: str) -> str:
+    """One table, or that it was not measured."""
+    try:
+        return TABLES[name]()
+    except NotMeasured as missing:
+        return f"Not measured yet (`{missing}`)."
+
+
+def rewritten(text: str) -> str:
+    """`text` with every block between markers as the results say; a block without a name is the summary."""
+    def block(match: re.Match[str]) -> str:
+        label = match["name"]
+        mark = f"{label}:" if label else ""
+        return f"<!-- bench:{mark}start -->\n{written(label or 'summary')}\n<!-- bench:{mark}end -->"
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    stale = []
+    for path in FILES:
+        if not path.exists():
+            continue
+        before = path.read_text(encoding="utf-8")
+        after = rewritten(before)
+        if after != before:
+            stale.append(path)
+            if not options.check:
+                _replace(path, after)
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'not what the results say' if options.check else 'rewritten'}")
+    return 1 if stale and options.check else 0
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
