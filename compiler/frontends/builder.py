@@ -22,7 +22,7 @@ import numpy as np
 
 from ...ir import nodes
 from ...ir.checks import verify
-from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.diagnostics import BadInputError, Diagnostics
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
 from ...ir.shapes import infer_shapes
@@ -218,10 +218,10 @@ class Builder:
     def add(self, name: str, node: Node, *sources: Handle) -> Handle:
         """Any node of `spikec.ir.nodes`, fed by `sources`."""
         known = [self._known(source, name) for source in sources]
-        own = getattr(node, "shape", None)
-        if not known and own is None:
+        given = known[0].shape if known else getattr(node, "shape", None)
+        if given is None:
             _fail(f"the shape of {type(node).__name__} follows from its source, and none is given", name)
-        handle = self._add(name, node, _shape_after(name, node, known[0].shape if known else own))
+        handle = self._add(name, node, _shape_after(name, node, given))
         self._edges.extend((source.name, name) for source in known)
         return handle
 
@@ -246,7 +246,7 @@ class Builder:
                 **given: Any) -> Handle:
         shape = self._shape(name, shape)
         values = {key: spread(name, key, values_of(name, key, value, shape), shape) for key, value in given.items()}
-        options = {} if reset is None else {"reset": reset}
+        options: dict[str, Any] = {} if reset is None else {"reset": reset}
         return self._add(name, kind(shape=shape, **values, **options), shape)
 
     def _pool(self, name: str, kind: type[nodes.SumPool2d], source: Handle, kernel_size: int | Pair,
@@ -326,5 +326,6 @@ def _last_two(shape: tuple[int, ...]) -> Pair | None:
 
 
 def _fail(message: str, node: str | None = None, code: str = "SC201", **facts: Any) -> NoReturn:
-    texts = {key: str(fact) for key, fact in facts.items()}
-    raise BadInputError(Diagnostic(code, message, node, **texts))
+    faults = Diagnostics()
+    faults.add(code, message, node=node, **facts)
+    raise BadInputError(*faults.found)

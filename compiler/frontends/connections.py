@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.diagnostics import BadInputError, Diagnostics
 from ...ir.nodes import Affine, Array, Linear, SparseLinear
 from .initialisers import Initialiser
 
@@ -121,4 +121,6 @@ def _indices(name: str, label: str, value: Any, limit: int) -> Array:
 
 
 def _fail(name: str, message: str, **facts: Any) -> NoReturn:
-    raise BadInputError(Diagnostic("SC201", message, name, **{key: str(fact) for key, fact in facts.items()}))
+    faults = Diagnostics()
+    faults.add("SC201", message, node=name, **facts)
+    raise BadInputError(*faults.found)

@@ -66,7 +66,7 @@ def _said(graph: Graph, verdict: str, message: str, **facts: str) -> Graph:
 
 def _spikes(shape: tuple[int, ...], drives: tuple[tuple[float, float], ...], rng: np.random.Generator) -> Array:
     rates, heights = (np.array(column).reshape(-1, *(1,) * (len(shape) + 1)) for column in zip(*drives, strict=True))
-    return (rng.random((len(drives), STEPS, *shape)) < rates) * heights
+    return np.where(rng.random((len(drives), STEPS, *shape)) < rates, heights, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,8 @@ def _first_difference(graph: Graph, ours: StepResult, theirs: Mapping[str, _Traj
             break
     if not wrong:
         return None
-    step, name, place, value = min(wrong, key=lambda found: found[0])
-    return {"node": name, "value": f"neuron {place}, step {step}: {value}",
+    first, node_name, neuron, values = min(wrong, key=lambda found: found[0])
+    return {"node": node_name, "value": f"neuron {neuron}, step {first}: {values}",
             "remedy": "Compare the settings of this layer with what the documentation says about its import."}
 
 

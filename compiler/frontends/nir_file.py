@@ -53,13 +53,14 @@ class RawNode:
 
 def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode | None:
     """The root graph of the file; None where there is none. Every fault goes into `faults`; never raises."""
+    root: RawNode | None = None
     with _guarded("the file", None, faults, remedy="Is it a NIR file, and complete?"):
         if not Path(path).is_file():
             raise OSError(f"there is no file '{path}'")
         size = Path(path).stat().st_size
         with h5py.File(path, "r", locking=False) as file:
-            return _Walk(limits, faults, size).root(file)
-    return None
+            root = _Walk(limits, faults, size).root(file)
+    return root
 
 
 # What h5py makes of a damaged file, whatever it happens to trip over.

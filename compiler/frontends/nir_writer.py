@@ -21,11 +21,13 @@ from ...ir.checks import verify
 from ...ir.diagnostics import Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Graph
 from ...ir.nodes import (
-    SPIKING,
+    IF,
+    LIF,
     Array,
     BatchNorm,
     Conv1d,
     Conv2d,
+    CubaLIF,
     Delay,
     Flatten,
     Linear,
@@ -82,12 +84,12 @@ def to_nir(graph: Graph, path: str | Path, *, extensions: bool = False) -> None:
         _put(root, "type", "NIRGraph")
         _put_all(root, "metadata", of_graph)
         nodes = root.create_group("nodes", track_order=True)
-        for name, node in written.items():
+        for name, entry in written.items():
             group = nodes.create_group(name)
-            _put(group, "type", node.kind)
-            for key, value in node.fields.items():
+            _put(group, "type", entry.kind)
+            for key, value in entry.fields.items():
                 _put(group, key, value)
-            stored = {EXTENSION + key: value for key, value in {**node.lost, **node.spelling}.items()}
+            stored = {EXTENSION + key: value for key, value in {**entry.lost, **entry.spelling}.items()}
             _put_all(group, "metadata", {**of_nodes.get(name, {}), **(stored if extensions else {})})
         pairs = np.array(graph.edges, dtype=object).reshape(-1, 2)
         root.create_dataset("edges", data=pairs, dtype=h5py.string_dtype())
@@ -133,7 +135,7 @@ def _neuron(node: Neuron) -> _Written:
     values: Fields = {key: value for key, value in params(node).items() if key in names}
     lost: Fields = {key: getattr(node, key) for key in ("v0", "refractory") if np.any(getattr(node, key, 0.0))}
     spelling: Fields = {}
-    if isinstance(node, SPIKING):
+    if isinstance(node, (IF, LIF, CubaLIF)):
         if node.reset == "subtract":
             lost["reset"] = node.reset
         elif node.reset == "zero":

@@ -79,7 +79,7 @@ def _node(dt: float, module: Any, name: str, shape: tuple[int, ...], silent: boo
         found = synaptic_from_alpha_beta(alpha, beta, dt, node=name)
     else:
         found = leaky_from_beta(beta, dt, node=name)
-    kind = _KINDS[found.kind][0 if silent else 1]
+    kind: Any = _KINDS[found.kind][0 if silent else 1]
     if silent:
         return kind(shape=shape, **found.params), found.bias_scale
     zero = module.reset_mechanism == "zero"

@@ -115,7 +115,8 @@ def _spikes_unused(traced: fx.GraphModule) -> frozenset[str]:
 def _add_outputs(conversion: Conversion, returned: Any) -> None:
     """An output node for each signal that `forward` returns; states are left out, unless there is nothing else."""
     values = list(_flat(returned, ""))
-    shown = [(key, value) for key, value in values if isinstance(value, (Signal, Argument))]
+    shown: list[tuple[str, Signal | Argument | State]] = [
+        (key, value) for key, value in values if isinstance(value, (Signal, Argument))]
     shown = shown or [(key, value) for key, value in values if isinstance(value, State)]
     if not shown:
         conversion.fail("SC226", "forward returns no spikes and no membrane", value=type(returned).__name__)
@@ -126,9 +127,9 @@ def _add_outputs(conversion: Conversion, returned: Any) -> None:
             conversion.fail("SC226", f"forward returns '{value.name}' of neurons that spike; the output shows spikes",
                             node=value.owner, severity="warning",
                             remedy=f"Probe '{value.owner}.v' for the membrane.")
-            handles = (conversion.builder.handle(value.owner),)
+            handles = [conversion.builder.handle(value.owner)]
         else:
-            handles = conversion.signal(value, name).handles
+            handles = list(conversion.signal(value, name).handles)
         if len(handles) > 1:
             conversion.fail("SC226", "a sum is returned, and an output shows one node", node=name)
         elif handles[0].name not in seen:

@@ -31,12 +31,13 @@ def convolution(conversion: Conversion, module: Any, name: str, arguments: Argum
                         limit="padding_mode='zeros'")
     weight, bias = array_of(module.weight), _bias(module)
     if weight.ndim == 3:
-        padding = module.padding if isinstance(module.padding, str) else module.padding[0]
+        padding: Any = module.padding if isinstance(module.padding, str) else module.padding[0]
         return conversion.add(name, nodes.Conv1d(
             weight=weight, bias=bias, input_shape=source.shape[-1], stride=module.stride[0], padding=padding,
             dilation=module.dilation[0], groups=module.groups), source)
+    image: Any = source.shape[-2:]
     return conversion.add(name, nodes.Conv2d(
-        weight=weight, bias=bias, input_shape=source.shape[-2:], stride=module.stride, padding=module.padding,
+        weight=weight, bias=bias, input_shape=image, stride=module.stride, padding=module.padding,
         dilation=module.dilation, groups=module.groups), source)
 
 
