@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import mpmath
@@ -48,7 +49,7 @@ def network(*layers: tuple[str, Node], inputs: int, extra: tuple[tuple[str, str]
     last = layers[-1][1]
     nodes = {"in": Input(shape=(inputs,)), **dict(layers), "out": Output(shape=last.shape)}
     names = list(nodes)
-    return Graph(nodes, (*zip(names[:-1], names[1:], strict=True), *extra), **options)
+    return Graph(nodes, (*pairwise(names), *extra), **options)
 
 
 def one(neuron: Node, weights: Any, **options: Any) -> Graph:
@@ -266,7 +267,8 @@ def recurrent(seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> tuple[Gr
     size, channels = 7, 5
     nodes = {
         "in": Input(shape=(channels,)),
-        "fc": Linear(weight=scale * rng.normal(0.9, 0.8, (size, channels)), delay=rng.uniform(0, 2e-3, (size, channels))),
+        "fc": Linear(weight=scale * rng.normal(0.9, 0.8, (size, channels)),
+                     delay=rng.uniform(0, 2e-3, (size, channels))),
         "n": CubaLIF(shape=(size,), tau_mem=rng.uniform(10e-3, 20e-3, size), tau_syn=5e-3, w_in=5e-3,
                      refractory=rng.uniform(0, 2e-3, size), v_threshold=np.full(size, 0.3 * scale)),
         "rec": Linear(weight=scale * rng.normal(0, 0.3, (size, size))),
@@ -313,8 +315,8 @@ def test_delays_shift_and_sparse_equals_dense() -> None:
     sparse = SparseLinear(size=(2, 2), indptr=(0, 1, 2), indices=(0, 1), weight=[5.0, 7.0], delay=[0.3, 0.1])
     plain, dense, csr, node = (
         simulate_exact(network(*front, ("n", neuron), inputs=2), events([0.0, 0.2]), 9.0).spikes["n"]
-        for front in ((("fc", Linear(weight=weight)),), (("fc", Linear(weight=weight, delay=delay)),), (("fc", sparse),),
-                      (("fc", Linear(weight=weight)), ("d", Delay(delay=[0.3, 0.1]))))
+        for front in ((("fc", Linear(weight=weight)),), (("fc", Linear(weight=weight, delay=delay)),),
+                      (("fc", sparse),), (("fc", Linear(weight=weight)), ("d", Delay(delay=[0.3, 0.1]))))
     )
     for late in (dense, csr, node):
         for index, shift in ((0, 0.3), (1, 0.1)):
@@ -322,8 +324,8 @@ def test_delays_shift_and_sparse_equals_dense() -> None:
 
 
 def test_a_spike_without_delay_acts_at_its_own_instant() -> None:
-    fast = {"tau": 1.0}
-    nodes = {"in": Input(shape=(1,)), "a": LIF(shape=(1,), **fast), "b": LIF(shape=(1,), **fast), "out": Output(shape=(1,)),
+    neuron = LIF(shape=(1,), tau=1.0)
+    nodes = {"in": Input(shape=(1,)), "a": neuron, "b": neuron, "out": Output(shape=(1,)),
              "half": Scale(scale=[0.6]), "ab": Scale(scale=[0.6]), "ina": Scale(scale=[2.0])}
     edges = (("in", "half"), ("half", "b"), ("in", "ina"), ("ina", "a"), ("a", "ab"), ("ab", "b"), ("b", "out"))
     assert list(times(simulate_exact(Graph(nodes, edges), events([1.0]), 2.0))) == [1.0]
@@ -360,8 +362,8 @@ def test_what_has_no_meaning_is_refused_with_a_remedy() -> None:
     spiking, image = {"shape": (1, 4, 4), "tau": 1.0}, Input(shape=(1, 4, 4))
     graph = Graph(
         {"in": image, "n": LIF(**spiking), "max": MaxPool2d(kernel_size=(2, 2), stride=(2, 2)),
-         "step": Threshold(threshold=[0.5]), "read": LI(shape=(1, 2, 2), tau=1.0), "again": LIF(shape=(1, 2, 2), tau=1.0),
-         "out": Output(shape=(1, 2, 2))},
+         "step": Threshold(threshold=[0.5]), "read": LI(shape=(1, 2, 2), tau=1.0),
+         "again": LIF(shape=(1, 2, 2), tau=1.0), "out": Output(shape=(1, 2, 2))},
         (("in", "n"), ("n", "max"), ("max", "step"), ("step", "read"), ("read", "again"), ("again", "out")))
     with pytest.raises(UnsupportedError) as refusal:
         simulate_exact(graph, {}, 1.0)
@@ -388,7 +390,7 @@ def tensor(array: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("settings", [
-    {"stride": (2, 1), "padding": (1, 0), "dilation": (2, 1)}, {"padding": "same", "dilation": (1, 3)},
+    {"stride": (2, 1), "padding": (1, 0), "dilation": (2, 1)}, {"padding": "same", "dilation": (1, 2)},
     {"padding": "valid", "stride": (3, 2)},
 ])
 def test_convolution_is_torchs(settings: dict[str, Any]) -> None:
@@ -419,12 +421,13 @@ def test_pools_normalisation_and_axes_are_torchs() -> None:
     csr = SparseLinear(size=(2, 4), indptr=(0, 2, 3), indices=(0, 3, 1), weight=[1.0, 2.0, 3.0], bias=[0.5, -0.5])
     wanted = IMAGE[:, :, 0, 0] @ np.array([[1.0, 0, 0, 2], [0, 3, 0, 0]]).T
     assert through(csr, IMAGE[:, :, 0, 0]) == pytest.approx(wanted)
-    assert through(csr, IMAGE[:, :, 0, 0], constant=True) == pytest.approx(wanted + [0.5, -0.5])
+    assert through(csr, IMAGE[:, :, 0, 0], constant=True) == pytest.approx(wanted + np.array([0.5, -0.5]))
 
 
 def test_a_convolutional_network_is_its_unrolled_matrix() -> None:
     conv = Conv2d(weight=RNG.normal(0.6, 0.4, (2, 1, 3, 3)), bias=[0.2, -0.1], padding=(1, 1))
-    front = (("conv", conv), ("norm", BatchNorm(gamma=[1.2, 0.8], beta=[0.1, 0.3], mean=[0.0, 0.2], variance=[1.0, 2.0])),
+    norm = BatchNorm(gamma=[1.2, 0.8], beta=[0.1, 0.3], mean=[0.0, 0.2], variance=[1.0, 2.0])
+    front = (("conv", conv), ("norm", norm),
              ("pool", SumPool2d(kernel_size=(2, 2), stride=(2, 2))), ("flat", Flatten()))
     basis, pattern = np.eye(16).reshape(16, 1, 4, 4), np.zeros((1, 1, 4, 4))
     for _, node in front:
