@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import networkx as nx
-import numpy as np
 
 from .conform import conforms, expected, malformed
 from .diagnostics import Diagnostic, Diagnostics
@@ -66,6 +66,11 @@ class _Case:
     graph: Graph
 
     @cached_property
+    def named(self) -> dict[str, Node]:
+        """The nodes whose names are text."""
+        return {name: node for name, node in self.graph.nodes.items() if isinstance(name, str)}
+
+    @cached_property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """The edges between nodes that exist, each once."""
         return tuple(dict.fromkeys(edge for edge in self.graph.edges if all(map(self.names, edge))))
@@ -74,25 +79,23 @@ class _Case:
     def sound(self) -> dict[str, Node]:
         """The nodes of known kinds with settings of the declared types."""
         return {
-            name: node for name, node in self.graph.nodes.items()
+            name: node for name, node in self.named.items()
             if NODE_KINDS.get(type(node).__name__) is type(node) and not malformed(node)
         }
 
     @cached_property
     def shapes(self) -> tuple[dict[str, Shapes], list[Diagnostic]]:
-        return infer_shapes(self.graph.replace(nodes=self.sound, edges=[
-            (source, target) for source, target in self.edges if source in self.sound and target in self.sound
-        ]))
+        return infer_shapes(self.graph.replace(nodes=self.sound))
 
     @cached_property
     def view(self) -> nx.DiGraph:
         view: nx.DiGraph = nx.DiGraph()
-        view.add_nodes_from(self.graph.nodes)
+        view.add_nodes_from(self.named)
         view.add_edges_from(self.edges)
         return view
 
     def names(self, endpoint: Any) -> bool:
-        return isinstance(endpoint, str) and endpoint in self.graph.nodes
+        return isinstance(endpoint, str) and endpoint in self.named
 
     def of(self, *kinds: type[Any]) -> Iterator[tuple[str, Any]]:
         """The sound nodes of the given kinds."""
@@ -150,7 +153,7 @@ def _inputs_and_outputs(case: _Case, faults: Diagnostics) -> None:
 
 
 def _connections(case: _Case, faults: Diagnostics) -> None:
-    for name, node in case.graph.nodes.items():
+    for name, node in case.named.items():
         if not isinstance(node, Input) and not case.view.in_degree(name):
             faults.add("SC106", "nothing is fed to this node", node=name, remedy="Connect or remove it.")
         if not isinstance(node, Output) and not case.view.out_degree(name):
@@ -159,21 +162,24 @@ def _connections(case: _Case, faults: Diagnostics) -> None:
 
 
 def _paths(case: _Case, faults: Diagnostics) -> None:
-    if not case.graph.inputs or not case.graph.outputs:
+    inputs, outputs = (
+        tuple(name for name, node in case.named.items() if isinstance(node, kind)) for kind in (Input, Output)
+    )
+    if not inputs or not outputs:
         return
-    fed = _reached(case.view, case.graph.inputs)
-    for name in case.graph.outputs:
+    fed = _reached(case.view, inputs)
+    for name in outputs:
         if name not in fed and case.view.in_degree(name):
             faults.add("SC113", "no path leads from any input to this output", node=name)
-    useful = _reached(case.view.reverse(copy=False), case.graph.outputs)
-    for name in case.graph.nodes:
+    useful = _reached(case.view.reverse(copy=False), outputs)
+    for name in case.named:
         if name not in useful and case.view.out_degree(name):
             faults.add("SC106", "no path leads from this node to any output", node=name, severity="warning",
                        remedy="Remove it if it is not needed.")
 
 
 def _loops(case: _Case, faults: Diagnostics) -> None:
-    stateless = case.view.subgraph(name for name, node in case.graph.nodes.items() if not isinstance(node, Neuron))
+    stateless = case.view.subgraph(name for name, node in case.named.items() if not isinstance(node, Neuron))
     for component in nx.strongly_connected_components(stateless):
         first = min(component, key=str)
         if len(component) > 1 or stateless.has_edge(first, first):
@@ -218,7 +224,7 @@ def _parameters(case: _Case, faults: Diagnostics) -> None:
             check_finite(parameter, value, name, faults)
             check_range(parameter, value, name, faults)
     for name, batch_norm in case.of(BatchNorm):
-        if not (np.isfinite(batch_norm.eps) and batch_norm.eps > 0):
+        if not 0 < batch_norm.eps < inf:
             faults.add("SC103", "eps must be positive", node=name, value=batch_norm.eps, limit="> 0")
 
 

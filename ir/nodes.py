@@ -48,10 +48,11 @@ class Node:
 
     def __post_init__(self) -> None:
         faults = Diagnostics()
-        for name in param_names(self):
-            given = getattr(self, name)
-            if given is not None:
-                object.__setattr__(self, name, _frozen_array(given, f"{type(self).__name__}.{name}", "fiub", faults))
+        for entry in fields(self):
+            given = getattr(self, entry.name)
+            if entry.metadata.get("param") and not given is entry.default is None:
+                label = f"{type(self).__name__}.{entry.name}"
+                object.__setattr__(self, entry.name, _frozen_array(given, label, "fiub", faults))
         faults.raise_if_errors()
 
 

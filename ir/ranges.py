@@ -5,6 +5,8 @@ Each function reports to `faults` and never raises. NaN and inf are judged by `c
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 
 from .conform import expected, malformed, stored
@@ -79,7 +81,7 @@ def check_discretization(record: Discretization | None, faults: Diagnostics) -> 
     for name, value in wrong.items():
         faults.add("SC116", f"discretization: {name} is malformed", value=repr(value),
                    limit=expected(Discretization, name))
-    if "dt" not in wrong and not (np.isfinite(record.dt) and record.dt > 0):
+    if "dt" not in wrong and not 0 < record.dt < inf:
         faults.add("SC116", "discretization: dt must be positive", value=record.dt, limit="> 0 s")
     if "delay" not in wrong and record.delay < 0:
         faults.add("SC116", "discretization: delay must not be negative", value=record.delay, limit=">= 0 steps")

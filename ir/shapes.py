@@ -7,7 +7,7 @@ torch.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -110,6 +110,10 @@ def infer_shapes(graph: Graph) -> tuple[dict[str, Shapes], list[Diagnostic]]:
     known: dict[str, Shapes] = {}
     waiting = {name: node for name, node in graph.nodes.items() if type(node) in SHAPE_RULES and not malformed(node)}
     queue: deque[tuple[str, Shape | None]] = deque((name, None) for name in waiting)
+    edges = dict.fromkeys(edge for edge in graph.edges if all(isinstance(end, str) for end in edge))
+    targets: dict[str, list[str]] = defaultdict(list)
+    for source, target in edges:
+        targets[source].append(target)
     while queue:
         name, given = queue.popleft()
         if name not in waiting:
@@ -125,8 +129,8 @@ def infer_shapes(graph: Graph) -> tuple[dict[str, Shapes], list[Diagnostic]]:
         if found is not None:
             del waiting[name]
             known[name] = found
-            queue.extend((target, found.output) for target in graph.targets[name])
-    for source, target in dict.fromkeys(graph.edges):
+            queue.extend((target, found.output) for target in targets[name])
+    for source, target in edges:
         if source in known and target in known and known[source].output != known[target].input:
             _report_edge(source, target, known[source].output, known[target].input, faults)
     return {name: known[name] for name in graph.nodes if name in known}, faults.found
@@ -167,7 +171,7 @@ def _linear(node: Linear, given: Shape | None) -> Shapes | None:
 
 
 def _sparse(node: SparseLinear, given: Shape | None) -> Shapes | None:
-    if not is_shape(node.size):
+    if not all(is_shape((size,)) for size in node.size):
         raise _Misfit("size is (out, in), both positive", "SC103", value=node.size)
     rows, columns = node.size
     return Shapes((columns,), (rows,))
@@ -206,6 +210,8 @@ def _conv(node: Conv1d | Conv2d, given: Shape | None) -> Shapes | None:
     _want_positive(groups=node.groups, stride=node.stride, dilation=node.dilation)
     if not isinstance(node.padding, str):
         _want_positive(smallest=0, padding=node.padding)
+    if node.weight.shape[0] % node.groups:
+        raise _Misfit("groups must divide the output channels", "SC103", value=node.groups, limit=node.weight.shape[0])
     if node.padding == "same" and _numbers(node.stride) != (1,) * axes:
         raise _Misfit("padding 'same' has no meaning with a stride", "SC103", value=f"stride={node.stride}",
                       remedy="State the padding in numbers.")

@@ -36,7 +36,7 @@ from .nodes import Array, Neuron, Node
 from .npz import pack_npz, read_npz, write_atomically
 from .text_lexer import VERSION
 from .text_parser import Document
-from .text_values import array_text, array_type, compact, literal, quoted, record_text
+from .text_values import array_text, array_type, compact, is_array, literal, quoted, record_text
 
 __all__ = ["parse", "read", "to_arrays", "to_text", "write"]
 
@@ -56,7 +56,7 @@ def to_arrays(graph: Graph) -> dict[str, Array]:
     return {
         f"{name}.{field}": value
         for name, node in graph.nodes.items() if isinstance(node, Node)
-        for field, value in _values(node) if isinstance(value, np.ndarray) and array_text(value) is None
+        for field, value in _values(node) if is_array(value) and array_text(value) is None
     }
 
 
@@ -163,7 +163,7 @@ def _node(name: str, node: Any) -> str:
         return f"{type(node).__name__}({json.dumps(repr(node))})"
     facts = []
     for field, value in _values(node):
-        if isinstance(value, np.ndarray):
+        if is_array(value):
             text = array_text(value) or f"@{quoted(f'{name}.{field}')} {array_type(value)}"
         else:
             text = literal(value)
@@ -175,7 +175,7 @@ def _values(node: Node) -> Iterator[tuple[str, Any]]:
     """The fields that differ from their default; of a neuron's arrays, what its shape does not spread by itself."""
     for entry in fields(node):
         value = getattr(node, entry.name)
-        if isinstance(value, np.ndarray) and isinstance(node, Neuron):
+        if isinstance(node, Neuron) and is_array(value):
             value = compact(value, node.shape)
         if not _is_default(entry, value):
             yield entry.name, value

@@ -13,7 +13,7 @@ from .graph import Discretization
 from .nodes import Array
 from .text_lexer import DTYPES, RESERVED, WORD
 
-__all__ = ["array_text", "array_type", "compact", "literal", "quoted", "record_text"]
+__all__ = ["array_text", "array_type", "compact", "is_array", "literal", "quoted", "record_text"]
 
 INLINE = 8
 """Arrays of more distinct elements go to the sidecar."""
@@ -25,9 +25,14 @@ def record_text(record: Discretization) -> str:
     return f"discretization {' '.join(facts)}"
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of a type that the text form has a name for."""
+    return isinstance(value, np.ndarray) and any(value.dtype == dtype for dtype in DTYPES.values())
+
+
 def compact(value: Array, shape: tuple[int, ...] | None) -> Array:
     """The smallest array that spreading over `shape` turns into `value`; `value` itself if it has another shape."""
-    if value.shape != shape:
+    if not isinstance(shape, tuple) or value.shape != shape:
         return value
     kept = stored(value)
     return kept.reshape(-1)[:1].reshape(()) if kept.size and _uniform(kept) else kept
@@ -63,7 +68,7 @@ def _uniform(value: Array) -> bool:
 
 def array_type(value: Array) -> str:
     """Type and shape, as `f64[2, 3]`."""
-    name = next((name for name, dtype in DTYPES.items() if value.dtype == dtype), str(value.dtype))
+    name = next(name for name, dtype in DTYPES.items() if value.dtype == dtype)
     return f"{name}[{', '.join(map(str, value.shape))}]" if value.shape else name
 
 

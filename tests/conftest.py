@@ -10,7 +10,7 @@ import pytest
 
 # The same examples in every run, however slow the machine; `pytest --hypothesis-profile=explore` looks further.
 hypothesis.settings.register_profile("spikec", deadline=None, derandomize=True, database=None)
-hypothesis.settings.register_profile("explore", deadline=None, database=None, max_examples=1000)
+hypothesis.settings.register_profile("explore", deadline=None, database=None, max_examples=600)
 hypothesis.settings.load_profile("spikec")
 
 GOLDEN = Path(__file__).parent / "golden"
