@@ -525,6 +525,19 @@ def test_the_limits_hold(tmp_path: Path) -> None:
             from_nir(path, limits=limits)
 
 
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (0, 8), (1, 1 << 63), (1, (1 << 64) - 16), (7, 1 << 20)])
+def test_a_heap_without_end_is_not_walked(index: int, size: int, tmp_path: Path) -> None:
+    """The HDF5 library would not come back from some of these."""
+    path = _file(tmp_path / "a.nir", _chain(), CHAIN)
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first:first + 2] = index.to_bytes(2, "little")
+    content[first + 8:first + 16] = size.to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(BadInputError, match="SC203"):
+        from_nir(path)
+
+
 def test_one_group_linked_many_times_is_not_read_without_end(tmp_path: Path) -> None:
     """Hard links can make a small file an exponentially large tree."""
     path = tmp_path / "a.nir"

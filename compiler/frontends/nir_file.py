@@ -19,6 +19,7 @@ import numpy as np
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
+from .hdf5_heaps import heaps_end
 
 __all__ = ["Limits", "RawNode", "Value", "read_tree"]
 
@@ -58,6 +59,8 @@ def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode 
         if not Path(path).is_file():
             raise OSError(f"there is no file '{path}'")
         size = Path(path).stat().st_size
+        if not heaps_end(path):
+            raise OSError("the heap of its texts is damaged")
         with h5py.File(path, "r", locking=False) as file:
             root = _Walk(limits, faults, size).root(file)
     return root

@@ -2,7 +2,11 @@
 
 `ir.decay` has the formulas. In continuous time (the event target) the graph of a `Synaptic` is a CubaLIF with
 tau_syn = -dt/ln(alpha), tau_mem = -dt/ln(beta): its current charges the membrane all through a step where snnTorch adds
-it at the end, spikes do not fall on the grid, and a reset is at once. Membranes differ by terms of order dt/tau.
+it at the end, spikes do not fall on the grid, and a reset is at once. Membranes differ by terms of order dt/tau, and a
+neuron that is driven hard may spike more often than once a step.
+
+With reset_delay=False and reset by subtraction, snnTorch takes a reset back where the membrane is still above threshold
+after it; the graph does not, and the check after the import says so if it meets the case.
 
 Written from the behaviour of snnTorch 1.0.
 """
