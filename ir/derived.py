@@ -58,6 +58,10 @@ def _take(values: Any, index: Array) -> Any:
     return values.reshape(-1)[index if isinstance(values, np.ndarray) else _on_device(index, values)]
 
 
+def _columns(values: Any, index: Array) -> Any:
+    return values[:, index if isinstance(values, np.ndarray) else _on_device(index, values)]
+
+
 def _segment_sum(values: Any, index: Array, count: int) -> Any:
     if isinstance(values, np.ndarray):
         return np.bincount(index, weights=values, minlength=count).astype(values.dtype, copy=False)
@@ -87,10 +91,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sum": lambda a, axes: a.sum(axes),
     "mean": lambda a, axes: a.mean(axes),
     "take": _take,
+    "columns": _columns,
     # Sum of the values that share an index, (n,) -> (count,).
     "segment_sum": _segment_sum,
 }
-_REARRANGES = frozenset({"reshape", "broadcast", "take"})
+_REARRANGES = frozenset({"reshape", "broadcast", "take", "columns"})
 
 
 def leaf(value: Array, node: str, param: str) -> Derived:

@@ -187,8 +187,7 @@ def apply_map(linear: Map, signal: Array) -> Array:
 
 
 def _dense_after(first: Connection, second: Dense, n_source: int) -> Dense:
-    n_target, n_middle = second.weight.shape
-    _limit(n_target * n_source)
+    _limit(len(second.weight) * n_source)
     if isinstance(first, Dense):
         return Dense(weight=apply("matmul", second.weight, first.weight))
     sparse = as_sparse(first, n_source)
@@ -199,7 +198,7 @@ def _dense_after(first: Connection, second: Dense, n_source: int) -> Dense:
     row[sparse.indices] = rows_of(sparse)
     entry[sparse.indices] = np.arange(len(sparse.indices))
     reached[sparse.indices] = 1.0
-    columns = apply("take", second.weight, static=(np.arange(n_target)[:, None] * n_middle + row,))
+    columns = apply("columns", second.weight, static=(row,))
     factor = apply("multiply", apply("take", sparse.weight, static=(entry,)), reached)
     return Dense(weight=apply("multiply", columns, factor))
 

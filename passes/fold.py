@@ -29,23 +29,66 @@ class Fold(Pass[Graph, Graph]):
 
     def run(self, graph: Graph) -> Graph:
         shapes, _ = infer_shapes(graph)
+        chains = _Chains(graph)
         waiting = list(graph.nodes)[::-1]
         while waiting:
             first = waiting.pop()
-            if first not in graph.nodes or len(graph.targets[first]) != 1:
+            second = chains.next(first)
+            if second is None:
                 continue
-            second = graph.targets[first][0]
-            if len(graph.sources[second]) != 1:
-                continue
-            node = folded(graph.nodes[first], graph.nodes[second], shapes[first], shapes[second])
+            node = folded(chains.nodes[first], chains.nodes[second], shapes[first], shapes[second])
             if node is None:
                 continue
-            weights_first = isinstance(graph.nodes[first], Weighted) and not isinstance(graph.nodes[second], Weighted)
-            kept = first if weights_first else second
+            weights_first, weights_second = (isinstance(chains.nodes[name], Weighted) for name in (first, second))
+            kept = first if weights_first and not weights_second else second
             shapes[kept] = Shapes(shapes[first].input, shapes[second].output)
-            graph = _merged(graph, first, second, kept, node)
-            waiting += [kept, *graph.sources[kept]]
-        return graph
+            chains.merge(first, second, kept, node)
+            waiting += [kept, *chains.sources[kept]]
+        return chains.graph()
+
+
+class _Chains:
+    """A graph in which neighbours are merged, at a cost that does not grow with the graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = dict(graph.nodes)
+        self.sources, self.targets = dict(graph.sources), dict(graph.targets)
+        self._original = graph
+        self._now: dict[str, str] = {}
+
+    def next(self, name: str) -> str | None:
+        """The node that alone is fed by `name`, and by nothing else."""
+        if name not in self.nodes or len(self.targets[name]) != 1:
+            return None
+        second = self.targets[name][0]
+        return second if len(self.sources[second]) == 1 else None
+
+    def merge(self, first: str, second: str, kept: str, node: Node) -> None:
+        self.nodes[kept] = node
+        if kept == first:
+            self._replace(second, by=first, of=self.targets, on=self.sources)
+        else:
+            self._replace(first, by=second, of=self.sources, on=self.targets)
+
+    def graph(self) -> Graph:
+        edges = []
+        for source, target in self._original.edges:
+            now = self._present(source), self._present(target)
+            if now[0] != now[1] or source == target:
+                edges.append(now)
+        return self._original.replace(nodes=self.nodes, edges=tuple(edges))
+
+    def _replace(self, gone: str, by: str, of: dict[str, tuple[str, ...]], on: dict[str, tuple[str, ...]]) -> None:
+        of[by] = of[gone]
+        for name in of[gone]:
+            on[name] = tuple(by if each == gone else each for each in on[name])
+        del self.nodes[gone]
+        self._now[gone] = by
+
+    def _present(self, name: str) -> str:
+        while name in self._now:
+            name = self._now[name]
+        return name
 
 
 def folded(first: Node, second: Node, first_shapes: Shapes, second_shapes: Shapes) -> Node | None:
@@ -107,16 +150,3 @@ def _rebuilt(node: Weighted, weight: Array, bias: Array | None) -> Node:
     if isinstance(node, Conv1d):
         weight = apply("reshape", weight, static=(node.weight.shape,))
     return replace(node, weight=weight, bias=bias)
-
-
-def _merged(graph: Graph, first: str, second: str, kept: str, node: Node) -> Graph:
-    gone = second if kept == first else first
-    return Graph(
-        nodes={name: node if name == kept else old for name, old in graph.nodes.items() if name != gone},
-        edges=tuple(
-            (kept if source == gone else source, kept if target == gone else target)
-            for source, target in graph.edges if (source, target) != (first, second)
-        ),
-        discretization=graph.discretization,
-        metadata=graph.metadata,
-    )

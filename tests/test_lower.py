@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import graphs
 from transfer import FREQUENCIES, graph_bias, graph_transfer, network_transfer
 
-from spikec.compiler.pipeline import CANONICALISE, lower
+from spikec.compiler.pipeline import lower
 from spikec.ir import nodes as ir
 from spikec.ir.derived import Derived, evaluate, expr_of
 from spikec.ir.diagnostics import UnsupportedError
@@ -322,7 +322,7 @@ def test_populations_carry_the_parameters_of_their_nodes() -> None:
 
 
 def delays_of(graph: Graph, **options: bool) -> tuple[str, np.ndarray]:
-    projection = PassManager((*CANONICALISE, Lower(**options))).run(graph).projections[0]
+    projection = lower(graph, **options).projections[0]
     return projection.delay_per, projection.delay
 
 
@@ -336,7 +336,7 @@ def test_delays_that_are_equal_for_each_source_become_one(delay: np.ndarray) -> 
     evaluate(expr_of(found), {("node0", "delay"): leaf}, torch.as_tensor).sum().backward()
     wanted = np.full((2, 3), 0.5)  # a source's delay is the mean of its two synapses'
     np.testing.assert_allclose(leaf.grad.numpy(), wanted)
-    per, found = delays_of(graph, tie_delays=False)
+    per, found = delays_of(graph, train_delays=True)
     assert per == "synapse" and found.shape == (2, 3)
 
 
@@ -351,6 +351,9 @@ def test_delays_along_a_chain_add_up() -> None:
 def test_a_delay_of_zero_is_none() -> None:
     graph = chain(ir.Delay(delay=0.0), ir.Linear(weight=normal(2, 3), delay=np.zeros((2, 3))), shape=(3,))
     assert delays_of(graph) == ("source", None)
+    per, found = delays_of(graph, train_delays=True)
+    assert per == "synapse"
+    np.testing.assert_array_equal(found, np.zeros((2, 3)))
 
 
 # ---- what cannot be lowered
