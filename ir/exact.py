@@ -185,7 +185,9 @@ def _times(wiring: Wiring, probe: str, times: Any, end: float, faults: Diagnosti
 def _gathered(wiring: Wiring, runs: list[Run], end: float) -> ExactResult:
     nodes, shape = wiring.graph.nodes, {name: wiring.shapes[name].output for name in wiring.neurons}
     spikes = {
-        name: Events.from_samples([tuple(np.array(run.spikes[name]).reshape(-1, 2).T) for run in runs])
+        name: Events.from_samples([
+            ([time for time, _ in run.spikes[name]], [element for _, element in run.spikes[name]]) for run in runs
+        ])
         for name in wiring.neurons if isinstance(nodes[name], SPIKING)
     }
     highest = {

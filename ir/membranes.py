@@ -22,7 +22,7 @@ from .nodes import IF, LI, LIF, SPIKING, Array, CubaLI, CubaLIF, Neuron
 __all__ = ["Membranes", "divided_difference"]
 
 
-def divided_difference(x: Array, y: Array, t: Array) -> Array:
+def divided_difference(x: Array, y: Array, t: Array | float) -> Array:
     """(e^(x t) - e^(y t)) / (x - y), and t e^(x t) where x = y; for x, y <= 0 <= t; without cancellation."""
     half = 0.5 * (x - y) * t
     near = np.abs(half) < 1.0
@@ -139,10 +139,12 @@ class Membranes:
         return 2 * 750.0 / float(rates.min()) + float(self.refractory.max(initial=0.0))
 
     def _rest(self, index: Array) -> Array:
-        return self.level[index] * (self.drive[index] + self.bias[index])
+        rest: Array = self.level[index] * (self.drive[index] + self.bias[index])
+        return rest
 
     def _pull(self, index: Array) -> Array:
-        return self.base[index] + self.per_input[index] * (self.drive[index] + self.bias[index])
+        pull: Array = self.base[index] + self.per_input[index] * (self.drive[index] + self.bias[index])
+        return pull
 
 
 _TIGHTEST = 4 * float(np.finfo(np.float64).eps)  # the smallest that brentq takes

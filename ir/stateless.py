@@ -81,15 +81,18 @@ def _conv1d(node: Conv1d, pattern: Array, constant: bool) -> Array:
 
 
 def _sum_pool(node: SumPool2d, pattern: Array, constant: bool) -> Array:
-    return _views(pattern, window(node)).sum(axis=(-2, -1))
+    total: Array = _views(pattern, window(node)).sum(axis=(-2, -1))
+    return total
 
 
 def _mean_pool(node: AvgPool2d, pattern: Array, constant: bool) -> Array:
-    return _views(pattern, window(node)).mean(axis=(-2, -1))
+    mean: Array = _views(pattern, window(node)).mean(axis=(-2, -1))
+    return mean
 
 
 def _max_pool(node: MaxPool2d, pattern: Array, constant: bool) -> Array:
-    return _views(pattern, window(node), outside=-np.inf).max(axis=(-2, -1))
+    highest: Array = _views(pattern, window(node), outside=-np.inf).max(axis=(-2, -1))
+    return highest
 
 
 def _threshold(node: Threshold, pattern: Array, constant: bool) -> Array:
@@ -107,7 +110,7 @@ def _correlate(pattern: Array, weight: Array, kernel: Window, groups: int) -> Ar
     views = _views(pattern, kernel)
     views = views.reshape(len(pattern), groups, -1, *views.shape[2:])
     weight = weight.astype(np.float64).reshape(groups, -1, *weight.shape[1:])
-    result = np.einsum("bgchwij,gocij->bgohw", views, weight, optimize=True)
+    result: Array = np.einsum("bgchwij,gocij->bgohw", views, weight, optimize=True)
     return result.reshape(len(pattern), -1, *result.shape[3:])
 
 

@@ -12,14 +12,15 @@ from .nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, I, Neuron, params
 
 __all__ = ["Cells"]
 
+Spiking = IF | LIF | CubaLIF
+
 
 class Cells:
     """The state of one neuron node for a batch: `voltage` and `current` (batch, *shape). `update` takes one column."""
 
     def __init__(self, node: Neuron, grid: Discretization, bias: Array, batch: int) -> None:
         shape = (batch, *(node.shape or ()))
-        self.node, self.grid = node, grid
-        self.bias = bias
+        self.grid, self.bias = grid, bias
         self.voltage: Array = np.broadcast_to(node.v0.astype(np.float64), shape)
         self.current: Array = np.zeros(shape)
         self.advance = _ADVANCE[next(kind for kind in (CubaLI, LI, I) if isinstance(node, kind))]
@@ -27,9 +28,10 @@ class Cells:
         self.boxed = np.zeros(shape)
         self.left = np.zeros(shape, dtype=np.int64)
         self.late_reset = np.zeros(shape, dtype=bool)
-        if isinstance(node, (IF, LIF, CubaLIF)):
-            self.rest = np.rint(node.refractory / grid.dt).astype(np.int64)
-            self.late_reset = (self.voltage > node.v_threshold) & (grid.reset == "next")
+        self.firing = node if isinstance(node, (IF, LIF, CubaLIF)) else None
+        if self.firing is not None:
+            self.rest = np.rint(self.firing.refractory / grid.dt).astype(np.int64)
+            self.late_reset = (self.voltage > self.firing.v_threshold) & (grid.reset == "next")
             self.left = np.where(self.late_reset, self.rest, 0)
 
     def update(self, arrived: Array) -> Array:
@@ -40,15 +42,15 @@ class Cells:
             self.boxed = arrived if box else self.boxed
         else:
             steady, jump = (arrived, np.zeros_like(arrived)) if box else (np.zeros_like(arrived), arrived)
-        if not isinstance(self.node, (IF, LIF, CubaLIF)):
+        if self.firing is None:
             self.voltage, self.current = self.advance(self, self.voltage, steady + self.bias, jump)
             return np.zeros_like(arrived)
-        return self._spike(steady + self.bias, jump)
+        return self._spike(self.firing, steady + self.bias, jump)
 
-    def _spike(self, steady: Array, jump: Array) -> Array:
-        threshold = self.node.v_threshold.astype(np.float64)
-        subtract = self.node.reset == "subtract"
-        held = np.where(self.late_reset, self._reset(self.voltage), self.voltage)
+    def _spike(self, node: Spiking, steady: Array, jump: Array) -> Array:
+        threshold: Array = node.v_threshold.astype(np.float64)
+        subtract = node.reset == "subtract"
+        held = np.where(self.late_reset, _reset(node, self.voltage), self.voltage)
         start = self.voltage if subtract else held
         voltage, self.current = self.advance(self, start, steady, jump)
         if subtract:
@@ -57,13 +59,17 @@ class Cells:
         fired = (voltage > threshold) & (self.left == 0)
         self.left = np.where(fired, self.rest, np.maximum(self.left - 1, 0))
         self.late_reset = fired & (self.grid.reset == "next")
-        self.voltage = voltage if self.grid.reset == "next" else np.where(fired, self._reset(voltage), voltage)
-        return fired.astype(np.float64)
+        self.voltage = voltage if self.grid.reset == "next" else np.where(fired, _reset(node, voltage), voltage)
+        spikes: Array = fired.astype(np.float64)
+        return spikes
 
-    def _reset(self, voltage: Array) -> Array:
-        if self.node.reset == "subtract":
-            return voltage - self.node.v_threshold
-        return np.broadcast_to(self.node.v_reset if self.node.reset == "v_reset" else 0.0, voltage.shape)
+
+def _reset(node: Spiking, voltage: Array) -> Array:
+    """The membrane after a spike."""
+    if node.reset == "subtract":
+        after: Array = voltage - node.v_threshold
+        return after
+    return np.broadcast_to(node.v_reset if node.reset == "v_reset" else 0.0, voltage.shape)
 
 
 def _integrator(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tuple[Array, Array]:
@@ -89,7 +95,7 @@ def _cuba(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tuple[Arr
     if cells.grid.integrator == "decay":
         return (1 - lost_mem) * voltage + lost_mem * p["v_leak"] + (lost_mem * p["r"]) * current, current
     resting = p["w_in"] * steady
-    shared = p["r"] / p["tau_mem"] * divided_difference(-1 / p["tau_mem"], -1 / p["tau_syn"], np.float64(dt))
+    shared = p["r"] / p["tau_mem"] * divided_difference(-1 / p["tau_mem"], -1 / p["tau_syn"], dt)
     target = p["v_leak"] + p["r"] * resting
     return (1 - lost_mem) * voltage + lost_mem * target + shared * (cells.current - resting), current
 

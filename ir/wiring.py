@@ -178,7 +178,7 @@ def _passed(node: Node, given: Impulses, shape: tuple[int, ...]) -> Impulses:
         delay = np.broadcast_to(node.delay, shape).reshape(-1).astype(np.float64)
         return Impulses(given.delays + delay[given.indices], given.indices, given.weights)
     if isinstance(node, (Linear, SparseLinear)) and node.delay is not None:
-        return _passed_late(node, given)
+        return _passed_late(node, node.delay, given)
     late, which = np.unique(given.delays, return_inverse=True)
     pattern = np.zeros((len(late), prod(shape)))
     np.add.at(pattern, (which, given.indices), given.weights)
@@ -187,14 +187,14 @@ def _passed(node: Node, given: Impulses, shape: tuple[int, ...]) -> Impulses:
     return Impulses(late[rows], indices, result[rows, indices])
 
 
-def _passed_late(node: Linear | SparseLinear, given: Impulses) -> Impulses:
+def _passed_late(node: Linear | SparseLinear, delays: Array, given: Impulses) -> Impulses:
     """The same through a matrix with a delay of its own for each connection."""
+    weights = node.weight
     if isinstance(node, SparseLinear):
-        rows, columns = np.repeat(np.arange(node.size[0]), np.diff(node.indptr)), node.indices
+        rows, columns = np.repeat(np.arange(node.size[0]), np.diff(node.indptr)), np.asarray(node.indices)
     else:
-        rows, columns = np.nonzero(node.weight)
-    weights = node.weight[rows, columns] if isinstance(node, Linear) else node.weight
-    delays = node.delay[rows, columns] if isinstance(node, Linear) else node.delay
+        rows, columns = np.nonzero(weights)
+        weights, delays = weights[rows, columns], delays[rows, columns]
     which, synapse = np.nonzero(given.indices[:, None] == columns[None, :])
     return Impulses(
         given.delays[which] + delays[synapse], rows[synapse], given.weights[which] * weights[synapse].astype(np.float64)
