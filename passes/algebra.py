@@ -16,7 +16,7 @@ import numpy as np
 from ..ir.derived import apply
 from ..ir.network import Connection, Conv, Dense, Sparse
 from ..ir.nodes import Array
-from .stencils import apply_stencil, compose_stencils, input_channels, stencil_paths, unroll
+from .stencils import apply_stencil, compose_stencils, input_channels, stencil_paths, stencil_product, unroll
 
 __all__ = [
     "MAX_SYNAPSES", "Diagonal", "Map", "TooLargeError", "apply_map", "as_sparse", "compose", "expand", "plus",
@@ -81,6 +81,7 @@ def compose(first: Map, second: Map, n_source: int) -> Map:
         return scale_outputs(first, second)
     match first, second:
         case Conv(), Conv():
+            _limit(stencil_product(first, second))
             stencil = compose_stencils(first, second)
             return stencil if stencil is not None else _sparse_product(first, second, n_source)
         case _, Dense():

@@ -131,8 +131,8 @@ def _through(name: str, node: Node, shapes: Shapes, signal: _Signal, tie_delays:
 
 
 _REMEDIES = {
-    "Threshold": "Use a spiking neuron node (IF with a small r integrates to a threshold).",
-    "MaxPool2d": "Use SumPool2d or AvgPool2d, or put the pool behind the neuron's rate with a rule stated.",
+    "Threshold": "Use a spiking neuron node, or a clocked target.",
+    "MaxPool2d": "Use SumPool2d or AvgPool2d, or a clocked target.",
 }
 
 

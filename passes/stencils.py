@@ -13,7 +13,7 @@ from ..ir.derived import apply
 from ..ir.network import Conv
 from ..ir.nodes import Array
 
-__all__ = ["apply_stencil", "compose_stencils", "input_channels", "stencil_paths", "unroll"]
+__all__ = ["apply_stencil", "compose_stencils", "input_channels", "stencil_paths", "stencil_product", "unroll"]
 
 
 def input_channels(conv: Conv) -> Array:
@@ -27,6 +27,12 @@ def input_channels(conv: Conv) -> Array:
 def stencil_paths(conv: Conv) -> int:
     """An upper bound of the number of synapses of the unrolled stencil."""
     return prod(conv.output_shape) * prod(map(int, conv.weight.shape[1:]))
+
+
+def stencil_product(first: Conv, second: Conv) -> int:
+    """An upper bound of the products of two weights that composing them takes."""
+    per_group = max(first.weight.shape[1], second.weight.shape[1])
+    return len(second.weight) * per_group * prod(map(int, (*first.weight.shape[2:], *second.weight.shape[2:])))
 
 
 def unroll(conv: Conv) -> tuple[Array, Array, Array]:

@@ -26,6 +26,8 @@ from spikec.passes.lower import Lower
 from spikec.passes.manager import PassManager
 
 RNG = np.random.default_rng(7)
+# torch's note on how it pads unevenly, which is what is compared here.
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -213,6 +215,20 @@ def test_folding_float32_computes_in_float64() -> None:
     np.testing.assert_array_equal(folded, weight.astype(np.float64) * np.float64(scale))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_folded_arrays_are_evaluated_on_the_gpu_and_repeat_bit_by_bit() -> None:
+    nodes = ir.SumPool2d(kernel_size=(2, 2), stride=(2, 2)), ir.Conv2d(weight=normal(3, 2, 3, 3))
+    graph = chain(*nodes, shape=(2, 8, 8))
+    weight = lower(graph).projections[0].connection.weight
+    leaf = torch.tensor(np.array(graph.nodes["node1"].weight), device="cuda", requires_grad=True)
+
+    def evaluated() -> torch.Tensor:
+        return evaluate(expr_of(weight), {("node1", "weight"): leaf}, lambda value: torch.tensor(value, device="cuda"))
+
+    np.testing.assert_allclose(evaluated().detach().cpu().numpy(), np.asarray(weight), rtol=1e-12)
+    assert torch.equal(evaluated(), evaluated())
+
+
 # ---- form of the result
 
 
@@ -389,6 +405,13 @@ def test_what_would_grow_too_large_is_refused_before_it_is_made(monkeypatch: pyt
     nodes = ir.Conv2d(weight=normal(2, 2, 3, 3)), ir.Scale(scale=normal(2, 6, 6))
     with pytest.raises(UnsupportedError, match=r"SC305 at 'node1'.*limit: "):
         lower(chain(*nodes, shape=(2, 8, 8)))
+
+
+def test_a_sparse_matrix_may_span_more_pairs_than_an_index_counts() -> None:
+    n = 100_000
+    node = ir.SparseLinear(size=(n, n), indptr=np.minimum(np.arange(n + 1), 3), indices=(n - 1, 7, 0), weight=normal(3))
+    projection = lower(chain(node, ir.Delay(delay=RNG.uniform(0, 1, n)), shape=(n,))).projections[0]
+    assert projection.delay_per == "synapse" and list(projection.connection.indices) == [n - 1, 7, 0]
 
 
 def test_ten_million_synapses_lower_without_copies() -> None:
