@@ -4,6 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 PY := $(VENV)/bin/python
 PYTEST_ARGS ?= -q
+BENCH_ARGS ?= --full
 
 .PHONY: demo test lint bench gpu clean
 
@@ -19,7 +20,7 @@ lint: $(READY)
 	$(PY) -m pytest -q tests/test_types.py tests/test_architecture.py
 
 bench: $(READY)
-	$(PY) -m benchmarks
+	$(PY) benchmarks/run_all.py $(BENCH_ARGS)
 
 # What needs a CUDA device, where one is at hand.
 gpu: $(READY)

@@ -47,8 +47,9 @@ def command(
                     "duration": result.duration, "seconds": seconds, "probes": dict(result.probes), **highest,
                     "output": None if output is None else str(output)})
         return
-    print_table(("output", "spikes", "per sample"),
-                [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in counts.items()])
+    if counts:
+        print_table(("output", "spikes", "per sample"),
+                    [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in counts.items()])
     for name, values in {**result.probes, **highest}.items():
         say(f"{name}: {' × '.join(map(str, values.shape))} voltages")
     say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
