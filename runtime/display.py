@@ -56,7 +56,8 @@ class Display:
             line = f"epoch {record.epoch + 1}/{self._epochs}  {_text(record.train)}"
             if record.validation is not None:
                 line += f"  |  validation {_text(record.validation)}"
-            self._bar.console.print(f"{line}  |  {record.seconds:.2f} s", markup=False, highlight=False)
+            self._bar.console.print(f"{line}  |  {record.seconds:.2f} s", markup=False, highlight=False,
+                                    soft_wrap=True)
 
 
 def _text(figures: Evaluation) -> str:

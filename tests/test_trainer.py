@@ -1,0 +1,131 @@
+"""Training through the engine itself: a small problem is learnt, resumed to the same bits, and survives silence."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import spikec
+from spikec.ir.graph import same_graph
+from spikec.runtime.interruption import TrainingInterrupted
+
+TAUS = {"tau_mem": 20e-3, "tau_syn": 10e-3}
+DURATION = 60e-3
+
+
+def blobs(count: int, seed: int) -> tuple[spikec.Events, np.ndarray]:
+    """Three clouds in the square, as latencies of both coordinates and their mirror images, and a bias spike."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 3, count)
+    points = np.array([[0.2, 0.2], [0.8, 0.3], [0.4, 0.8]])[labels] + draw.normal(0, 0.07, (count, 2))
+    return spikec.encoders.yin_yang(points.clip(0, 1)), labels
+
+
+def program(readout: str = "spikes", scale: float = 1.0) -> spikec.Program:
+    draw = np.random.default_rng(7)
+    net = spikec.Builder()
+    source = net.input("in", 5)
+    hidden = net.cubalif("hidden", 30, **TAUS)
+    last = (net.cubalif if readout == "spikes" else net.cubali)("label", 3, **TAUS)
+    net.connect(source, hidden, weight=scale * draw.normal(1.0, 0.5, (30, 5)), name="fc1")
+    net.connect(hidden, last, weight=scale * draw.normal(0.5, 0.2, (3, 30)), name="fc2")
+    net.output("out", last)
+    return spikec.compile(net.build())
+
+
+def trainer(loss: Any = None, readout: str = "spikes", scale: float = 1.0, **options: Any) -> spikec.Trainer:
+    options = {"lr": 1e-2, "epochs": 3, "batch_size": 20, "duration": DURATION, "progress": False, **options}
+    return spikec.Trainer(program(readout, scale), loss or spikec.losses.FirstSpikeCrossEntropy(), **options)
+
+
+def bits(one: spikec.Trainer) -> list[bytes]:
+    return [value.detach().numpy().tobytes() for value in one.module.parameters()]
+
+
+TABLE = 0.01 + 0.02 * (1 - np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("loss", "readout"),
+    [
+        (spikec.losses.FirstSpikeCrossEntropy(), "spikes"),
+        (spikec.losses.SpikeTimeMSE(targets=TABLE, tau=5e-3), "spikes"),
+        (spikec.losses.VoltageMaxCrossEntropy(scale=3.0), "voltage"),
+        (spikec.losses.IntegratedVoltageCrossEntropy(decay=30e-3, scale=10.0), "voltage"),
+    ],
+)
+def test_every_loss_learns_a_small_problem(loss: Any, readout: str) -> None:
+    duration = DURATION if readout == "spikes" else 35e-3  # where late spikes matter least, none vanishes suddenly
+    one = trainer(loss, readout, epochs=8, lr=5e-3, duration=duration)
+    before = one.evaluate(blobs(100, seed=2))
+    history = one.fit(blobs(300, seed=1), blobs(100, seed=2))
+    assert history[-1].validation.accuracy >= 0.6
+    assert history[-1].validation.loss < 0.75 * before.loss
+    assert history[-1].validation.spikes["hidden"] > 0
+
+
+def test_the_trained_program_does_what_the_trainer_measured() -> None:
+    one = trainer(epochs=2, dtype=torch.float64)
+    one.fit(blobs(200, seed=1))
+    events, labels = blobs(60, seed=2)
+    measured = one.evaluate((events, labels))
+    spikes = one.program.run(events, duration=DURATION).spikes["out"]
+    first = [next(iter(spikes.sample(number)[1]), 0) for number in range(spikes.batch)]
+    assert np.mean(first == labels) == pytest.approx(measured.accuracy)
+    assert len(spikes) / spikes.batch == pytest.approx(measured.spikes["label"])
+    assert not same_graph(one.program.graph, program().graph)
+
+
+@pytest.mark.parametrize("batch", [4, 25])
+def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, batch: int) -> None:
+    data, options = blobs(230, seed=1), {"input_dropout": 0.1, "scheduler": "cosine"}
+    whole = trainer(**options)
+    whole.fit(data)
+    broken = trainer(checkpoint=tmp_path / "checkpoint", **options)
+    loss, seen = broken.loss, []
+
+    def interrupting(out: Any, labels: torch.Tensor) -> Any:
+        seen.append(labels)
+        if len(seen) == batch:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss(out, labels)
+
+    broken.loss = interrupting
+    with pytest.raises(TrainingInterrupted):
+        broken.fit(data)
+    assert len(seen) == batch
+    resumed = trainer(checkpoint=tmp_path / "checkpoint", **options)
+    resumed.fit(data)
+    assert bits(resumed) == bits(whole)
+
+
+def test_a_silent_network_is_counted_and_stays_finite() -> None:
+    loss = spikec.losses.FirstSpikeCrossEntropy(silent=None)
+    one = trainer(loss, scale=0.05, epochs=1)
+    before = bits(one)
+    record = one.fit(blobs(60, seed=1))[0]
+    assert record.train.silent == 1.0
+    assert np.isfinite(record.train.loss)
+    assert bits(one) == before
+
+
+def test_silent_labels_are_pushed_until_they_fire() -> None:
+    draw = np.random.default_rng(7)
+    net = spikec.Builder()
+    hidden = net.cubalif("hidden", 30, **TAUS)
+    label = net.cubalif("label", 3, **TAUS)
+    net.connect(net.input("in", 5), hidden, weight=draw.normal(1.0, 0.5, (30, 5)), name="fc1")
+    net.connect(hidden, label, weight=draw.normal(0.02, 0.01, (3, 30)), name="fc2")
+    net.output("out", label)
+    silent = spikec.compile(net.build())
+    one = spikec.Trainer(silent, "first-spike", lr=1e-2, epochs=8, batch_size=20, duration=DURATION, progress=False)
+    assert one.evaluate(blobs(100, seed=2)).silent == 1.0
+    history = one.fit(blobs(300, seed=1), blobs(100, seed=2))
+    assert history[-1].validation.silent < 0.02
+    assert history[-1].validation.accuracy >= 0.95
