@@ -1,7 +1,7 @@
 """Trains a network on real data, saves it, loads it, and runs it from the command line.
 
-MNIST where the data folder has it (`spikec data get mnist`), else scikit-learn's digits. The last line says how accurate
-the saved network is on the test set, and how long everything took.
+MNIST where the data folder has it (`spikec data get mnist`), else scikit-learn's digits. The last line says how
+accurate the saved network is on the test set, and how long everything took.
 
     python examples/demo.py [--data mnist|digits] [--epochs N] [--keep DIR]
 """

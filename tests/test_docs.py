@@ -27,7 +27,8 @@ def errors_page() -> str:
         "`pytest tests/test_docs.py --update-golden`.",
         "",
         "Exit codes of the commands: 0 ok, 1 mismatch (`MismatchError`), 2 does not fit (`DoesNotFitError`),",
-        "3 unsupported (`UnsupportedError`), 4 bad input or usage (`BadInputError`), 70 internal error, 130 interrupted.",
+        "3 unsupported (`UnsupportedError`), 4 bad input or usage (`BadInputError`), 70 internal error,",
+        "130 interrupted.",
     ]
     for digit, title in GROUPS.items():
         lines += ["", f"## SC{digit}xx: {title}", "", "| code | meaning |", "| --- | --- |"]
@@ -52,7 +53,8 @@ def test_paths_that_a_document_names_exist(document: str) -> None:
     """Links, and words in code quotes that look like a path of the tree."""
     text = (ROOT / document).read_text()
     links = [target for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in target]
-    quoted = re.findall(r"`((?:ir|passes|runtime|targets|compiler|spikec|tests|examples|benchmarks|docs)/[\w./-]*)`", text)
+    rooms_of_the_tree = "ir|passes|runtime|targets|compiler|spikec|tests|examples|benchmarks|docs"
+    quoted = re.findall(rf"`((?:{rooms_of_the_tree})/[\w./-]*)`", text)
     base = (ROOT / document).parent
     missing = [link for link in links if not (base / link).exists()]
     missing += [path for path in quoted if not (ROOT / path).exists()]
