@@ -530,12 +530,42 @@ def test_a_heap_without_end_is_not_walked(index: int, size: int, tmp_path: Path)
     """The HDF5 library would not come back from some of these."""
     path = _file(tmp_path / "a.nir", _chain(), CHAIN)
     content = bytearray(path.read_bytes())
-    first = content.index(b"GCOL") + 16
-    content[first:first + 2] = index.to_bytes(2, "little")
-    content[first + 8:first + 16] = size.to_bytes(8, "little")
+    for heap in (at for at in range(len(content)) if content[at:at + 4] == b"GCOL"):
+        content[heap + 16:heap + 18] = index.to_bytes(2, "little")
+        content[heap + 24:heap + 32] = size.to_bytes(8, "little")
     path.write_bytes(content)
     with pytest.raises(BadInputError, match="SC203"):
         from_nir(path)
+
+
+@pytest.mark.parametrize("length", [1, 9, 1 << 16, (1 << 32) - 1])
+def test_a_text_of_another_length_than_its_own_is_not_allocated(length: int, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.nir", _chain(), CHAIN)
+    with h5py.File(path) as file:
+        at = file["node/nodes/fc/type"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    assert int.from_bytes(content[at:at + 4], "little") == len("Linear")
+    content[at:at + 4] = length.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(BadInputError, match="SC203 at 'fc'"):
+        from_nir(path)
+
+
+def test_a_file_behind_a_user_block_is_read(tmp_path: Path) -> None:
+    plain = _file(tmp_path / "a.nir", _chain(), CHAIN)
+    with h5py.File(plain) as source, h5py.File(tmp_path / "b.nir", "w", userblock_size=512) as target:
+        source.copy("node", target)
+    assert same_graph(from_nir(tmp_path / "b.nir"), from_nir(plain))
+
+
+def test_texts_of_fixed_length_are_read(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.nir", _chain(), CHAIN)
+    expected = from_nir(path)
+    with h5py.File(path, "r+") as file:
+        del file["node/edges"], file["node/nodes/fc/type"]
+        file["node/edges"] = np.array(CHAIN, dtype="S8")
+        file["node/nodes/fc/type"] = np.bytes_("Linear")
+    assert same_graph(from_nir(path), expected)
 
 
 def test_one_group_linked_many_times_is_not_read_without_end(tmp_path: Path) -> None:

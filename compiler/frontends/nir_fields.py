@@ -139,6 +139,8 @@ class Fields:
 def make_node(raw: RawNode, faults: Diagnostics) -> tuple[Node | None, set[str]]:
     """The node that a raw one describes, and the names of its fields that say nothing to spikec. None where something
     is missing or malformed, or where the kind is unknown; `faults` then say so."""
+    if not raw.kind:
+        return None, set()  # the faults already say why
     if raw.kind not in KINDS:
         faults.add("SC207", "NIR has no node of this kind", node=raw.path, value=raw.kind, limit=", ".join(KINDS))
         return None, set()

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
-from .hdf5_heaps import heaps_end
+from .hdf5_heaps import Texts
 
 __all__ = ["Limits", "RawNode", "Value", "read_tree"]
 
@@ -41,7 +41,7 @@ class Limits:
 @dataclass(slots=True)
 class RawNode:
     """One node of the file. `path`: names of the graphs around it and its own, joined with dots (empty for the root).
-    `kind`: NIR's name of it. `nodes` and `edges`: of a nested graph; `ordered`: whether the file keeps their order."""
+    `kind`: NIR's name of it; empty where it could not be read. `nodes` and `edges`: of a nested graph; `ordered`: whether the file keeps their order."""
 
     path: str
     kind: str
@@ -58,11 +58,8 @@ def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode 
     with _guarded("the file", None, faults, remedy="Is it a NIR file, and complete?"):
         if not Path(path).is_file():
             raise OSError(f"there is no file '{path}'")
-        size = Path(path).stat().st_size
-        if not heaps_end(path):
-            raise OSError("the heap of its texts is damaged")
-        with h5py.File(path, "r", locking=False) as file:
-            root = _Walk(limits, faults, size).root(file)
+        with open(path, "rb") as stream, h5py.File(path, "r", locking=False) as file, Texts(stream) as texts:
+            root = _Walk(limits, faults, texts).root(file)
     return root
 
 
@@ -71,7 +68,6 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeErro
            NotImplementedError, IndexError)
 # deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf: what comes with the library; others load plug-ins.
 _FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))
-_TEXT_BATCH = 1 << 28
 
 
 @contextmanager
@@ -86,14 +82,13 @@ def _guarded(what: str, node: str | None, faults: Diagnostics, remedy: str | Non
 class _Walk:
     """One pass over the file, with what is left of the limits."""
 
-    def __init__(self, limits: Limits, faults: Diagnostics, file_size: int) -> None:
+    def __init__(self, limits: Limits, faults: Diagnostics, texts: Texts) -> None:
         self.limits = limits
         self.faults = faults
         self.bytes_left = limits.data
         self.nodes_left = limits.nodes
         self.edges_left = limits.edges
-        # One piece of text may be as long as the file, and be referred to any number of times.
-        self.text_batch = max(1, _TEXT_BATCH // max(file_size, 1))
+        self.texts = texts
 
     def root(self, file: h5py.File) -> RawNode | None:
         group = self._member(file, "node", "")
@@ -117,9 +112,9 @@ class _Walk:
             for name in self._names(group, path):
                 members[name] = self._member(group, name, path)
         kind = self._kind(members.pop("type", None), path)
+        raw = RawNode(path, kind or "")
         if kind is None:
-            return None
-        raw = RawNode(path, kind)
+            return raw
         metadata = members.pop("metadata", None)
         if isinstance(metadata, h5py.Group):
             with _guarded("the metadata", path, self.faults):
@@ -207,7 +202,7 @@ class _Walk:
             if data.shape not in ((), (1,)):
                 self.faults.add("SC206", f"'{name}' is a list of texts", node=path or None, value=data.shape)
                 return None
-            return self._text(data[()] if data.shape == () else data[0], name, path)
+            return self._text(next(self._raw_texts(data)), name, path)
         if data.dtype.kind not in "fiub":
             self.faults.add("SC206", f"'{name}' must be numbers", node=path or None, value=data.dtype)
             return None
@@ -232,9 +227,8 @@ class _Walk:
         self.bytes_left -= size
         return True
 
-    def _text(self, value: Any, name: str, path: str) -> str | None:
-        text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
-        self.bytes_left -= len(text)
+    def _text(self, value: bytes, name: str, path: str) -> str | None:
+        text = value.decode("utf-8")
         return text if self._clean(text, path) else None
 
     def _edges(self, data: h5py.Dataset, path: str) -> list[tuple[str, str]]:
@@ -251,15 +245,15 @@ class _Walk:
             return []
         if not self._readable(data, "edges", path):
             return []
-        edges: list[tuple[str, str]] = []
         known: dict[bytes, str | None] = {}
-        for start in range(0, data.shape[0], self.text_batch):
-            for pair in data[start:start + self.text_batch]:
-                ends = [known[end] if end in known else known.setdefault(end, self._text(end, "edges", path))
-                        for end in pair]
-                if ends[0] is not None and ends[1] is not None:
-                    edges.append((ends[0], ends[1]))
-                if self.bytes_left < 0:
-                    self.faults.add("SC204", "the names in 'edges' are too long", node=where)
-                    return edges
-        return edges
+        ends = [known[end] if end in known else known.setdefault(end, self._text(end, "edges", path))
+                for end in self._raw_texts(data)]
+        return [(source, target) for source, target in zip(ends[::2], ends[1::2], strict=True)
+                if source is not None and target is not None]
+
+    def _raw_texts(self, data: h5py.Dataset) -> Iterator[bytes]:
+        """The texts of a dataset: of fixed length by the library, of variable length with more distrust."""
+        info = h5py.check_string_dtype(data.dtype)
+        if info is not None and info.length is None:
+            return self.texts.of(data, self.limits.text)
+        return (bytes(text) for text in np.asarray(data[()]).reshape(-1))

@@ -46,7 +46,7 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     root = read_tree(path, limits or Limits(), faults)
     if root is None:
         raise BadInputError(*faults.errors)
-    if root.kind != "NIRGraph":
+    if root.kind not in ("NIRGraph", ""):
         faults.add("SC211", "the file holds a single node, not a graph", value=root.kind, limit="NIRGraph")
     flat, edges = flatten_nesting(root, faults)
     nodes: dict[str, Node] = {}
