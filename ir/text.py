@@ -123,14 +123,16 @@ def _paths(path: str | Path) -> tuple[Path, Path]:
 
 def _bytes(path: Path, limit: int) -> bytes:
     try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise BadInputError(Diagnostic("SC122", f"'{path}' is no file"))
+        if size > limit:
+            raise BadInputError(Diagnostic("SC122", f"'{path}' is too large", value=f"{size} bytes",
+                                           limit=f"{limit} bytes"))
         with open(path, "rb") as stream:
-            data = stream.read(limit + 1)
-    except (OSError, ValueError) as error:
-        raise BadInputError(Diagnostic("SC122", f"'{path}' cannot be read: {error}")) from error
-    if len(data) > limit:
-        raise BadInputError(Diagnostic("SC122", f"'{path}' is too large", value=f"> {limit} bytes",
-                                       limit=f"{limit} bytes"))
-    return data
+            return stream.read(size)
+    except OSError as error:
+        raise BadInputError(Diagnostic("SC122", f"'{path}' cannot be read: {error.strerror or error}")) from error
 
 
 def _render(graph: Graph, digest: str | None = None) -> str:

@@ -170,8 +170,8 @@ def test_parameters_spread_over_huge_shapes_cost_nothing():
 
 garbage = st.sampled_from([
     None, -1, 0, 1, 2**70, 0.5, float("nan"), float("inf"), "", "same", "x", (), (1,), (0, 0), (1, 1), (-1, 2),
-    (2, 2, 2), (1.5, 2), ("a", "b"), [1], {}, np.ones(2), np.full((2, 2), np.nan), np.zeros((0, 3)), np.array([3, 1, 2]),
-    True, np.ones((1,) * 6), b"x", object,
+    (2, 2, 2), (1.5, 2), ("a", "b"), [1], {}, np.ones(2), np.full((2, 2), np.nan), np.zeros((0, 3)),
+    np.array([3, 1, 2]), True, np.ones((1,) * 6), b"x", object,
 ])
 names = st.sampled_from(["", "input", "output", "fc0", "new", "a..b", "\ud800", "x" * 300, 7, None, ("t",)])
 
