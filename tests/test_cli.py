@@ -162,7 +162,29 @@ def test_inspect_tells_what_a_target_cannot_take(place: Path, capsys: pytest.Cap
     assert say(capsys, "inspect", "net.py:make", "-t", "xylo")[0] == 3
 
 
+def test_the_grid_of_a_file_is_stated_on_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = say_json(capsys, "inspect", "net.py:make", "--spike", "box", "--dt", "0.002")
+    assert code == 0
+    assert (told["report"]["discretization"]["spike"], told["report"]["discretization"]["dt"]) == ("box", 0.002)
+
+
+def test_a_torch_model_takes_its_time_step(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("snntorch")
+    Path("torch_net.py").write_text(
+        "import snntorch, torch\n"
+        "def make():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(4, 6),\n"
+        "        snntorch.Synaptic(alpha=0.8, beta=0.9, init_hidden=True, output=True))\n")
+    code, told = say_json(capsys, "compile", "torch_net.py:make", "--dt", "0.001", "-o", "net")
+    assert code == 0
+    assert told["report"]["neurons"] == 6
+    assert say(capsys, "compile", "torch_net.py:make", "-o", "net")[0] == 4
+
+
 @pytest.mark.parametrize(("arguments", "code", "said"), [
+    (("inspect", "net.py:make", "--spike", "box"), 4, "--dt"),
+    (("inspect", "net.py:make", "--spike", "round", "--dt", "0.001"), 4, "round"),
     (("compile", "absent.nir", "-o", "net"), 4, "absent.nir"),
     (("compile", "net.py", "-o", "net"), 4, "net.py:NAME"),
     (("compile", "net.py:nothing", "-o", "net"), 4, "nothing"),

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from ...ir.diagnostics import Diagnostic, SpikecError
-from .compile import MODEL_HELP
 from .console import JsonOption, print_diagnostics, print_json, say
+from .models import DtOption, ModelArgument, SpikeOption, TargetOption, open_graph
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} Or a compiled folder.")],
-    target: Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")] = "event",
+    model: ModelArgument,
+    target: TargetOption = "event",
+    dt: DtOption = None,
+    spike: SpikeOption = None,
     json: JsonOption = False,
 ) -> int:
     """Print a model's text form, and the report of compiling it; exits 3 where the target cannot take it."""
-    from ..driver import compile, load
-    from ..frontends.models import load_model
+    from ..driver import compile
 
-    graph = load(model).graph if Path(model).is_dir() else load_model(model)
+    graph = open_graph(model, dt, spike)
     report, faults, code = None, tuple[Diagnostic, ...](), 0
     try:
         report = compile(graph, target).report()

@@ -9,18 +9,20 @@ from typing import Annotated
 
 import typer
 
-from .compile import MODEL_HELP
 from .console import JsonOption, print_json, say, say_error
+from .models import DtOption, ModelArgument, SpikeOption, TargetOption, open_program
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} Or a compiled folder.")],
+    model: ModelArgument,
     data: Annotated[str, typer.Option(metavar="NAME|FILE.npz", help="mnist, yin-yang, digits, or events with the "
                                       "arrays times, indices, offsets and labels.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The compiled folder to write.")],
     validation: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Held-out events, where DATA is a file.")
                           ] = None,
-    target: Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")] = "event",
+    target: TargetOption = "event",
+    dt: DtOption = None,
+    spike: SpikeOption = None,
     loss: Annotated[str, typer.Option(help="first-spike, voltage-max, integrated-voltage.")] = "first-spike",
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 50,
@@ -36,11 +38,9 @@ def command(
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
     from ...runtime.interruption import TrainingInterrupted
     from ...runtime.trainer import Trainer
-    from ..driver import compile, load
-    from ..frontends.models import load_model
     from ..tasks import load_task
 
-    program = load(model) if Path(model).is_dir() else compile(load_model(model), target)
+    program = open_program(model, target, dt, spike)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     trainer = Trainer(program, loss, lr=lr, epochs=epochs, batch_size=batch, seed=seed, input_dropout=input_dropout,

@@ -1,0 +1,61 @@
+"""What the commands that take a MODEL share: its spelling, its options, and how it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.graph import Discretization, Graph
+from ...targets.registry import target_named
+
+if TYPE_CHECKING:
+    from ...targets.event.program import Program
+
+__all__ = ["DtOption", "ModelArgument", "SpikeOption", "TargetOption", "open_graph", "open_program"]
+
+ModelArgument = Annotated[str, typer.Argument(
+    metavar="MODEL", help="file.py:callable (runs that code), a .nir or .spk file, or a compiled folder.")]
+TargetOption = Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")]
+DtOption = Annotated[float | None, typer.Option(
+    help="Seconds of a time step: of a torch model, or of the grid that a file was meant for.")]
+SpikeOption = Annotated[str | None, typer.Option(
+    metavar="delta|box", help="What a spike of a file means on its grid: an impulse, or a current of 1 for dt.")]
+
+
+def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
+    """The graph that MODEL names.
+
+    Raises:
+        BadInputError: no such model, malformed, or options that do not belong together.
+        UnsupportedError: a model that spikec cannot read.
+    """
+    from ...ir.text import read
+    from ...targets.artefact import check_artefact
+    from ...targets.event.program import GRAPH
+    from ..frontends.models import load_model
+
+    if Path(model).is_dir():
+        check_artefact(model)
+        return read(Path(model) / GRAPH)
+    return load_model(model, _discretization(dt, spike), dt)
+
+
+def open_program(model: str, target: str, dt: float | None, spike: str | None, dump_ir: Path | None = None) -> Program:
+    """The program that MODEL compiles to. Errors as `open_graph`, and those of `spikec.compile`."""
+    from ..driver import compile
+
+    target_named(target)
+    return compile(open_graph(model, dt, spike), target, dump_ir=dump_ir)
+
+
+def _discretization(dt: float | None, spike: str | None) -> Discretization | None:
+    if spike is None:
+        return None
+    if spike == "delta" and dt is not None:
+        return Discretization(dt, spike="delta")
+    if spike == "box" and dt is not None:
+        return Discretization(dt, spike="box")
+    raise BadInputError(Diagnostic("SC550", "--spike is delta or box, and comes with --dt", value=spike))
