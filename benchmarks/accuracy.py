@@ -42,6 +42,7 @@ class Setting:
     batch_size: int
     epochs: int
     input_dropout: float
+    gradient_clip: float | None
     loss: Any
 
 
@@ -63,7 +64,7 @@ def train(setting: Setting, seed: int, data: Dataset, encode: Callable[[Split, f
     program = spikec.compile(network(setting, _channels(encode, data, setting), seed))
     trainer = spikec.Trainer(
         program, setting.loss, lr=setting.lr, scheduler=setting.scheduler, batch_size=setting.batch_size,
-        epochs=setting.epochs, input_dropout=setting.input_dropout, duration=setting.duration, seed=seed,
+        epochs=setting.epochs, input_dropout=setting.input_dropout, gradient_clip=setting.gradient_clip, duration=setting.duration, seed=seed,
         checkpoint=checkpoint, progress=progress)
     cpu = time.process_time()
     history = trainer.fit(encode(data.train, setting.t_max), encode(data.validation, setting.t_max))

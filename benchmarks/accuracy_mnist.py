@@ -16,7 +16,7 @@ from spikec.datasets import Split
 SETTING = Setting(
     hidden=350, outputs=10, spiking_output=False, w_hidden=(0.03, 0.05), w_output=(0.0, 0.2), tau_mem=20e-3,
     tau_syn=10e-3, t_max=10e-3, duration=20e-3, lr=2e-3, scheduler="cosine", batch_size=50, epochs=40,
-    input_dropout=0.2, loss=losses.VoltageMaxCrossEntropy(scale=10.0),
+    input_dropout=0.2, gradient_clip=0.05, loss=losses.VoltageMaxCrossEntropy(scale=10.0),
 )
 
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 
-__all__ = ["OptimizerChoice", "SchedulerChoice", "choice_name", "make_optimizer", "make_scheduler"]
+__all__ = ["OptimizerChoice", "SchedulerChoice", "choice_name", "clip_rows", "make_optimizer", "make_scheduler"]
 
 OptimizerChoice = str | Callable[..., Optimizer]
 SchedulerChoice = None | float | str | Callable[[Optimizer], Any]
@@ -49,6 +49,24 @@ def make_scheduler(choice: SchedulerChoice, optimizer: Optimizer, epochs: int) -
         return choice(optimizer)
     raise BadInputError(Diagnostic("SC504", "scheduler is not known", value=str(choice),
                                    limit="a factor, cosine, or a factory"))
+
+
+@torch.no_grad()
+def clip_rows(parameters: Iterable[torch.nn.Parameter], limit: float) -> None:
+    """Scales down the gradient of every neuron (a row of a weight, an element of a vector) to a norm of `limit` or less.
+
+    A spike that only just reaches the threshold has a derivative without bound: clipping neuron by neuron keeps one
+    such spike from drowning the batch, and leaves the gradients of all other neurons exact.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if gradient.ndim < 2:
+            gradient.clamp_(-limit, limit)
+        else:
+            norm = torch.linalg.vector_norm(gradient, dim=tuple(range(1, gradient.ndim)), keepdim=True)
+            gradient.mul_((limit / norm).clamp_(max=1.0))
 
 
 def choice_name(choice: Any) -> str:

@@ -23,7 +23,7 @@ from .display import Display
 from .history import EpochRecord, Evaluation, History, Tally
 from .interruption import InterruptGuard, TrainingInterrupted
 from .losses import LOSSES, Loss, LossResult
-from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, make_optimizer, make_scheduler
+from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
 from .samples import Order, Samples
 
 __all__ = ["Callback", "Trainer"]
@@ -46,6 +46,8 @@ class Trainer:
         rule: "exact", the adjoint of the event engine.
         duration: seconds that every sample is simulated for.
         input_dropout: fraction of input events left out, drawn anew each epoch; not in evaluation.
+        gradient_clip: largest norm of the gradient of one neuron's incoming weights; tames spikes that graze the
+            threshold. None leaves gradients as they are.
         seed: of the order of the samples and of the dropout.
         checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, and after
             `checkpoint_seconds` within a long epoch.
@@ -69,6 +71,7 @@ class Trainer:
         batch_size: int = 50,
         epochs: int = 10,
         input_dropout: float = 0.0,
+        gradient_clip: float | None = None,
         seed: int = 0,
         checkpoint: str | Path | None = None,
         checkpoint_seconds: float = 60.0,
@@ -79,12 +82,13 @@ class Trainer:
         evaluation_batch: int = 500,
     ) -> None:
         _check(rule, loss, batch_size=batch_size, epochs=epochs, seed=seed, evaluation_batch=evaluation_batch,
-               input_dropout=input_dropout, lr=lr, duration=duration)
+               input_dropout=input_dropout, lr=lr, duration=duration, gradient_clip=gradient_clip)
         self.loss: Loss = LOSSES[loss]() if isinstance(loss, str) else loss
         self.duration = duration
         self.batch_size = batch_size
         self.epochs = epochs
         self.input_dropout = input_dropout
+        self.gradient_clip = gradient_clip
         self.seed = seed
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.checkpoint_seconds = checkpoint_seconds
@@ -95,8 +99,8 @@ class Trainer:
         self._source = program
         self._network = program.network
         self.module = program.module(dtype=dtype).to(self.device)
-        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        self.optimizer = make_optimizer(optimizer, parameters, lr)
+        self._trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self.optimizer = make_optimizer(optimizer, self._trained, lr)
         self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
         self.history = History()
         self._epoch = 0
@@ -106,7 +110,8 @@ class Trainer:
         self._settings: dict[str, Any] = {
             "loss": choice_name(self.loss), "optimizer": choice_name(optimizer), "lr": lr,
             "scheduler": choice_name(scheduler), "duration": duration, "batch_size": batch_size,
-            "input_dropout": input_dropout, "seed": seed, "dtype": str(dtype),
+            "input_dropout": input_dropout,
+            "gradient_clip": gradient_clip, "seed": seed, "dtype": str(dtype),
             "parameters": str({name: tuple(value.shape) for name, value in self.module.named_parameters()}),
         }
 
@@ -178,6 +183,8 @@ class Trainer:
             self._require_finite(result.value.item())
         self.optimizer.zero_grad(set_to_none=True)
         result.value.backward()
+        if self.gradient_clip is not None:
+            clip_rows(self._trained, self.gradient_clip)
         self.optimizer.step()
         return out, result, labels
 
@@ -295,7 +302,8 @@ def _in_order(data: Samples, size: int) -> Iterator[tuple[Any, torch.Tensor]]:
 
 
 def _check(
-    rule: Any, loss: Any, *, input_dropout: float, lr: float | None, duration: float | None, **whole: int
+    rule: Any, loss: Any, *, input_dropout: float, lr: float | None, duration: float | None,
+    gradient_clip: float | None, **whole: int
 ) -> None:
     if rule not in _RULES:
         raise UnsupportedError(Diagnostic("SC503", "this training rule is not there", value=str(rule),
@@ -309,7 +317,7 @@ def _check(
             faults.add("SC504", f"{name} is out of range", value=number, limit=f"a whole number >= {least}")
     if not 0 <= input_dropout < 1:
         faults.add("SC504", "input_dropout is out of range", value=input_dropout, limit="0 <= input_dropout < 1")
-    for name, value in (("lr", lr), ("duration", duration)):
+    for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):
         if value is not None and not (math.isfinite(value) and value > 0):
             faults.add("SC504", f"{name} must be positive", value=value)
     faults.raise_if_errors()

@@ -19,6 +19,7 @@ from spikec.ir.events import Events
 from spikec.runtime.checkpoint import read_checkpoint, write_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.losses import FirstSpikeCrossEntropy, LossResult
+from spikec.runtime.optimizers import clip_rows
 from spikec.runtime.trainer import Trainer
 
 CHANNELS, CLASSES = 6, 3
@@ -252,6 +253,21 @@ def test_factories_of_torch() -> None:
     assert [record.learning_rate for record in history] == pytest.approx([0.01, 0.01, 0.001, 0.001])
 
 
+def test_gradients_are_clipped_neuron_by_neuron() -> None:
+    weight, bias = torch.nn.Parameter(torch.zeros(3, 4)), torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([[3.0, 0, 4, 0], [0.3, 0, 0.4, 0], [0, 0, 0, 0]])
+    bias.grad = torch.tensor([-7.0, 0.5])
+    clip_rows([weight, bias, torch.nn.Parameter(torch.zeros(1))], 1.0)
+    torch.testing.assert_close(weight.grad, torch.tensor([[0.6, 0, 0.8, 0], [0.3, 0, 0.4, 0], [0, 0, 0, 0]]))
+    assert bias.grad.tolist() == [-1.0, 0.5]
+    runs = []
+    for limit in (None, 1e-3):
+        one = trainer(gradient_clip=limit, optimizer="sgd", epochs=1)
+        one.fit(data())
+        runs.append(np.abs(one.program.weight - StandInProgram().weight).max())
+    assert 0 < runs[1] <= 9 * 0.02 * 1e-3 * 1.001 < runs[0]
+
+
 def test_data_may_be_a_torch_data_set() -> None:
     events, labels = data()
     items = [(events.sample(number), labels[number]) for number in range(events.batch)]
@@ -275,7 +291,7 @@ def test_rules_that_are_not_there_are_named() -> None:
 
 @pytest.mark.parametrize("options", [
     {"batch_size": 0}, {"epochs": 0}, {"input_dropout": 1.0}, {"lr": -1.0}, {"optimizer": "nothing"},
-    {"scheduler": "nothing"}, {"duration": float("nan")},
+    {"scheduler": "nothing"}, {"gradient_clip": 0.0}, {"duration": float("nan")},
 ])
 def test_options_out_of_range_are_diagnosed(options: dict[str, Any]) -> None:
     with pytest.raises(BadInputError, match="SC504"):
