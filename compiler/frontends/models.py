@@ -45,29 +45,33 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
         raise BadInputError(Diagnostic("SC230", f"'{text}' is no model that spikec reads",
                                        value=file.suffix or "no suffix",
                                        limit=f"{', '.join(MODEL_KINDS)}, or FILE.py:NAME"))
-    graph = MODEL_KINDS[file.suffix](file)
-    return graph if discretization is None else verify(replace(graph, discretization=discretization))
+    return MODEL_KINDS[file.suffix](file, discretization)
 
 
-def _from_nir(path: Path) -> Graph:
+def _from_nir(path: Path, discretization: Discretization | None) -> Graph:
     from .nir_reader import from_nir
 
-    return from_nir(path)
+    return from_nir(path, discretization)
 
 
-def _from_text(path: Path) -> Graph:
+def _from_text(path: Path, discretization: Discretization | None) -> Graph:
     from ...ir.text import read
 
-    return verify(read(path))
+    return _stated(read(path), discretization)
 
 
-def _from_onnx(path: Path) -> Graph:
+def _from_onnx(path: Path, discretization: Discretization | None) -> Graph:
     from .onnx_frontend import from_onnx
 
     return from_onnx(path)
 
 
-MODEL_KINDS: Mapping[str, Callable[[Path], Graph]] = {".nir": _from_nir, ".spk": _from_text, ".onnx": _from_onnx}
+def _stated(graph: Graph, discretization: Discretization | None) -> Graph:
+    return verify(graph if discretization is None else replace(graph, discretization=discretization))
+
+
+Reader = Callable[[Path, Discretization | None], Graph]
+MODEL_KINDS: Mapping[str, Reader] = {".nir": _from_nir, ".spk": _from_text, ".onnx": _from_onnx}
 """The reader of each kind of file, by suffix."""
 
 
@@ -93,7 +97,7 @@ def _from_code(path: Path, name: str, discretization: Discretization | None, dt:
     finally:
         sys.path.pop(0)
     if isinstance(found, Graph):
-        return verify(found if discretization is None else replace(found, discretization=discretization))
+        return _stated(found, discretization)
     if _is_module(found):
         from .torch_frontend import from_torch
 

@@ -41,7 +41,8 @@ class Limits:
 @dataclass(slots=True)
 class RawNode:
     """One node of the file. `path`: names of the graphs around it and its own, joined with dots (empty for the root).
-    `kind`: NIR's name of it; empty where it could not be read. `nodes` and `edges`: of a nested graph; `ordered`: whether the file keeps their order."""
+    `kind`: NIR's name of it; empty where it could not be read. `nodes` and `edges`: of a nested graph; `ordered`:
+    whether the file keeps their order."""
 
     path: str
     kind: str
