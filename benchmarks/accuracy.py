@@ -64,8 +64,8 @@ def train(setting: Setting, seed: int, data: Dataset, encode: Callable[[Split, f
     program = spikec.compile(network(setting, _channels(encode, data, setting), seed))
     trainer = spikec.Trainer(
         program, setting.loss, lr=setting.lr, scheduler=setting.scheduler, batch_size=setting.batch_size,
-        epochs=setting.epochs, input_dropout=setting.input_dropout, gradient_clip=setting.gradient_clip, duration=setting.duration, seed=seed,
-        checkpoint=checkpoint, progress=progress)
+        epochs=setting.epochs, input_dropout=setting.input_dropout, gradient_clip=setting.gradient_clip,
+        duration=setting.duration, seed=seed, checkpoint=checkpoint, progress=progress)
     cpu = time.process_time()
     history = trainer.fit(encode(data.train, setting.t_max), encode(data.validation, setting.t_max))
     cpu = time.process_time() - cpu

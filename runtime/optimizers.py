@@ -53,7 +53,7 @@ def make_scheduler(choice: SchedulerChoice, optimizer: Optimizer, epochs: int) -
 
 @torch.no_grad()
 def clip_rows(parameters: Iterable[torch.nn.Parameter], limit: float) -> None:
-    """Scales down the gradient of every neuron (a row of a weight, an element of a vector) to a norm of `limit` or less.
+    """Scales down the gradient of every neuron (a row of a weight, an element of a vector) to a norm within `limit`.
 
     A spike that only just reaches the threshold has a derivative without bound: clipping neuron by neuron keeps one
     such spike from drowning the batch, and leaves the gradients of all other neurons exact.
