@@ -58,7 +58,7 @@ class _Known(torch.autograd.Function):
         return value
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         return ctx.gradient * upstream, None, None
 
@@ -144,7 +144,7 @@ class IntegratedVoltageCrossEntropy:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, scale=self.scale, **({} if self.decay is None else {"decay": self.decay}))
+        _positive(self, scale=self.scale, decay=1.0 if self.decay is None else self.decay)
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
         integral = out.voltage_integral(_output(out, self.output), decay=self.decay)
@@ -246,7 +246,7 @@ def _tensor(array: Any) -> Tensor:
 
 
 def _known(source: Tensor, value: Any, gradient: Any) -> Tensor:
-    known: Tensor = _Known.apply(source, _tensor(value), _tensor(gradient))
+    known: Tensor = _Known.apply(source, _tensor(value), _tensor(gradient))  # type: ignore[no-untyped-call]
     return known
 
 

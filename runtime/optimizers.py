@@ -75,6 +75,5 @@ def choice_name(choice: Any) -> str:
         return f"{choice_name(choice.func)}({choice.args}, {choice.keywords})"
     if inspect.isclass(choice) or inspect.isroutine(choice):
         return f"{choice.__module__}.{choice.__qualname__}"
-    if type(choice).__repr__ is object.__repr__:  # which would show an address
-        return choice_name(type(choice))
-    return repr(choice)
+    shown = repr(choice)
+    return choice_name(type(choice)) if f" at {hex(id(choice))}" in shown else shown

@@ -182,7 +182,7 @@ class Trainer:
         if self.device.type == "cpu":
             self._require_finite(result.value.item())
         self.optimizer.zero_grad(set_to_none=True)
-        result.value.backward()
+        result.value.backward()  # type: ignore[no-untyped-call]
         if self.gradient_clip is not None:
             clip_rows(self._trained, self.gradient_clip)
         self.optimizer.step()
