@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -91,7 +91,8 @@ def _run(arguments: Sequence[str], as_json: bool) -> int:
         return _INTERNAL
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                  file: TextIO | None = None, line: str | None = None) -> None:
     say_error(f"warning: {message}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -62,11 +62,20 @@ class Program:
         """
         return self.engine.run(events, duration=duration, probes=probes, state=state, **options)
 
-    def module(self, dtype: torch.dtype | None = None, **options: Any) -> EventModule:
-        """A `torch.nn.Module` over the parameters of the model graph; its gradients are exact."""
+    def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None) -> EventModule:
+        """A `torch.nn.Module` over the parameters of the model graph; its gradients are exact.
+
+        `dtype`: of the parameters, and of the arithmetic between events (default float32). `train`: names of the
+        parameters that require grad, as "weight" or "hidden.tau_mem"; without it weights, biases and scales.
+
+        Raises:
+            UnsupportedError: no weight of the network has an exact gradient (SC411).
+        """
+        import torch
+
         from ...runtime.module import EventModule
 
-        return EventModule(self.graph, self.network, **({} if dtype is None else {"dtype": dtype}), **options)
+        return EventModule(self.graph, self.network, torch.float32 if dtype is None else dtype, train)
 
     def save(self, folder: str | Path) -> None:
         """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
