@@ -6,7 +6,7 @@ whatever the graph holds: rules on parameters see only nodes whose settings are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -14,6 +14,7 @@ from math import inf
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
 from .conform import conforms, expected, malformed
 from .diagnostics import Diagnostic, Diagnostics
@@ -103,7 +104,8 @@ class _Case:
 
 
 def _names(case: _Case, faults: Diagnostics) -> None:
-    for name in case.graph.nodes:
+    names: Iterable[Any] = case.graph.nodes
+    for name in names:
         if not isinstance(name, str):
             faults.add("SC109", "a node's name is text", node=name, value=type(name).__name__)
         elif not name.isprintable() or not all(name.split(".")) or len(name) > MAX_NAME:
@@ -206,7 +208,7 @@ def _parameter_shapes(case: _Case, faults: Diagnostics) -> None:
 
 def _wanted_shapes(node: Node, shapes: Shapes | None) -> dict[str, tuple[int, ...]]:
     if isinstance(node, Neuron):
-        return {} if node.shape is None else dict.fromkeys(params(node), node.shape)
+        return {name: shape for name in params(node) if (shape := node.shape) is not None}
     if isinstance(node, BatchNorm):
         return dict.fromkeys(("variance", "gamma", "beta"), node.mean.shape)
     if shapes is None:
@@ -214,7 +216,7 @@ def _wanted_shapes(node: Node, shapes: Shapes | None) -> dict[str, tuple[int, ..
     if isinstance(node, Linear):
         return {"bias": shapes.output, "delay": node.weight.shape}
     if isinstance(node, SparseLinear):
-        return {"bias": shapes.output, "weight": node.indices.shape, "delay": node.indices.shape}
+        return {"bias": shapes.output, **dict.fromkeys(("weight", "delay"), np.shape(node.indices))}
     return {"bias": shapes.output[:1]}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import fields
-from functools import cache
 from math import prod
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -47,10 +46,14 @@ def conforms(value: Any, hint: Any) -> bool:
     return isinstance(value, origin or hint)
 
 
-@cache
-def hints(kind: type) -> dict[str, Any]:
-    """The annotations of a dataclass of the IR, evaluated."""
-    return typing.get_type_hints(kind)
+_HINTS: dict[type[Any], dict[str, Any]] = {}
+
+
+def hints(kind: type[Any]) -> dict[str, Any]:
+    """The annotations of a dataclass of the IR, evaluated once."""
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]
 
 
 def malformed(item: Any) -> dict[str, Any]:

@@ -303,7 +303,7 @@ def settings(node: Node) -> dict[str, Any]:
 def _frozen_array(value: Any, name: str, kinds: str, faults: Diagnostics) -> Array:
     """A read-only array of float32, float64 or int64; `kinds` are those that numpy may make of the value."""
     try:
-        array = np.asanyarray(value)
+        array: Array = np.asanyarray(value)
         if array.size and array.dtype.kind not in kinds:
             raise TypeError(f"it is of type {array.dtype}")
         if array.dtype not in (np.float32, np.float64) or "f" not in kinds:

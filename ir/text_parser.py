@@ -115,7 +115,7 @@ class Document:
         reader.take()
         if self._discretization is not None:
             raise Fault("discretization is there twice", start)
-        values = {}
+        values: dict[str, Any] = {}
         while not reader.done:
             name, value = self._field(reader, Discretization, values)
             values[name] = value
