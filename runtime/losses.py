@@ -21,7 +21,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic
 
 __all__ = [
     "LOSSES", "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
-    "VoltageMaxCrossEntropy",
+    "VoltageMaxCrossEntropy", "output_name",
 ]
 
 Silent = Literal["push", "bump"]
@@ -74,7 +74,7 @@ class FirstSpikeCrossEntropy:
     simulation: that keeps the value finite and lets the other neurons learn to fire later; the label itself learns
     through `silent`. Beyond t = 20 tau1 the regulariser goes on linearly, so that it cannot overflow.
 
-    `strength`: of the push, in units of 1 / (membrane unit x second).
+    `strength`: of the push, per unit of the membrane.
     Raises: BadInputError for constants that are not positive (alpha: negative).
     """
 
@@ -90,7 +90,7 @@ class FirstSpikeCrossEntropy:
         _positive(self, zero_is_legal=True, alpha=self.alpha)
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
-        name = _output(out, self.output)
+        name = output_name(out, self.output)
         times = out.first_spike(name)
         xp, (time, label) = _arrays(times, labels)
         batch = max(len(label), 1)
@@ -129,7 +129,7 @@ class VoltageMaxCrossEntropy:
         _positive(self, scale=self.scale)
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
-        return _cross_entropy(out.voltage_max(_output(out, self.output)), labels, self.scale)
+        return _cross_entropy(out.voltage_max(output_name(out, self.output)), labels, self.scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ class IntegratedVoltageCrossEntropy:
         _positive(self, scale=self.scale, decay=1.0 if self.decay is None else self.decay)
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
-        integral = out.voltage_integral(_output(out, self.output), decay=self.decay)
+        integral = out.voltage_integral(output_name(out, self.output), decay=self.decay)
         span = float(out.duration) if self.decay is None else self.decay
         return _cross_entropy(integral, labels, self.scale / span)
 
@@ -179,7 +179,7 @@ class SpikeTimeMSE:
             object.__setattr__(self, "targets", table)
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
-        name = _output(out, self.output)
+        name = output_name(out, self.output)
         table = None if self.targets is None else self.targets.to(labels.device)
         wanted = labels if table is None else table[labels]
         times = out.first_spike(name) if wanted.ndim == 2 else out.spike_times(name, wanted.shape[2])
@@ -261,7 +261,8 @@ def _nearest(times: Tensor, table: Tensor) -> Tensor:
     return torch.cdist(times.flatten(1), table.flatten(1).to(times.dtype)).argmin(1)
 
 
-def _output(out: Any, name: str | None) -> str:
+def output_name(out: Any, name: str | None) -> str:
+    """`name`, or that of the network's only output node."""
     if name is not None:
         return name
     names = tuple(out.outputs)

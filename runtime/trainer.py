@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from .bump import WeightBump
 from .checkpoint import read_checkpoint, require_same, write_checkpoint
 from .display import Display
 from .history import EpochRecord, Evaluation, History, Tally
 from .interruption import InterruptGuard, TrainingInterrupted
-from .losses import LOSSES, Loss, LossResult
+from .losses import LOSSES, Loss, LossResult, output_name
 from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
 from .samples import Order, Samples
 
@@ -102,6 +103,8 @@ class Trainer:
         self._trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(optimizer, self._trained, lr)
         self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
+        self._bump = (WeightBump(program.graph, program.network, self.module)
+                      if getattr(self.loss, "silent", None) == "bump" else None)
         self.history = History()
         self._epoch = 0
         self._batch = 0
@@ -186,6 +189,8 @@ class Trainer:
         if self.gradient_clip is not None:
             clip_rows(self._trained, self.gradient_clip)
         self.optimizer.step()
+        if self._bump is not None and result.silent is not None:
+            self._bump.apply(out, output_name(out, getattr(self.loss, "output", None)), result.silent, labels)
         return out, result, labels
 
     def _evaluate(self, data: Samples, guard: InterruptGuard | None) -> Evaluation:
@@ -270,6 +275,7 @@ class Trainer:
                 "history": self.history.as_dict(),
                 "module": self.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "bump": {} if self._bump is None else self._bump.factors,
                 "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             })
 
@@ -285,6 +291,8 @@ class Trainer:
         require_same(self.checkpoint, state["settings"], self._settings)
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self._bump is not None:
+            self._bump.load(state["bump"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self._epoch, self._batch, self._seconds = state["epoch"], state["batch"], state["seconds"]

@@ -115,7 +115,8 @@ def test_a_silent_network_is_counted_and_stays_finite() -> None:
     assert bits(one) == before
 
 
-def test_silent_labels_are_pushed_until_they_fire() -> None:
+@pytest.mark.parametrize("remedy", ["push", "bump"])
+def test_silent_labels_learn_to_fire(remedy: Any) -> None:
     draw = np.random.default_rng(7)
     net = spikec.Builder()
     hidden = net.cubalif("hidden", 30, **TAUS)
@@ -124,8 +125,20 @@ def test_silent_labels_are_pushed_until_they_fire() -> None:
     net.connect(hidden, label, weight=draw.normal(0.02, 0.01, (3, 30)), name="fc2")
     net.output("out", label)
     silent = spikec.compile(net.build())
-    one = spikec.Trainer(silent, "first-spike", lr=1e-2, epochs=8, batch_size=20, duration=DURATION, progress=False)
+    loss = spikec.losses.FirstSpikeCrossEntropy(silent=remedy)
+    one = spikec.Trainer(silent, loss, lr=1e-2, epochs=8, batch_size=20, duration=DURATION, progress=False)
     assert one.evaluate(blobs(100, seed=2)).silent == 1.0
     history = one.fit(blobs(300, seed=1), blobs(100, seed=2))
     assert history[-1].validation.silent < 0.02
     assert history[-1].validation.accuracy >= 0.95
+
+
+def test_a_bump_raises_what_leads_to_the_first_silent_layer_and_doubles() -> None:
+    loss = spikec.losses.FirstSpikeCrossEntropy(silent="bump")
+    one = trainer(loss, scale=0.05, epochs=1, batch_size=60)
+    before = [value.detach().clone() for value in one.module.parameters() if value.requires_grad]
+    one.fit(blobs(120, seed=1))
+    after = [value.detach() for value in one.module.parameters() if value.requires_grad]
+    grown = before[0].abs().mean() * 1e-3  # then twice that, of weights that have grown a little
+    torch.testing.assert_close((after[0] - before[0]).mean(), 3 * grown, rtol=5e-3, atol=0)
+    assert torch.equal(after[1], before[1])
