@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ir.derived import Expr, evaluate, expr_of, leaves
+from ..ir.derived import evaluate, expr_of, leaves
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ..ir.events import Events
 from ..ir.network import Dense, Network, Population
@@ -44,6 +44,7 @@ class Values:
     def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor] | None = None) -> None:
         self.network, self.dtype, self.parameters = network, dtype, parameters or {}
         self._kept: dict[Any, tuple[tuple[int, ...], Any]] = {}
+        self._used: dict[Any, list[tuple[str, str]]] = {}
 
     def weight(self, number: int) -> Tensor:
         """Of projection `number`, in the type of the engine; dense ones row-major over sources, (n_source, n_target)."""
@@ -82,8 +83,10 @@ class Values:
         return value if isinstance(value, Tensor) else _tensor(value)
 
     def _keep(self, key: Any, arrays: tuple[np.ndarray[Any, Any], ...], make: Any) -> Any:
-        used = [self.parameters[leaf.node, leaf.param] for array in arrays for leaf in _leaves(expr_of(array))
-                if (leaf.node, leaf.param) in self.parameters]
+        if key not in self._used:
+            self._used[key] = sorted({(leaf.node, leaf.param) for array in arrays for leaf in leaves(expr_of(array))
+                                      if (leaf.node, leaf.param) in self.parameters})
+        used = [self.parameters[each] for each in self._used[key]]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in used):
             return make()
         stamp = tuple(mark for tensor in used for mark in (tensor.data_ptr(), tensor._version))
@@ -333,7 +336,7 @@ class Engine:
         """Membranes, currents and refractory periods at the end, and the spikes that have not arrived everywhere yet."""
         populations = {}
         for name, result in activity.results.items():
-            end = result.state
+            end = result.end.ending()
             hold = torch.where(end.hold > activity.duration, end.hold - activity.duration, torch.full_like(end.hold, -1.0))
             populations[name] = State(end.u, end.j, end.c, hold)
         history = {}
@@ -384,10 +387,6 @@ def _samples(spikes: Spikes) -> Tensor:
 
 def _parts(spikes: Spikes) -> tuple[Tensor, Tensor, Tensor]:
     return spikes.times.detach(), spikes.indices, spikes.offsets
-
-
-def _leaves(expr: Expr) -> list[Any]:
-    return sorted(leaves(expr), key=lambda leaf: (leaf.node, leaf.param))
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:

@@ -136,9 +136,19 @@ class Loop:
             indices, offsets = call.populations[number]
             results[name] = SweepResult(
                 Spikes(times[number], indices, offsets), None if probe_times is None else probes[:, :, part], None, None, None,
-                State(*(call.buffers[key][:, part].contiguous() for key in ("u_end", "j_end", "c_end", "hold_end"))),
-                call.truncated, 0)
+                _Part(call, part), call.truncated, 0)
         return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The end of a run, of one population of the component."""
+
+    call: _LoopCall
+    part: slice
+
+    def ending(self) -> State:
+        return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ("u_end", "j_end", "c_end", "hold_end")))
 
 
 def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, moves: int) -> _Wire:

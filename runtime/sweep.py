@@ -6,8 +6,9 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,7 @@ SWEEP: jit.Fields = (
     ("int64_t", "batch", 0), ("int64_t", "n", 0), ("int64_t", "blocks", 0), ("int64_t", "capacity", 0),
     ("int64_t", "limit", 0), ("int64_t", "n_probes", 0), ("int64_t", "fresh", 0), ("int64_t", "subtract", 0),
     ("int64_t", "want_highest", 0), ("int64_t", "want_rates", 0), ("int64_t", "chunks", 0), ("int64_t", "events", 0),
-    ("int64_t", "longest", 0), ("int64_t", "rows", _P),
+    ("int64_t", "longest", 0), ("int64_t", "start_stride", 0), ("int64_t", "rows", _P),
     ("double", "integral_rate", 0), ("double", "grazing", 0),
     ("const real *", "a", 0), ("const real *", "b", 0), ("const real *", "rho", 0), ("const real *", "gain", 0),
     ("const real *", "theta", 0), ("const real *", "reset", 0), ("const real *", "drop", 0),
@@ -95,6 +96,12 @@ class State:
         return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)
 
 
+class Ending(Protocol):
+    """Where a run ended, read only when asked for."""
+
+    def ending(self) -> State: ...
+
+
 @dataclass(slots=True)
 class SweepResult:
     """What one population did. `times` is differentiable; `voltage` (batch, probes, n), `highest` and `integral`
@@ -105,7 +112,7 @@ class SweepResult:
     highest: Tensor | None
     highest_times: Tensor | None
     integral: Tensor | None
-    state: State
+    end: Ending
     truncated: bool
     grazing: int
 
@@ -132,9 +139,10 @@ def sweep_library(dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool,
 
 
 def _lanes(n: int, dtype: torch.dtype) -> int:
-    """Neurons a block: one cache line of state at least, four at most."""
+    """Neurons a block: up to six cache lines of state, so that latencies overlap, in blocks of about equal size."""
     line = 64 // dtype.itemsize
-    return line * min(4, max(1, -(-n // line)))
+    lines = max(1, -(-n // line))
+    return line * -(-lines // -(-lines // 6))
 
 
 @dataclass(slots=True)
@@ -168,13 +176,8 @@ class Sweep:
         return SweepResult(
             Spikes(times, call.spike_indices, call.spike_offsets), probes if probe_times is not None else None,
             highest if want_highest else None, call.buffers.get("highest_times"), integral if want_integral else None,
-            State(call.buffers["u_end"], call.buffers["j_end"], call.buffers["c_end"], call.buffers["hold_end"]),
-            call.truncated, call.grazing_count,
+            call, call.truncated, call.grazing_count,
         )
-
-
-def aligned(batch: int, value: Tensor) -> Tensor:
-    return value.expand(batch, value.shape[-1]).contiguous()
 
 
 class _Call:
@@ -187,6 +190,8 @@ class _Call:
         self.probe_times, self.want_highest, self.want_integral = probe_times, want_highest, want_integral
         self.integral_rate, self.state, self.dtype = integral_rate, state, dtype
         self.buffers: dict[str, Tensor] = {}
+        self.arenas: list[Tensor] = []
+        self.places: dict[str, tuple[Tensor, int, int]] = {}
         self.truncated, self.grazing_count = False, 0
         self.lanes = _lanes(sweep.n, dtype)
         self.blocks = -(-sweep.n // self.lanes)
@@ -194,6 +199,14 @@ class _Call:
         self.library = sweep_library(dtype, self.lanes, sweep.kind, sweep.spiking, uniform, self.holds)
         self.arguments = jit.arguments_type(tuple(SWEEP))()
         self.gatherer = jit.arguments_type(tuple(GATHER))()
+
+    def ending(self) -> State:
+        """The state at the end of the run."""
+        batch, n, dtype = self.batch, self.sweep.n, self.dtype
+        u, j = (self.view(name, dtype).view(batch, n) for name in ("u_end", "j_end"))
+        c = self.view("c_end", dtype).view(batch, n) if self.sweep.kind == "c" else torch.zeros_like(u)
+        hold = self.view("hold_end", torch.float64).view(batch, n) if self.holds else torch.full((batch, n), -1.0, dtype=torch.float64)
+        return State(u, j, c, hold)
 
     def set(self, **values: Any) -> None:
         """Fills fields of the kernel's arguments; tensors are kept alive with the call."""
@@ -203,78 +216,96 @@ class _Call:
                 value = value.data_ptr()
             setattr(self.arguments, name, value)
 
+    def carve(self, structures: Sequence[ctypes.Structure], **sizes: int) -> None:
+        """Arrays of the given sizes in bytes, all in one allocation; their addresses go into the structures."""
+        total, offsets = 0, {}
+        for name, size in sizes.items():
+            offsets[name] = total
+            total += (size + 63) & ~63
+        arena = torch.empty(total + 64, dtype=torch.uint8)
+        base = (arena.data_ptr() + 63) & ~63
+        self.arenas.append(arena)
+        for name, offset in offsets.items():
+            for structure in structures:
+                setattr(structure, name, base + offset)
+            self.places[name] = (arena, base - arena.data_ptr() + offset, sizes[name])
+
+    def view(self, name: str, dtype: torch.dtype) -> Tensor:
+        """A carved array as a flat tensor."""
+        arena, offset, size = self.places[name]
+        return arena[offset:offset + size].view(dtype)
+
     def gather(self, delays: Sequence[Tensor | None]) -> None:
         """Merges what arrives, between a start and an end event, with the probes."""
         batch, box = self.batch, self.sweep.box
         probes = 0 if self.probe_times is None else len(self.probe_times)
-        sizes = torch.full((batch,), probes + 2, dtype=torch.int64)
+        sizes = np.full(batch, probes + 2, dtype=np.int64)
         for source in self.sources:
-            sizes += (2 if box else 1) * source.offsets.diff()
-        offsets = torch.zeros(batch + 1, dtype=torch.int64)
-        torch.cumsum(sizes, 0, out=offsets[1:])
-        total = int(offsets[-1])
-        longest = int(sizes.max()) if batch else 0
-        events = {
-            "event_times": torch.empty(total, dtype=torch.float64),
-            "event_sources": torch.empty(total, dtype=torch.int32), "event_rows": torch.empty(total, dtype=torch.int32),
-            "event_signs": torch.empty(total, dtype=torch.int32),
-            "event_origins": torch.empty(total, dtype=torch.int64),
-            "event_offsets": offsets, "event_counts": torch.empty(batch, dtype=torch.int64),
-        }
-        self.set(**events, events=total, longest=longest)
-        arguments = self.gatherer
-        for name, value in events.items():
-            setattr(arguments, name, value.data_ptr())
-        arguments.batch, arguments.n_sources, arguments.longest = batch, len(self.sources), longest
-        arguments.n_probes, arguments.fresh = probes, int(self.state is None)
-        arguments.duration, arguments.box, arguments.events = self.duration, box, total
+            sizes += (2 if box else 1) * np.diff(source.offsets.numpy())
+        offsets = np.zeros(batch + 1, dtype=np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        total, longest = int(offsets[-1]), int(sizes.max(initial=0))
+        arguments, gatherer = self.arguments, self.gatherer
+        real = self.dtype.itemsize
+        rates = {name: real * total for name in ("event_em", "event_es", "event_k", "event_bound")} if self.uniform else {}
+        self.carve((arguments, gatherer), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
+                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch)
+        if rates:
+            self.carve((arguments,), **rates)
+        self.offsets = offsets
+        arguments.event_offsets = gatherer.event_offsets = offsets.ctypes.data
+        arguments.events = gatherer.events = total
+        arguments.longest = gatherer.longest = longest
+        gatherer.batch, gatherer.n_sources, gatherer.n_probes = batch, len(self.sources), probes
+        gatherer.fresh, gatherer.duration, gatherer.box = int(self.state is None), self.duration, box
         if probes:
-            arguments.probe_times = self.probe_times.data_ptr()
+            gatherer.probe_times = self.probe_times.data_ptr()
         for number, source in enumerate(self.sources):
-            arguments.times[number] = source.times.data_ptr()
-            arguments.indices[number] = source.indices.data_ptr()
-            arguments.offsets[number] = source.offsets.data_ptr()
+            gatherer.times[number] = source.times.data_ptr()
+            gatherer.indices[number] = source.indices.data_ptr()
+            gatherer.offsets[number] = source.offsets.data_ptr()
             delay = delays[number]
             if delay is not None:
                 kept = delay.detach().to(torch.float64).contiguous()
                 self.buffers[f"delay{number}"] = kept
-                arguments.delays[number] = kept.data_ptr()
-        run_tasks(event_library().gather, arguments, batch)
+                gatherer.delays[number] = kept.data_ptr()
+        run_tasks(event_library().gather, gatherer, batch)
 
 
 class _SweepFunction(torch.autograd.Function):
     """Inputs after `count` (the number of sources): times, delays and weights of each, then `Cell.differentiable`."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, call: _Call, count: int, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         sweep, batch, dtype = call.sweep, call.batch, call.dtype
         delays, weights, cell = tensors[count:2 * count], tensors[2 * count:3 * count], tensors[3 * count:]
         call.gather(delays)
         a, b, rho, gain, theta, reset, drop, u0, j0 = (value.detach().contiguous() for value in cell)
         n, state = sweep.n, call.state
         probes = 0 if call.probe_times is None else len(call.probe_times)
-        per_sample = {"dtype": dtype}
-        call.set(
-            batch=batch, n=n, blocks=call.blocks, limit=sweep.limit, n_probes=probes, fresh=int(state is None),
-            subtract=int(sweep.subtract), want_highest=int(call.want_highest), integral_rate=call.integral_rate,
-            grazing=GRAZING, a=a, b=b, rho=rho, gain=gain, theta=theta, reset=reset, drop=drop,
-            u_start=aligned(batch, u0 if state is None else state.u), j_start=aligned(batch, j0 if state is None else state.j),
-            c_start=torch.zeros(batch, n, dtype=dtype) if state is None else state.c.contiguous(),
-            hold_start=torch.full((batch, n), -1.0, dtype=torch.float64) if state is None else state.hold.contiguous(),
-            u_end=torch.empty(batch, n, **per_sample), j_end=torch.empty(batch, n, **per_sample),
-            c_end=torch.zeros(batch, n, **per_sample), hold_end=torch.full((batch, n), -1.0, dtype=torch.float64),
-        )
+        arguments = call.arguments
+        arguments.batch, arguments.n, arguments.blocks, arguments.limit = batch, n, call.blocks, sweep.limit
+        arguments.n_probes, arguments.fresh, arguments.subtract = probes, int(state is None), int(sweep.subtract)
+        arguments.want_highest, arguments.integral_rate = int(call.want_highest), call.integral_rate
+        arguments.grazing = GRAZING
+        call.set(a=a, b=b, rho=rho, gain=gain, theta=theta, reset=reset, drop=drop)
+        if state is None:
+            call.set(u_start=u0, j_start=j0)
+        else:
+            arguments.start_stride = n
+            call.set(u_start=state.u.contiguous(), j_start=state.j.contiguous(), c_start=state.c.contiguous(),
+                     hold_start=state.hold.contiguous())
+        real = dtype.itemsize
+        call.carve((arguments,), u_end=real * batch * n, j_end=real * batch * n, c_end=real * batch * n,
+                   hold_end=8 * batch * n)
         if sweep.refractory is not None:
             call.set(refractory=sweep.refractory.to(dtype).contiguous())
-        if call.uniform:
-            total = call.arguments.events
-            call.set(**{name: torch.empty(total, dtype=dtype) for name in ("event_em", "event_es", "event_k", "event_bound")})
         for number, weight in enumerate(weights):
             kept = weight.detach().contiguous()
             call.buffers[f"weights{number}"] = kept
             call.arguments.weights[number] = kept.data_ptr()
             call.arguments.rows[number] = kept.shape[0]
-        probed, highest, integral = (torch.empty(0, dtype=dtype) for _ in range(3))
+        probed = highest = integral = None
         if probes:
             probed = torch.empty(batch, probes, n, dtype=dtype)
             call.set(probes=probed)
@@ -308,37 +339,34 @@ def _run_forward(call: _Call) -> Tensor:
     """The sweep, again with larger buffers where they were too small, and the spikes in order."""
     sweep, batch, dtype = call.sweep, call.batch, call.dtype
     segments = batch * call.blocks
-    counts = torch.zeros(segments, dtype=torch.int64)
-    truncated = torch.zeros(segments, dtype=torch.uint8)
+    packer = jit.arguments_type(tuple(PACK))()
+    counts, truncated = np.zeros(segments, dtype=np.int64), np.zeros(segments, dtype=np.uint8)
+    call.arguments.record_counts = packer.record_counts = counts.ctypes.data
+    call.arguments.truncated = truncated.ctypes.data
+    call.kept = (counts, truncated)
     sweep._capacity = sweep._capacity or 4 * call.lanes
     while True:
-        slots = segments * sweep._capacity
-        call.set(
-            capacity=sweep._capacity, record_times=torch.empty(slots, dtype=torch.float64),
-            record_neurons=torch.empty(slots, dtype=torch.int32), record_events=torch.empty(slots, dtype=torch.int32),
-            record_kinds=torch.empty(slots, dtype=torch.uint8), record_ranks=torch.empty(slots, dtype=torch.int64),
-            record_j=torch.empty(slots, dtype=dtype), record_u=torch.empty(slots, dtype=dtype),
-            record_counts=counts, truncated=truncated,
-        )
+        slots, real = segments * sweep._capacity, dtype.itemsize
+        call.arguments.capacity = packer.capacity = sweep._capacity
+        call.carve((call.arguments, packer), record_times=8 * slots, record_neurons=4 * slots, record_events=4 * slots,
+                   record_kinds=slots, record_ranks=8 * slots)
+        call.carve((call.arguments,), record_j=real * slots, record_u=real * slots)
         run_tasks(call.library.forward, call.arguments, batch)
-        most = int(counts.max()) if segments else 0
+        most = int(counts.max(initial=0))
         if most <= sweep._capacity:
             break
         sweep._capacity = most + most // 4
     call.truncated = bool(truncated.any())
-    packer = jit.arguments_type(tuple(PACK))()
-    for name in ("record_times", "record_neurons", "record_events", "record_kinds", "record_counts", "record_ranks"):
-        setattr(packer, name, call.buffers[name].data_ptr())
-    spike_counts = torch.empty(batch, dtype=torch.int64)
-    packer.blocks, packer.capacity, packer.spike_counts = call.blocks, sweep._capacity, spike_counts.data_ptr()
+    spike_counts = np.zeros(batch, dtype=np.int64)
+    packer.blocks, packer.spike_counts = call.blocks, spike_counts.ctypes.data
     run_tasks(event_library().count_spikes, packer, batch)
-    offsets = torch.zeros(batch + 1, dtype=torch.int64)
-    torch.cumsum(spike_counts, 0, out=offsets[1:])
+    offsets = np.zeros(batch + 1, dtype=np.int64)
+    np.cumsum(spike_counts, out=offsets[1:])
     total = int(offsets[-1])
     times, indices = torch.empty(total, dtype=torch.float64), torch.empty(total, dtype=torch.int64)
-    packer.spike_offsets, packer.spike_times, packer.spike_indices = offsets.data_ptr(), times.data_ptr(), indices.data_ptr()
+    packer.spike_offsets, packer.spike_times, packer.spike_indices = offsets.ctypes.data, times.data_ptr(), indices.data_ptr()
     run_tasks(event_library().pack, packer, batch)
-    call.spike_indices, call.spike_offsets = indices, offsets
+    call.spike_indices, call.spike_offsets = indices, torch.from_numpy(offsets)
     return times
 
 
