@@ -208,9 +208,10 @@ def _parameter_shapes(case: _Case, faults: Diagnostics) -> None:
 
 def _wanted_shapes(node: Node, shapes: Shapes | None) -> dict[str, tuple[int, ...]]:
     if isinstance(node, Neuron):
-        return {name: shape for name in params(node) if (shape := node.shape) is not None}
+        return {} if node.shape is None else dict.fromkeys(params(node), node.shape)
     if isinstance(node, BatchNorm):
-        return dict.fromkeys(("variance", "gamma", "beta"), node.mean.shape)
+        channels: tuple[int, ...] = node.mean.shape
+        return dict.fromkeys(("variance", "gamma", "beta"), channels)
     if shapes is None:
         return {}
     if isinstance(node, Linear):
