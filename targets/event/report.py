@@ -123,7 +123,7 @@ def _stencil_synapses(conv: Conv) -> int:
         starts = np.arange(conv.output_shape[1 + axis]) * conv.stride[axis] - conv.padding[axis]
         position = starts[:, None] + taps
         per_axis *= int(((position >= 0) & (position < conv.input_shape[1 + axis])).sum())
-    return per_axis * conv.output_shape[0] * conv.weight.shape[1]
+    return per_axis * conv.output_shape[0] * int(conv.weight.shape[1])
 
 
 def _bytes_of(network: Network) -> int:
