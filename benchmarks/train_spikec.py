@@ -12,6 +12,10 @@ from training import race, report, split
 
 import spikec
 from spikec.ir.events import Events
+from spikec.runtime.optimizers import clip_rows
+
+TAU_MEM, TAU_SYN, DURATION = 80e-3, 40e-3, 60e-3
+"""Slow against the input: membranes rise until the end, and spikes come and go there, where they cost little."""
 
 
 def main() -> None:
@@ -19,31 +23,26 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--target", type=float, default=0.975)
-    parser.add_argument("--limit", type=float, default=600.0, help="CPU seconds")
+    parser.add_argument("--limit", type=float, default=900.0, help="CPU seconds")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=40, help="most epochs; the learning rate falls to zero over them")
-    parser.add_argument("--dropout", type=float, default=0.2)
-    parser.add_argument("--tau-syn", type=float, default=10e-3)
-    parser.add_argument("--hidden", type=float, nargs=2, default=(0.039, 0.0225))
-    parser.add_argument("--output", type=float, nargs=2, default=(0.0, 0.04))
+    parser.add_argument("--epochs", type=int, default=8, help="most epochs; the learning rate falls to zero over them")
+    parser.add_argument("--dropout", type=float, default=0.1, help="part of the input spikes left out")
     options = parser.parse_args()
     pin(1)
     torch.set_num_threads(1)
     rng = np.random.default_rng(options.seed)
     net = spikec.Builder()
-    times = {"tau_mem": 20e-3, "tau_syn": options.tau_syn}
-    source, hidden = net.input("in", 784), net.cubalif("hidden", 350, **times)
-    last = net.cubali("label", 10, **times)
-    net.connect(source, hidden, weight=rng.normal(*options.hidden, (350, 784)), name="fc1")
-    net.connect(hidden, last, weight=rng.normal(*options.output, (10, 350)), name="fc2")
+    source, hidden = net.input("in", 784), net.cubalif("hidden", 350, tau_mem=TAU_MEM, tau_syn=TAU_SYN)
+    last = net.cubali("label", 10, tau_mem=TAU_MEM, tau_syn=TAU_SYN)
+    net.connect(source, hidden, weight=rng.normal(0.03, 0.08, (350, 784)), name="fc1")
+    net.connect(hidden, last, weight=rng.normal(0.0, 0.1, (10, 350)), name="fc2")
     net.output("out", last)
     module = spikec.compile(net.build()).module(dtype=torch.float32)
     optimizer = torch.optim.Adam(module.parameters(), lr=options.lr, fused=True)
-    loss = spikec.losses.VoltageMaxCrossEntropy()
+    loss = spikec.losses.IntegratedVoltageCrossEntropy(scale=50.0)
     images, labels, held_images, held_labels = split()
     events, held = Events(*latency_events(images)), Events(*latency_events(held_images))
     targets, held_targets = torch.from_numpy(labels), torch.from_numpy(held_labels)
-    duration = 60e-3
 
     def train(chosen: Array, progress: float) -> None:
         optimizer.param_groups[0]["lr"] = options.lr * 0.5 * (1 + np.cos(np.pi * progress))
@@ -51,15 +50,16 @@ def main() -> None:
         if options.dropout:
             given = given.take(np.arange(len(chosen)), rng.random(len(given)) >= options.dropout)
         optimizer.zero_grad()
-        loss(module(given, duration=duration), targets[chosen]).value.backward()
+        loss(module(given, duration=DURATION), targets[chosen]).value.backward()
+        clip_rows(module.parameters(), 0.02)
         optimizer.step()
 
     @torch.no_grad()
     def accuracy() -> float:
         right = 0
         for first in range(0, held.batch, 500):
-            out = module(held.take(np.arange(first, first + 500)), duration=duration)
-            right += int((out.voltage_max("out").argmax(1) == held_targets[first:first + 500]).sum())
+            out = module(held.take(np.arange(first, first + 500)), duration=DURATION)
+            right += int((out.voltage_integral("out").argmax(1) == held_targets[first:first + 500]).sum())
         return right / held.batch
 
     report(race(train, accuracy, samples=len(images), batch=options.batch, seed=options.seed, target=options.target,
