@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, arguments, pin, read_result, write_result
+from common import RESULTS, arguments, read_result, write_result
 
 import spikec
-from spikec.datasets import Dataset, Split
+from spikec.runtime.datasets import Dataset, Split
 
 Labelled = tuple[spikec.Events, np.ndarray[Any, np.dtype[np.int64]]]
 
@@ -87,7 +87,6 @@ def main(name: str, description: str | None, setting: Setting, seeds: int, data:
     parser.add_argument("--fresh", action="store_true", help="forget the seeds that are done")
     parser.add_argument("--no-progress", action="store_true")
     options = parser.parse_args()
-    pin(1)
     torch.set_num_threads(1)
     if options.quick:
         name, setting = f"{name}-quick", _shortened(setting)

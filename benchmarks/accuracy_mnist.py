@@ -15,7 +15,7 @@ from __future__ import annotations
 from accuracy import Labelled, Setting, main
 
 from spikec import datasets, encoders, losses
-from spikec.datasets import Split
+from spikec.runtime.datasets import Split
 
 SETTING = Setting(
     hidden=350, outputs=10, spiking_output=False, w_hidden=(0.03, 0.08), w_output=(0.0, 0.1), tau_mem=20e-3,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from accuracy import Labelled, Setting, main
 
 from spikec import datasets, encoders, losses
-from spikec.datasets import Split
+from spikec.runtime.datasets import Split
 
 SETTING = Setting(
     hidden=200, outputs=3, spiking_output=True, w_hidden=(0.945, 0.49), w_output=(0.586, 0.063), tau_mem=20e-3,
