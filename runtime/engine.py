@@ -222,18 +222,18 @@ class Engine:
         """A duration after which nothing more can happen, where none was given.
 
         Raises:
-            BadInputError: the network can fire without input, or on and on (SC410).
+            BadInputError: the network can fire without input, or on and on (SC402).
         """
         faults = Diagnostics()
         for name, population in self.network.populations.items():
             cell, _ = values.cell(name)
             endless = population.kind == "integrator" and bool((cell.j0 != 0).any())
             if population.spiking and (endless or bool((cell.theta < 0).any()) or bool((cell.u0 > cell.theta).any())):
-                faults.add("SC410", "neurons that can fire without input need a duration", node=name,
+                faults.add("SC402", "neurons that can fire without input need a duration", node=name,
                            remedy="Give duration=… in seconds.")
         for stage in self.stages:
             if any(self.network.projections[number].source in stage.populations for number in stage.projections):
-                faults.add("SC410", "a recurrent network needs a duration", node=stage.populations[0],
+                faults.add("SC402", "a recurrent network needs a duration", node=stage.populations[0],
                            remedy="Give duration=… in seconds.")
         faults.raise_if_errors()
         last = max((float(spikes.times.detach().max()) for spikes in inputs.values() if len(spikes.times)), default=0.0)

@@ -74,7 +74,7 @@ def render(template: str, **variables: Any) -> str:
     declared = declared_variables(template)
     if declared != set(variables):
         odd = sorted(declared.symmetric_difference(variables))
-        raise KernelError(Diagnostic("SC401", f"kernel template {template}: variables {odd} do not agree"))
+        raise KernelError(Diagnostic("SC420", f"kernel template {template}: variables {odd} do not agree"))
     return _environment().get_template(template).render(**variables)
 
 
@@ -135,7 +135,7 @@ def compile_c(source: str) -> ctypes.CDLL:
     """The library made from C text, from the cache or freshly compiled.
 
     Raises:
-        KernelError: no compiler, or it fails (SC402, SC403).
+        KernelError: no compiler, or it fails (SC421, SC422).
     """
     found = compiler()
     key = hashlib.sha256(
@@ -147,7 +147,7 @@ def compile_c(source: str) -> ctypes.CDLL:
         return cached
     if found is None:
         raise KernelError(Diagnostic(
-            "SC402", "no C compiler was found, and CPU kernels need one",
+            "SC421", "no C compiler was found, and CPU kernels need one",
             remedy="Install gcc or clang, or 'pip install spikec[zig]'; 'spikec doctor' shows what is found.",
         ))
     with tempfile.TemporaryDirectory(prefix="spikec-") as scratch:
@@ -167,7 +167,7 @@ def _build(command: Sequence[str], source: str, scratch: Path) -> Path:
         if done.returncode == 0:
             return library
         failure = failure or done.stderr
-    raise KernelError(Diagnostic("SC403", f"the C compiler failed: {failure.strip()[:2000]}", value=" ".join(command)))
+    raise KernelError(Diagnostic("SC422", f"the C compiler failed: {failure.strip()[:2000]}", value=" ".join(command)))
 
 
 def _store(folder: Path, key: str, content: bytes) -> Path | None:
