@@ -59,14 +59,15 @@ _MOVES = {"j": 0, "u": 1, "c": 2}
 _FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT = 1, 2, 4, 8
 
 
-def loop_source(machine: str, dtype: torch.dtype) -> str:
-    """The text of the event loop that visits only touched neurons."""
-    return jit.render("loop_lazy.jinja", machine=machine, real=_REALS[dtype], fields=jit.structure(LOOP))
+def loop_source(machine: str, dtype: torch.dtype, dense: bool) -> str:
+    """The text of the event loop that brings every neuron to every event (`dense`), or only those that it touches."""
+    return jit.render("loop_dense.jinja" if dense else "loop_lazy.jinja", machine=machine, real=_REALS[dtype],
+                      fields=jit.structure(LOOP))
 
 
 @functools.cache
-def loop_library(dtype: torch.dtype) -> ctypes.CDLL:
-    library = jit.compile_c(loop_source("c", dtype))
+def loop_library(dtype: torch.dtype, dense: bool) -> ctypes.CDLL:
+    library = jit.compile_c(loop_source("c", dtype, dense))
     library.record_bytes.restype = ctypes.c_int64
     return library
 
@@ -104,6 +105,8 @@ class Loop:
         self.wires = tuple(_wire(network.projections[number], self.firsts, network, _MOVES[kinds[network.projections[number].target]])
                            for number in incoming)
         self.has_c = any(kind == "c" for kind in kinds.values())
+        self.dense = all(kind == "j" for kind in kinds.values()) and all(
+            wire.kind == 0 and wire.delay_per < 2 for wire in self.wires)
 
         def spread(values: list[Any], dtype: torch.dtype) -> Tensor:
             return torch.cat([torch.full((size,), value, dtype=dtype) for size, value in zip(sizes, values, strict=True)])
@@ -179,7 +182,7 @@ class _LoopCall:
         self.states, self.probe_times, self.dtype = states, probe_times, dtype
         self.slot = {name: number for number, name in enumerate(slots)}
         self.history = {name: len(slots) + number for number, name in enumerate(returning)}
-        self.library = loop_library(dtype)
+        self.library = loop_library(dtype, loop.dense)
         self.arguments = jit.arguments_type(tuple(LOOP))()
         self.buffers: dict[str, Tensor] = {}
         self.populations: list[tuple[Tensor, Tensor]] = []
@@ -310,7 +313,7 @@ def _run_forward(call: _LoopCall) -> list[Tensor]:
         seen = int(np.bitwise_or.reduce(faults.numpy(), initial=0))
         if seen & _FAULT_CYCLE:
             raise BadInputError(Diagnostic(
-                "SC412", "a cycle of delta synapses without delay would fire a neuron twice at one instant",
+                "SC401", "a cycle of delta synapses without delay would fire a neuron twice at one instant",
                 node=loop.component[0], remedy="Give a connection of the cycle a delay."))
         if not seen & (_FAULT_LOG | _FAULT_QUEUE):
             break
@@ -323,8 +326,13 @@ def _run_forward(call: _LoopCall) -> list[Tensor]:
 
 
 def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: int = 0) -> int:
-    forward = sizes[1] * loop._queue_capacity + sizes[2] * loop.n + sizes[3] * traced + 8 * slots + 12 * loop.n + 64
-    return forward + (sizes[4] * loop.n + 8 * (spikes + 1) if spikes >= 0 else 0)
+    """Bytes of working memory of one worker: `sizes` are those of the kernel's records, `traced` stretches kept."""
+    queue, slack = sizes[1] * loop._queue_capacity, 64 * 24 + 8 * (spikes + slots + 2)
+    if loop.dense:
+        padded = -(-loop.n // 16) * 16
+        pair = sizes[2] - 12  # eight numbers a neuron; a stretch keeps two
+        return queue + padded * (sizes[2] + sizes[4]) + traced * (sizes[3] + padded * pair // 4) + slack
+    return queue + (sizes[2] + sizes[4] + 12) * loop.n + sizes[3] * traced + slack
 
 
 def _sort_spikes(call: _LoopCall) -> list[Tensor]:
@@ -364,9 +372,7 @@ def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: S
     chunks = max(1, min(batch, 16, (1 << 24) // max(1, heaviest)))
     rates = any(needs_cell)
     if rates:
-        # a first traced run finds out how long the traces are
-        most = int(call.buffers["log_counts"].max()) if batch else 0
-        traced = _trace_length(call, most)
+        traced = int(call.buffers["trace_counts"].max()) if loop.dense and batch else _trace_length(call)
     else:
         traced = 0
     spikes = int(call.buffers["spike_counts"].max()) if batch else 0
@@ -403,7 +409,7 @@ def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: S
     )
 
 
-def _trace_length(call: _LoopCall, logged: int) -> int:
+def _trace_length(call: _LoopCall) -> int:
     """An upper bound on the stretches of one sample: neurons touched by each entry of its log, and once more for each
     end of a refractory period."""
     loop = call.loop
