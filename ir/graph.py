@@ -28,7 +28,7 @@ class Discretization:
     `dt` seconds. `spike`: a spike is a unit impulse (`delta`) or a unit-height current for `dt` (`box`).
     `integrator`: `exact` (closed form over a step, inputs at its start), `euler` (forward), or `decay` (the
     framework's own x := beta x + input, beta = exp(-dt/tau)). `reset`: in the `same` step as the spike, or one step
-    late (`next`). `delay`: steps that a spike takes over a recurrent edge. `unit`: of times in the framework's own files.
+    late (`next`). `delay`: steps that a spike takes over a recurrent edge. `unit`: of times in the framework's files.
     """
 
     dt: float

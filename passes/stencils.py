@@ -31,7 +31,7 @@ def stencil_paths(conv: Conv) -> int:
 
 def stencil_product(first: Conv, second: Conv) -> int:
     """An upper bound of the products of two weights that composing them takes."""
-    per_group = max(first.weight.shape[1], second.weight.shape[1])
+    per_group = int(max(first.weight.shape[1], second.weight.shape[1]))
     return len(second.weight) * per_group * prod(map(int, (*first.weight.shape[2:], *second.weight.shape[2:])))
 
 

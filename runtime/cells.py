@@ -63,7 +63,7 @@ def make_cell(population: Population, values: Mapping[str, Tensor], kind: CellKi
     zero = torch.zeros_like(values["r"])
     if population.kind == "cuba":
         a, b = 1 / values["tau_mem"], 1 / values["tau_syn"]
-        # j in units of weight (delta): I = w_in / tau_syn j; under a box c, I = w_in / tau_syn j as well, fixed at j = tau_syn c
+        # j in units of weight: I = w_in / tau_syn j; under a box c as well, where j goes to tau_syn c
         rho = values["r"] * values["w_in"] * a * b
         gain = zero + 1
         rest = values["v_leak"] + values["r"] * values["w_in"] * values["bias"]

@@ -246,7 +246,7 @@ def _tensor(array: Any) -> Tensor:
 
 
 def _known(source: Tensor, value: Any, gradient: Any) -> Tensor:
-    known: Tensor = _Known.apply(source, _tensor(value), _tensor(gradient))  # type: ignore[no-untyped-call]
+    known: Tensor = _Known.apply(source, _tensor(value), _tensor(gradient))
     return known
 
 

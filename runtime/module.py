@@ -31,6 +31,13 @@ class EventModule(nn.Module):
         UnsupportedError: training can reach nothing, since every spike sits on its input's time (SC411).
     """
 
+    _graph: Graph
+    _network: Network
+    _dtype: torch.dtype
+    _engine: Engine
+    _values: Values
+    _map: dict[str, tuple[str, str]]
+
     def __init__(self, graph: Graph, network: Network, dtype: torch.dtype = torch.float32,
                  train: Iterable[str] | None = None) -> None:
         super().__init__()
@@ -61,7 +68,8 @@ class EventModule(nn.Module):
             before = getattr(self._graph.nodes[node], param)
             if not torch.equal(now, _layout(before, now.dtype)):
                 changed.setdefault(node, {})[param] = now.numpy().astype(before.dtype)
-        return self._graph.with_nodes({node: replace(self._graph.nodes[node], **values) for node, values in changed.items()})
+        return self._graph.with_nodes(
+            {node: replace(self._graph.nodes[node], **values) for node, values in changed.items()})
 
     def _hold(self, node: str, param: str, parameter: nn.Parameter) -> None:
         room: nn.Module = self
@@ -91,7 +99,8 @@ class EventModule(nn.Module):
         twin = self.__class__.__new__(self.__class__)
         memo[id(self)] = twin
         shared = {"_graph", "_network", "_engine", "_values"}
-        twin.__dict__.update({key: value if key in shared else copy.deepcopy(value, memo) for key, value in self.__dict__.items()})
+        twin.__dict__.update({key: value if key in shared else copy.deepcopy(value, memo)
+                              for key, value in self.__dict__.items()})
         twin._prepare()
         return twin
 
@@ -119,8 +128,8 @@ def refuse_jump_networks(network: Network) -> None:
         reaches = drive > 0 if population.kind == "integrator" else leak + drive > np.asarray(population.v_threshold)
         if not np.any(reaches):
             faults.found.append(Diagnostic(
-                "SC411", "spikes of delta synapses sit on their inputs' times, so no weight has an exact gradient", node=name,
-                remedy="Use CubaLIF (snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.",
+                "SC411", "spikes of delta synapses sit on their inputs' times, so no weight has an exact gradient",
+                node=name, remedy="Use CubaLIF (snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.",
             ))
     faults.raise_if_errors(UnsupportedError)
 

@@ -1,4 +1,5 @@
-"""Kernels on all host cores. Tasks are split the same way whatever the number of threads, so results do not depend on it."""
+"""Kernels on all host cores. Tasks are split the same way whatever the number of threads: results do not depend on
+it."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from .bump import WeightBump
 from .checkpoint import read_checkpoint, require_same, write_checkpoint
 from .display import Display
 from .history import EpochRecord, Evaluation, History, Tally
+from .incoming import incoming
 from .interruption import InterruptGuard, TrainingInterrupted
 from .losses import LOSSES, Loss, LossResult, output_name
 from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
@@ -47,8 +48,8 @@ class Trainer:
         rule: "exact", the adjoint of the event engine.
         duration: seconds that every sample is simulated for.
         input_dropout: fraction of input events left out, drawn anew each epoch; not in evaluation.
-        gradient_clip: largest norm of the gradient of one neuron's incoming weights; tames spikes that graze the
-            threshold. None leaves gradients as they are.
+        gradient_clip: largest norm of the gradient of one spiking neuron's incoming weights; tames spikes that graze
+            the threshold. None leaves gradients as they are, and so are those of what feeds readouts, always.
         seed: of the order of the samples and of the dropout.
         checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, and after
             `checkpoint_seconds` within a long epoch.
@@ -100,8 +101,9 @@ class Trainer:
         self._source = program
         self._network = program.network
         self.module = program.module(dtype=dtype).to(self.device)
-        self._trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        self.optimizer = make_optimizer(optimizer, self._trained, lr)
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, trained)
+        self.optimizer = make_optimizer(optimizer, trained, lr)
         self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
         self._bump = (WeightBump(program.graph, program.network, self.module)
                       if getattr(self.loss, "silent", None) == "bump" else None)
@@ -185,9 +187,9 @@ class Trainer:
         if self.device.type == "cpu":
             self._require_finite(result.value.item())
         self.optimizer.zero_grad(set_to_none=True)
-        result.value.backward()  # type: ignore[no-untyped-call]
+        result.value.backward()
         if self.gradient_clip is not None:
-            clip_rows(self._trained, self.gradient_clip)
+            clip_rows(self._clipped, self.gradient_clip)
         self.optimizer.step()
         if self._bump is not None and result.silent is not None:
             self._bump.apply(out, output_name(out, getattr(self.loss, "output", None)), result.silent, labels)
@@ -302,6 +304,15 @@ class Trainer:
 
 class _Stop(Exception):
     """Raised between two batches after an interruption was requested."""
+
+
+def _before_spikes(
+    program: Any, module: torch.nn.Module, parameters: list[torch.nn.Parameter]
+) -> list[torch.nn.Parameter]:
+    """Those of `parameters` that do not feed a readout."""
+    spared = {id(parameter) for name, population in program.network.populations.items() if not population.spiking
+              for parameter in incoming(program.graph, module, name).values()}
+    return [parameter for parameter in parameters if id(parameter) not in spared]
 
 
 def _in_order(data: Samples, size: int) -> Iterator[tuple[Any, torch.Tensor]]:
