@@ -129,7 +129,8 @@ def refuse_jump_networks(network: Network) -> None:
         if not np.any(reaches):
             faults.found.append(Diagnostic(
                 "SC411", "spikes of delta synapses sit on their inputs' times, so no weight has an exact gradient",
-                node=name, remedy="Use CubaLIF (snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.",
+                node=name,
+                remedy="Use CubaLIF (snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.",
             ))
     faults.raise_if_errors(UnsupportedError)
 
