@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..ir.graph import Graph
 from ..ir.network import Network
-from ..ir.nodes import Neuron
+from .incoming import incoming
 
 __all__ = ["WeightBump"]
 
@@ -28,12 +28,10 @@ class WeightBump:
     def __init__(self, graph: Graph, network: Network, module: Any, hidden: float = 0.3, start: float = 1e-3) -> None:
         self.hidden, self.start = hidden, start
         self.factors: dict[str, float] = {}
-        weights = {node: module.get_parameter(label)
-                   for label, (node, name) in module.parameter_map().items() if name == "weight"}
         spiking = [name for component in network.schedule for name in component if network.populations[name].spiking]
         shown = set(network.outputs.values())
         self._incoming = {
-            name: [weights[node] for node in _feeding(graph, name) if node in weights]
+            name: [each for label, each in incoming(graph, module, name).items() if label.endswith(".weight")]
             for name in [*(name for name in spiking if name not in shown), *(name for name in spiking if name in shown)]
         }
         self._outputs = network.outputs
@@ -66,15 +64,3 @@ class WeightBump:
 
     def load(self, factors: Mapping[str, float]) -> None:
         self.factors = dict(factors)
-
-
-def _feeding(graph: Graph, name: str) -> list[str]:
-    """The nodes between neuron node `name` and the neurons or inputs before it."""
-    found: list[str] = []
-    waiting = list(graph.sources[name])
-    while waiting:
-        node = waiting.pop()
-        if node not in found and not isinstance(graph.nodes[node], Neuron):
-            found.append(node)
-            waiting.extend(graph.sources[node])
-    return found

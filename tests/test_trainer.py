@@ -105,6 +105,21 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, batch: int) ->
     assert bits(resumed) == bits(whole)
 
 
+def test_clipping_spares_what_feeds_a_readout() -> None:
+    moved = {}
+    for readout in ("spikes", "voltage"):
+        loss = spikec.losses.FirstSpikeCrossEntropy() if readout == "spikes" else spikec.losses.VoltageMaxCrossEntropy()
+        one = trainer(loss, readout, optimizer="sgd", lr=1.0, gradient_clip=1e-6, epochs=1)
+        before = {name: value.detach().clone() for name, value in one.module.named_parameters()}
+        one.fit(blobs(20, seed=1))
+        moved[readout] = {name: float((value.detach() - before[name]).norm(dim=1).max())
+                          for name, value in one.module.named_parameters() if value.requires_grad}
+    assert moved["spikes"]["fc1.weight"] == pytest.approx(1e-6, rel=0.2)
+    assert moved["spikes"]["fc2.weight"] == pytest.approx(1e-6, rel=0.2)
+    assert moved["voltage"]["fc1.weight"] == pytest.approx(1e-6, rel=0.2)
+    assert moved["voltage"]["fc2.weight"] > 1e-3
+
+
 def test_a_silent_network_is_counted_and_stays_finite() -> None:
     loss = spikec.losses.FirstSpikeCrossEntropy(silent=None)
     one = trainer(loss, scale=0.05, epochs=1)
