@@ -19,7 +19,7 @@ from spikec.runtime.datasets import Split
 
 SETTING = Setting(
     hidden=350, outputs=10, spiking_output=False, w_hidden=(0.03, 0.08), w_output=(0.0, 0.1), tau_mem=20e-3,
-    tau_syn=10e-3, t_max=5e-3, duration=15e-3, lr=4e-3, scheduler="cosine", batch_size=50, epochs=20,
+    tau_syn=10e-3, t_max=5e-3, duration=15e-3, lr=4e-3, scheduler="cosine", batch_size=50, epochs=15,
     input_dropout=0.25, gradient_clip=0.02, loss=losses.IntegratedVoltageCrossEntropy(scale=50.0),
 )
 
