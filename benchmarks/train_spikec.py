@@ -7,11 +7,10 @@ import argparse
 import numpy as np
 import torch
 from common import pin
-from tasks import Array, latency_events
+from tasks import Array
 from training import race, report, split
 
 import spikec
-from spikec.ir.events import Events
 from spikec.runtime.optimizers import clip_rows
 
 TAU_MEM, TAU_SYN, DURATION = 80e-3, 40e-3, 60e-3
@@ -20,12 +19,12 @@ TAU_MEM, TAU_SYN, DURATION = 80e-3, 40e-3, 60e-3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--lr", type=float, default=6e-3)
+    parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--target", type=float, default=0.975)
     parser.add_argument("--limit", type=float, default=900.0, help="CPU seconds")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=8, help="most epochs; the learning rate falls to zero over them")
+    parser.add_argument("--epochs", type=int, default=3, help="most epochs; the learning rate falls to zero over them")
     parser.add_argument("--dropout", type=float, default=0.1, help="part of the input spikes left out")
     options = parser.parse_args()
     pin(1)
@@ -41,7 +40,7 @@ def main() -> None:
     optimizer = torch.optim.Adam(module.parameters(), lr=options.lr, fused=True)
     loss = spikec.losses.IntegratedVoltageCrossEntropy(scale=50.0)
     images, labels, held_images, held_labels = split()
-    events, held = Events(*latency_events(images)), Events(*latency_events(held_images))
+    events, held = (spikec.encoders.latency(each, 20e-3, threshold=1) for each in (images, held_images))
     targets, held_targets = torch.from_numpy(labels), torch.from_numpy(held_labels)
 
     def train(chosen: Array, progress: float) -> None:
