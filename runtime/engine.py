@@ -41,13 +41,14 @@ class Values:
     `parameters[node, param]` stand for the leaves of derived arrays; without them, every array is a constant.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor] | None = None) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype,
+                 parameters: Mapping[tuple[str, str], Tensor] | None = None) -> None:
         self.network, self.dtype, self.parameters = network, dtype, parameters or {}
         self._kept: dict[Any, tuple[tuple[int, ...], Any]] = {}
         self._used: dict[Any, list[tuple[str, str]]] = {}
 
     def weight(self, number: int) -> Tensor:
-        """Of projection `number`, in the type of the engine; dense ones row-major over sources, (n_source, n_target)."""
+        """Of projection `number`, in the type of the engine; dense ones by rows of sources, (n_source, n_target)."""
         connection = self.network.projections[number].connection
 
         def make() -> Tensor:
@@ -172,7 +173,8 @@ class Engine:
                     remedy="Use a readout (LI, CubaLI) for losses on voltages.",
                 ))
             population = self.network.populations[name]
-            self._free[name] = Stage(stage.populations, stage.projections, self._sweep(population, stage.projections, False))
+            sweep = self._sweep(population, stage.projections, spiking=False)
+            self._free[name] = Stage(stage.populations, stage.projections, sweep)
         return self._free[name]
 
     # ---- evaluation -------------------------------------------------------------------------------------------------
@@ -188,7 +190,8 @@ class Engine:
                     activity.spikes[name], activity.results[name] = result.spikes, result
         return activity
 
-    def stage_run(self, stage: Stage, activity: Activity, names: tuple[str, ...], **wanted: Any) -> dict[str, SweepResult]:
+    def stage_run(self, stage: Stage, activity: Activity, names: tuple[str, ...],
+                  **wanted: Any) -> dict[str, SweepResult]:
         """One stage over the spikes so far."""
         values, network = activity.values, self.network
         delays = [values.delay(number) for number in stage.projections]
@@ -239,7 +242,8 @@ class Engine:
         last = max((float(spikes.times.detach().max()) for spikes in inputs.values() if len(spikes.times)), default=0.0)
         for stage in self.stages:
             delays = [values.delay(number) for number in stage.projections]
-            last += max((float(delay.detach().max()) for delay in delays if delay is not None and len(delay)), default=0.0)
+            last += max((float(delay.detach().max()) for delay in delays if delay is not None and len(delay)),
+                        default=0.0)
             slowest = 0.0
             for name in stage.populations:
                 cell, _ = values.cell(name)
@@ -251,7 +255,7 @@ class Engine:
     # ---- running ----------------------------------------------------------------------------------------------------
     def inputs(self, events: Any, dt: float | None = None) -> dict[str, Spikes]:
         """Checked input events by node, from `Events`, a dict of them, or dense rasters with `dt`."""
-        given = events if isinstance(events, Mapping) else {name: events for name in self.network.inputs}
+        given = events if isinstance(events, Mapping) else dict.fromkeys(self.network.inputs, events)
         faults = Diagnostics()
         if set(given) != set(self.network.inputs) or (not isinstance(events, Mapping) and len(self.network.inputs) > 1):
             faults.add("SC405", "input events must be given for each input node", value=sorted(map(str, given)),
@@ -308,7 +312,7 @@ class Engine:
                     activity.results[name] = activity.readout(name, want_highest=True)
             seen = {label: self.probe(activity, population, grid) for label, (population, grid) in wanted.items()}
         shown = {**{name: name for name in self.network.populations}, **self.network.outputs}
-        spikes = {label: Events(*(tensor.numpy() for tensor in _parts(activity.results[name].spikes)))
+        spikes = {label: _events(activity.results[name].spikes)
                   for label, name in shown.items() if self.network.populations[name].spiking}
         highest = {
             label: ((activity.results[name].highest + values.cell(name)[0].rest).numpy(),
@@ -317,10 +321,14 @@ class Engine:
         }
         result = Result(spikes, seen, highest, self._end_state(activity, values), activity.duration,
                         any(each.truncated for each in activity.results.values()),
-                        sum(each.grazing for each in activity.results.values()))
+                        sum(each.end.grazing() for each in activity.results.values()))
         if result.truncated:
             warnings.warn(str(Diagnostic("SC408", "spikes were cut off at the limit of their buffer",
                                          remedy="Check for runaway activity.")), SpikecWarning, stacklevel=3)
+        if result.grazing:
+            warnings.warn(str(Diagnostic("SC410", "spikes graze their threshold, so their times are ill-conditioned",
+                                         value=str(result.grazing), remedy="Gradients through them are bounded.")),
+                          SpikecWarning, stacklevel=3)
         return result
 
     def probe(self, activity: Activity, name: str, times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -333,11 +341,11 @@ class Engine:
         return voltage.numpy()[:, back]
 
     def _end_state(self, activity: Activity, values: Values) -> RunState:
-        """Membranes, currents and refractory periods at the end, and the spikes that have not arrived everywhere yet."""
+        """Membranes, currents and refractory periods at the end, and the spikes that are still under way."""
         populations = {}
         for name, result in activity.results.items():
             end = result.end.ending()
-            hold = torch.where(end.hold > activity.duration, end.hold - activity.duration, torch.full_like(end.hold, -1.0))
+            hold = torch.where(end.hold > activity.duration, end.hold - activity.duration, -1.0)
             populations[name] = State(end.u, end.j, end.c, hold)
         history = {}
         reach: dict[str, float] = {}
@@ -385,8 +393,8 @@ def _samples(spikes: Spikes) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(spikes.offsets) - 1), spikes.offsets.diff())
 
 
-def _parts(spikes: Spikes) -> tuple[Tensor, Tensor, Tensor]:
-    return spikes.times.detach(), spikes.indices, spikes.offsets
+def _events(spikes: Spikes) -> Events:
+    return Events(spikes.times.detach().numpy(), spikes.indices.numpy(), spikes.offsets.numpy())
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:

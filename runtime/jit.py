@@ -1,8 +1,8 @@
 """Kernels from templates: rendered by Jinja2, compiled by the host's C compiler, cached, loaded.
 
 The cache key covers the text, the compiler and its version, its flags and the CPU's features; entries are written
-atomically beside their SHA-256 and checked when loaded, so a damaged file, another process compiling at the same time or
-a cache that cannot be written cost time, never correctness.
+atomically beside their SHA-256 and checked when loaded, so a damaged file, another process compiling at the same time
+or a cache that cannot be written cost time, never correctness.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from typing import Any
 import jinja2
 from jinja2 import meta
 
-from ..ir.diagnostics import BadInputError, Diagnostic, SpikecError
+from ..ir.diagnostics import Diagnostic, SpikecError
 
-__all__ = ["Fields", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "structure"]
+__all__ = [
+    "Fields", "KernelError", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "store", "stored", "structure",
+]
 
 Fields = Sequence[tuple[str, str, int]]
 """Fields of a kernel's argument structure: (C type, name, array length or 0)."""
@@ -96,7 +98,7 @@ def arguments_type(fields: tuple[tuple[str, str, int], ...]) -> type[ctypes.Stru
 
 @functools.cache
 def compiler() -> tuple[tuple[str, ...], str] | None:
-    """The C compiler as (command, version line): CC, cc, gcc, clang, or the ziglang package; None where there is none."""
+    """The C compiler as (command, version line): CC, cc, gcc, clang, or the ziglang package; None without any."""
     candidates: list[tuple[str, ...]] = []
     if os.environ.get("CC"):
         candidates.append(tuple(os.environ["CC"].split()))
@@ -138,13 +140,13 @@ def compile_c(source: str) -> ctypes.CDLL:
         KernelError: no compiler, or it fails (SC421, SC422).
     """
     found = compiler()
-    key = hashlib.sha256(
-        "\0".join([source, *(found[0] if found else ()), found[1] if found else "", *_FLAGS, *_NATIVE, cpu_features()]).encode()
-    ).hexdigest()
+    made_by = (*found[0], found[1]) if found else ("",)
+    key = hashlib.sha256("\0".join([source, *made_by, *_FLAGS, *_NATIVE, cpu_features()]).encode()).hexdigest()
     folder = cache_folder()
-    cached = _load_checked(folder / f"{key}.so", folder / f"{key}.sha256")
+    cached = stored(folder, f"{key}.so")
     if cached is not None:
-        return cached
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(str(cached))
     if found is None:
         raise KernelError(Diagnostic(
             "SC421", "no C compiler was found, and CPU kernels need one",
@@ -152,9 +154,7 @@ def compile_c(source: str) -> ctypes.CDLL:
         ))
     with tempfile.TemporaryDirectory(prefix="spikec-") as scratch:
         built = _build(found[0], source, Path(scratch))
-        content = built.read_bytes()
-        stored = _store(folder, key, content)
-        return ctypes.CDLL(str(stored or built))
+        return ctypes.CDLL(str(store(folder, f"{key}.so", built.read_bytes()) or built))
 
 
 def _build(command: Sequence[str], source: str, scratch: Path) -> Path:
@@ -170,36 +170,31 @@ def _build(command: Sequence[str], source: str, scratch: Path) -> Path:
     raise KernelError(Diagnostic("SC422", f"the C compiler failed: {failure.strip()[:2000]}", value=" ".join(command)))
 
 
-def _store(folder: Path, key: str, content: bytes) -> Path | None:
-    """Writes an entry atomically; None where the cache cannot be written."""
+def store(folder: Path, name: str, content: bytes) -> Path | None:
+    """Writes an entry of the cache and its SHA-256 atomically; None where the cache cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         digest = hashlib.sha256(content).hexdigest()
-        for suffix, data in ((".so", content), (".sha256", digest.encode())):
-            handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
+        for target, data in ((name, content), (f"{name}.sha256", digest.encode())):
+            handle, fresh = tempfile.mkstemp(dir=folder, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as stream:
                     stream.write(data)
-                os.replace(name, folder / f"{key}{suffix}")
+                os.replace(fresh, folder / target)
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.unlink(name)
+                    os.unlink(fresh)
                 raise
-        return folder / f"{key}.so"
+        return folder / name
     except OSError:
         return None
 
 
-def _load_checked(library: Path, digest: Path) -> ctypes.CDLL | None:
+def stored(folder: Path, name: str) -> Path | None:
+    """An entry of the cache, None where it is missing or damaged."""
     try:
-        if hashlib.sha256(library.read_bytes()).hexdigest() != digest.read_text():
-            return None
-        return ctypes.CDLL(str(library))
-    except OSError:
+        intact = hashlib.sha256((folder / name).read_bytes()).hexdigest() == (folder / f"{name}.sha256").read_text()
+    except (OSError, UnicodeDecodeError):
         return None
+    return folder / name if intact else None
 
-
-def require(condition: bool, diagnostic: Diagnostic) -> None:
-    """Raises a BadInputError with `diagnostic` unless `condition`."""
-    if not condition:
-        raise BadInputError(diagnostic)

@@ -17,7 +17,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.network import Conv, Network, Projection, Sparse
 from . import jit
 from .cells import Cell, cell_kind
-from .sweep import GRAZING, Spikes, State, SweepResult
+from .sweep import GRAZING, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
 
 __all__ = ["MAX_PROJECTIONS", "Loop"]
@@ -46,14 +46,15 @@ LOOP: jit.Fields = (
     ("const double *", "probe_times", 0), ("real *", "probes", 0),
     ("void *", "log", 0), ("int64_t *", "log_counts", 0), ("int64_t *", "faults", 0), ("int64_t *", "trace_counts", 0),
     ("char *", "scratch", 0),
-    ("const int64_t *", "spike_counts", 0), ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
+    ("int64_t *", "spike_counts", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_neurons", 0),
+    ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
     ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("double *", "g_origins", 0),
     ("real *", "g_weights", _P), ("double *", "g_delays", _P),
     *(("real *", name, 0) for name in _GRADIENTS), ("real *", "g_u_start", 0), ("real *", "g_j_start", 0),
 )
 _ENTRY = np.dtype([("time", "f8"), ("origin", "i8"), ("j", "f8"), ("u", "f8"), ("what", "i4"), ("index", "i4"),
                    ("projection", "i4"), ("sign", "i4"), ("synapse", "i8")])
-_SMOOTH, _JUMP = 1, 2
+_SMOOTH = 1
 _REALS = {torch.float32: "float", torch.float64: "double"}
 _MOVES = {"j": 0, "u": 1, "c": 2}
 _FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT = 1, 2, 4, 8
@@ -139,7 +140,7 @@ class Loop:
             indices, offsets = call.populations[number]
             results[name] = SweepResult(
                 Spikes(times[number], indices, offsets), None if probe_times is None else probes[:, :, part], None, None, None,
-                _Part(call, part), call.truncated, 0)
+                _Part(call, part, number), call.truncated)
         return results
 
 
@@ -149,6 +150,18 @@ class _Part:
 
     call: _LoopCall
     part: slice
+    number: int
+
+    def grazing(self) -> int:
+        """Number of smooth crossings of this population whose slope is below the guard."""
+        call = self.call
+        log = call.buffers["log"].numpy().view(_ENTRY).reshape(call.batch, -1)
+        used = np.arange(log.shape[1]) < call.buffers["log_counts"].numpy()[:, None]
+        crossings = log[used & (log["what"] == _SMOOTH)]
+        mine = crossings[call.loop.population.numpy()[crossings["index"]] == self.number]
+        neurons = torch.from_numpy(mine["index"].astype(np.int64))
+        rates = {name: call.buffers[name].to(torch.float64)[neurons] for name in ("a", "rho", "theta")}
+        return count_grazing(rates, torch.from_numpy(mine["j"].copy()))
 
     def ending(self) -> State:
         return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ("u_end", "j_end", "c_end", "hold_end")))
@@ -307,6 +320,9 @@ def _run_forward(call: _LoopCall) -> list[Tensor]:
             log_capacity=loop._log_capacity, queue_capacity=loop._queue_capacity, log_counts=counts, faults=faults,
             trace_counts=torch.zeros(batch, dtype=torch.int64),
             log=torch.empty(batch * loop._log_capacity * sizes[0], dtype=torch.uint8), trace_capacity=0,
+            spike_times=torch.empty(batch * loop._log_capacity, dtype=torch.float64),
+            spike_neurons=torch.empty(batch * loop._log_capacity, dtype=torch.int64),
+            spike_counts=torch.zeros(batch, dtype=torch.int64),
             scratch_bytes=_scratch(loop, sizes, len(call.sources), 0),
         )
         run_tasks(call.library.forward, call.arguments, batch)
@@ -330,7 +346,7 @@ def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: 
     queue, slack = sizes[1] * loop._queue_capacity, 64 * 24 + 8 * (spikes + slots + 2)
     if loop.dense:
         padded = -(-loop.n // 16) * 16
-        pair = sizes[2] - 12  # eight numbers a neuron; a stretch keeps two
+        pair = sizes[2] - 13  # eight numbers a neuron; a stretch keeps two
         return queue + padded * (sizes[2] + sizes[4]) + traced * (sizes[3] + padded * pair // 4) + slack
     return queue + (sizes[2] + sizes[4] + 12) * loop.n + sizes[3] * traced + slack
 
@@ -338,26 +354,27 @@ def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: 
 def _sort_spikes(call: _LoopCall) -> list[Tensor]:
     """Spikes of each population, by sample and (time, neuron); where each spike of the log went."""
     loop, batch = call.loop, call.batch
-    log = call.buffers["log"].numpy().view(_ENTRY).reshape(batch, -1)
-    counts = call.buffers["log_counts"].numpy()
-    logged = [log[sample, :counts[sample]] for sample in range(batch)]
-    spikes = [entries[(entries["what"] == _SMOOTH) | (entries["what"] == _JUMP)] for entries in logged]
-    numbers = np.array([len(each) for each in spikes], dtype=np.int64)
-    joined = np.concatenate([np.empty(0, _ENTRY), *spikes])
+    numbers = call.buffers["spike_counts"].numpy()
+    used = np.arange(loop._log_capacity) < numbers[:, None]
+    all_times = call.buffers["spike_times"].numpy().reshape(batch, -1)[used]
+    neurons = call.buffers["spike_neurons"].numpy().reshape(batch, -1)[used]
     samples = np.repeat(np.arange(batch), numbers)
-    populations = loop.population.numpy()[joined["index"]]
-    order = np.lexsort((joined["index"], joined["time"], samples, populations))
+    populations = loop.population.numpy()[neurons]
+    order = np.arange(len(neurons))
+    # the log is in order of time already; only what fired at one instant, or several populations, need sorting
+    follows = (np.diff(all_times) > 0) | (np.diff(samples) > 0) | ((np.diff(all_times) == 0) & (np.diff(neurons) > 0))
+    if len(loop.component) > 1 or not follows.all():
+        order = np.lexsort((neurons, all_times, samples, populations))
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order))
     firsts = np.concatenate([[0], np.cumsum(numbers)])[:-1].astype(np.int64)
-    call.set(spike_counts=torch.from_numpy(numbers), spike_firsts=torch.from_numpy(firsts), spike_ranks=torch.from_numpy(ranks))
+    call.set(spike_firsts=torch.from_numpy(firsts), spike_ranks=torch.from_numpy(ranks))
     times = []
     for number, name in enumerate(loop.component):
-        mine = order[populations[order] == number]
+        mine = order[populations[order] == number] if len(loop.component) > 1 else order
         offsets = np.searchsorted(samples[mine], np.arange(batch + 1)).astype(np.int64)
-        indices = joined["index"][mine].astype(np.int64) - loop.firsts[name]
-        call.populations.append((torch.from_numpy(indices), torch.from_numpy(offsets)))
-        times.append(torch.from_numpy(joined["time"][mine]))
+        call.populations.append((torch.from_numpy(neurons[mine] - loop.firsts[name]), torch.from_numpy(offsets)))
+        times.append(torch.from_numpy(all_times[mine]))
     return times
 
 
@@ -369,7 +386,8 @@ def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: S
     needs_weights, needs_cell = needs[count + wires:count + 2 * wires], needs[count + 2 * wires:]
     sizes = [call.library.record_bytes(which) for which in range(5)]
     heaviest = max((int(call.arguments.p_weights[number]) for number in range(wires)), default=1)
-    chunks = max(1, min(batch, 16, (1 << 24) // max(1, heaviest)))
+    # as many chunks of samples as the memory for their weight gradients is worth, a power of two
+    chunks = 1 << (max(1, min(batch, 16, max(2, (1 << 20) // max(1, heaviest)))).bit_length() - 1)
     rates = any(needs_cell)
     if rates:
         traced = int(call.buffers["trace_counts"].max()) if loop.dense and batch else _trace_length(call)

@@ -68,7 +68,7 @@ class Outputs:
     @property
     def grazing(self) -> int:
         """Number of smooth crossings whose slope was below the guard (`sweep.GRAZING`)."""
-        return sum(result.grazing for result in self._activity.results.values())
+        return sum(result.end.grazing() for result in self._activity.results.values())
 
     def events(self, name: str) -> Events:
         """The spikes of a population; their times are differentiable."""
@@ -87,7 +87,8 @@ class Outputs:
         total = len(keys)
         first = torch.full((self._activity.batch * n,), total, dtype=torch.int64)
         first.scatter_reduce_(0, keys, torch.arange(total), "amin")
-        return _Pick.apply(spikes.times, first).view(-1, n)
+        picked: Tensor = _Pick.apply(spikes.times, first)
+        return picked.view(-1, n)
 
     def spike_times(self, name: str, k: int) -> Tensor:
         """(batch, n, k) float64 seconds: the first k spikes of each neuron, +inf where there are fewer."""
@@ -101,7 +102,8 @@ class Outputs:
         kept = rank < k
         slots = torch.full((cells * k,), total, dtype=torch.int64)
         slots[sorted_keys[kept] * k + rank[kept]] = order[kept]
-        return _Pick.apply(spikes.times, slots).view(-1, n, k)
+        picked: Tensor = _Pick.apply(spikes.times, slots)
+        return picked.view(-1, n, k)
 
     def voltage_max(self, name: str) -> Tensor:
         """(batch, n): the highest voltage of a readout over the duration, that at t = 0 included.
@@ -144,14 +146,16 @@ class Outputs:
         population = network.outputs.get(name, name)
         if population not in network.populations:
             known = ", ".join([*network.outputs, *network.populations])
-            raise BadInputError(Diagnostic("SC409", f"there is no neuron or output node '{name}'", remedy=f"Nodes: {known}."))
+            raise BadInputError(Diagnostic("SC409", f"there is no neuron or output node '{name}'",
+                                           remedy=f"Nodes: {known}."))
         return population
 
     def _readout(self, name: str) -> str:
         population = self._population(name)
         if self._activity.engine.network.populations[population].spiking:
-            raise BadInputError(Diagnostic("SC409", "maximum and integral of the voltage are those of readouts", node=name,
-                                           remedy="Use LI, CubaLI or I as the output, or `voltage` at given times."))
+            raise BadInputError(Diagnostic("SC409", "maximum and integral of the voltage are those of readouts",
+                                           node=name, remedy="Use LI, CubaLI or I as the output, or `voltage` at "
+                                           "given times."))
         return population
 
     def _spikes(self, name: str) -> Spikes:

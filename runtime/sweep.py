@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from . import jit
 from .cells import Cell, CellKind
 from .threads import run_tasks
 
-__all__ = ["GRAZING", "MAX_SOURCES", "Spikes", "State", "Sweep", "SweepResult"]
+__all__ = ["GRAZING", "MAX_SOURCES", "Ending", "Spikes", "State", "Sweep", "SweepResult", "count_grazing"]
 
 MAX_SOURCES = 16
 GRAZING = 1e-6
@@ -101,6 +101,8 @@ class Ending(Protocol):
 
     def ending(self) -> State: ...
 
+    def grazing(self) -> int: ...
+
 
 @dataclass(slots=True)
 class SweepResult:
@@ -114,7 +116,6 @@ class SweepResult:
     integral: Tensor | None
     end: Ending
     truncated: bool
-    grazing: int
 
 
 @functools.cache
@@ -176,8 +177,14 @@ class Sweep:
         return SweepResult(
             Spikes(times, call.spike_indices, call.spike_offsets), probes if probe_times is not None else None,
             highest if want_highest else None, call.buffers.get("highest_times"), integral if want_integral else None,
-            call, call.truncated, call.grazing_count,
+            call, call.truncated,
         )
+
+
+def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
+    """Of crossings at current `j` by neurons of these `a`, `rho`, `theta`: how many rise slower than the guard."""
+    drive = rates["rho"] * j
+    return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
 
 
 class _Call:
@@ -192,7 +199,8 @@ class _Call:
         self.buffers: dict[str, Tensor] = {}
         self.arenas: list[Tensor] = []
         self.places: dict[str, tuple[Tensor, int, int]] = {}
-        self.truncated, self.grazing_count = False, 0
+        self.kept: tuple[np.ndarray[Any, Any], ...] = ()
+        self.truncated = False
         self.lanes = _lanes(sweep.n, dtype)
         self.blocks = -(-sweep.n // self.lanes)
         self.holds = sweep.refractory is not None
@@ -207,6 +215,18 @@ class _Call:
         c = self.view("c_end", dtype).view(batch, n) if self.sweep.kind == "c" else torch.zeros_like(u)
         hold = self.view("hold_end", torch.float64).view(batch, n) if self.holds else torch.full((batch, n), -1.0, dtype=torch.float64)
         return State(u, j, c, hold)
+
+    def grazing(self) -> int:
+        """Number of smooth crossings whose slope is below the guard."""
+        if not self.sweep.spiking:
+            return 0
+        counts = torch.from_numpy(self.kept[0])
+        capacity = self.arguments.capacity
+        used = (torch.arange(capacity) < counts[:, None]).reshape(-1)
+        smooth = used & (self.view("record_kinds", torch.uint8) == 0)
+        neurons = self.view("record_neurons", torch.int32)[smooth].to(torch.int64)
+        rates = {name: self.buffers[name].to(torch.float64)[neurons] for name in ("a", "rho", "theta")}
+        return count_grazing(rates, self.view("record_j", self.dtype)[smooth].to(torch.float64))
 
     def set(self, **values: Any) -> None:
         """Fills fields of the kernel's arguments; tensors are kept alive with the call."""
