@@ -43,7 +43,7 @@ class Setting:
 
 SETTINGS = {
     "mnist": Setting(350, (0.039, 0.0225), (0.0, 0.04), scale=1, lr=4e-3, batch=50, epochs=2, dropout=0.2),
-    "digits": Setting(150, (0.05, 0.4), (0.0, 0.2), scale=2, lr=5e-3, batch=20, epochs=30, dropout=0.05),
+    "digits": Setting(150, (0.05, 0.4), (0.0, 0.2), scale=2, lr=5e-3, batch=20, epochs=20, dropout=0.05),
 }
 
 

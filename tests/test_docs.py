@@ -48,7 +48,10 @@ def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
     assert used == set(CODES)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(ERRORS.parent.glob("*.md")))]
+
+
+@pytest.mark.parametrize("document", PAGES)
 def test_paths_that_a_document_names_exist(document: str) -> None:
     """Links, and words in code quotes that look like a path of the tree."""
     text = (ROOT / document).read_text()
