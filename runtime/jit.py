@@ -27,7 +27,8 @@ from jinja2 import meta
 from ..ir.diagnostics import Diagnostic, SpikecError
 
 __all__ = [
-    "Fields", "KernelError", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "store", "stored", "structure",
+    "Fields", "KernelError", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "store", "stored",
+    "structure",
 ]
 
 Fields = Sequence[tuple[str, str, int]]
