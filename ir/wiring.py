@@ -179,6 +179,8 @@ def _passed(node: Node, given: Impulses, shape: tuple[int, ...]) -> Impulses:
         return Impulses(given.delays + delay[given.indices], given.indices, given.weights)
     if isinstance(node, (Linear, SparseLinear)) and node.delay is not None:
         return _passed_late(node, node.delay, given)
+    if not len(given.indices):
+        return given
     late, which = np.unique(given.delays, return_inverse=True)
     pattern = np.zeros((len(late), prod(shape)))
     np.add.at(pattern, (which, given.indices), given.weights)
