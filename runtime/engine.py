@@ -18,7 +18,7 @@ from ..ir.events import Events
 from ..ir.network import Dense, Network, Population
 from .cells import Cell, cell_kind, make_cell
 from .loop import Loop
-from .outputs import Result, RunState
+from .outputs import Result, RunState, asked
 from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult
 
 __all__ = ["Activity", "Engine", "Stage", "Values"]
@@ -55,14 +55,17 @@ class Values:
             value = self._value(connection.weight).to(self.dtype)
             return value.t().contiguous() if isinstance(connection, Dense) else value.contiguous()
 
-        return self._keep(("weight", number), (connection.weight,), make)
+        weight: Tensor = self._keep(("weight", number), (connection.weight,), make)
+        return weight
 
     def delay(self, number: int) -> Tensor | None:
         """Of projection `number`, float64 seconds."""
         delay = self.network.projections[number].delay
         if delay is None:
             return None
-        return self._keep(("delay", number), (delay,), lambda: self._value(delay).to(torch.float64).contiguous())
+        seconds: Tensor = self._keep(
+            ("delay", number), (delay,), lambda: self._value(delay).to(torch.float64).contiguous())
+        return seconds
 
     def cell(self, name: str) -> tuple[Cell, bool]:
         """Of a population, in the type of the engine, and whether its rates are uniform."""
@@ -75,7 +78,8 @@ class Values:
             rates = torch.stack([cell.a.detach(), cell.b.detach(), cell.rho.detach()])
             return cell, bool((rates == rates[:, :1]).all())
 
-        return self._keep(("cell", name), tuple(arrays.values()), make)
+        cell: tuple[Cell, bool] = self._keep(("cell", name), tuple(arrays.values()), make)
+        return cell
 
     def _value(self, array: np.ndarray[Any, Any]) -> Tensor:
         if not self.parameters:
@@ -307,16 +311,16 @@ class Engine:
         with torch.no_grad():
             inputs = self.inputs(events, dt)
             activity = self.evaluate(values, inputs, duration, state)
-            for name, population in self.network.populations.items():
-                if not population.spiking:
+            for name, each in self.network.populations.items():
+                if not each.spiking:
                     activity.results[name] = activity.readout(name, want_highest=True)
             seen = {label: self.probe(activity, population, grid) for label, (population, grid) in wanted.items()}
         shown = {**{name: name for name in self.network.populations}, **self.network.outputs}
         spikes = {label: _events(activity.results[name].spikes)
                   for label, name in shown.items() if self.network.populations[name].spiking}
         highest = {
-            label: ((activity.results[name].highest + values.cell(name)[0].rest).numpy(),
-                    activity.results[name].highest_times.numpy())
+            label: ((asked(activity.results[name].highest) + values.cell(name)[0].rest).numpy(),
+                    asked(activity.results[name].highest_times).numpy())
             for label, name in shown.items() if not self.network.populations[name].spiking
         }
         result = Result(spikes, seen, highest, self._end_state(activity, values), activity.duration,
@@ -335,7 +339,7 @@ class Engine:
         """Membrane voltages (batch, times, n) of population `name`."""
         order = np.argsort(times, kind="stable")
         result = activity.readout(name, probe_times=torch.from_numpy(times[order]))
-        voltage = result.probes + activity.values.cell(name)[0].rest
+        voltage = asked(result.probes) + activity.values.cell(name)[0].rest
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return voltage.numpy()[:, back]

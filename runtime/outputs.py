@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .sweep import Spikes, State
 if TYPE_CHECKING:
     from .engine import Activity
 
-__all__ = ["Outputs", "Result", "RunState"]
+__all__ = ["Outputs", "Result", "RunState", "asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Outputs:
         result = self._activity.readout(population, want_integral=True, integral_decay=decay)
         rate = 0.0 if decay is None else 1.0 / decay
         whole = self.duration if rate == 0.0 else -np.expm1(-rate * self.duration) / rate
-        return result.integral + self._activity.values.cell(population)[0].rest * whole
+        return asked(result.integral) + self._activity.values.cell(population)[0].rest * whole
 
     def voltage(self, name: str, times: Any) -> Tensor:
         """(batch, times, n): the membrane of any neuron node at `times`, ascending seconds."""
@@ -136,10 +136,10 @@ class Outputs:
         """(batch, n), zero in value; its gradient is that of the highest voltage that the neuron would reach without a
         threshold. Subtracted from a loss it raises the membranes of silent neurons, which have no spike to learn by."""
         highest = self._activity.free(self._population(name), want_highest=True).highest
-        return highest - highest.detach()
+        return asked(highest) - asked(highest).detach()
 
     def _from_rest(self, population: str, u: Tensor | None) -> Tensor:
-        return u + self._activity.values.cell(population)[0].rest  # type: ignore[operator]
+        return asked(u) + self._activity.values.cell(population)[0].rest
 
     def _population(self, name: str) -> str:
         network = self._activity.engine.network
@@ -171,6 +171,11 @@ class Outputs:
         n = self._activity.engine.network.populations[self._population(name)].n
         samples = torch.repeat_interleave(torch.arange(self._activity.batch), spikes.offsets.diff())
         return samples * n + spikes.indices, n
+
+
+def asked(tensor: Tensor | None) -> Tensor:
+    """A quantity of a `SweepResult` that its run was asked for, and that is therefore there."""
+    return cast(Tensor, tensor)
 
 
 class _Pick(torch.autograd.Function):
