@@ -16,7 +16,7 @@ from . import jit
 from .cells import Cell, CellKind
 from .threads import run_tasks
 
-__all__ = ["GRAZING", "MAX_SOURCES", "Ending", "Spikes", "State", "Sweep", "SweepResult", "count_grazing"]
+__all__ = ["GRAZING", "MAX_SOURCES", "Ending", "Spikes", "State", "Sweep", "SweepCall", "SweepResult", "count_grazing"]
 
 MAX_SOURCES = 16
 GRAZING = 1e-6
@@ -161,7 +161,8 @@ class Sweep:
     refractory: Tensor | None
     box: float
     limit: int = 1 << 20
-    _capacity: int = field(default=0, repr=False)
+    _capacity: dict[int, int] = field(default_factory=dict, repr=False)
+    """Records that a segment has room for, by lanes: what the last run needed."""
 
     def run(
         self, sources: Sequence[Spikes], weights: Sequence[Tensor], delays: Sequence[Tensor | None], cell: Cell,
@@ -169,8 +170,8 @@ class Sweep:
         integral_decay: float | None = None, want_integral: bool = False, state: State | None = None,
     ) -> SweepResult:
         """Spikes and voltages over [0, duration] s. `weights` (n_source, n) row-major each, all of the cell's type."""
-        call = _Call(self, list(sources), duration, uniform, batch, probe_times, want_highest, want_integral,
-                     0.0 if integral_decay is None else 1.0 / integral_decay, state, cell.a.dtype)
+        call = call_type(cell.a.device)(self, list(sources), duration, uniform, batch, probe_times, want_highest, want_integral,
+                     0.0 if integral_decay is None else 1.0 / integral_decay, state, cell.a)
         tensors: list[Tensor | None] = [source.times for source in sources]
         tensors += [*delays, *weights, *cell.differentiable()]
         times, probes, highest, integral = _SweepFunction.apply(call, len(sources), *tensors)
@@ -181,30 +182,39 @@ class Sweep:
         )
 
 
+def call_type(device: torch.device) -> type[SweepCall]:
+    """How a sweep runs on a device."""
+    if device.type == "cpu":
+        return SweepCall
+    from .gpu import DeviceSweep
+
+    return DeviceSweep
+
+
 def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
     """Of crossings at current `j` by neurons of these `a`, `rho`, `theta`: how many rise slower than the guard."""
     drive = rates["rho"] * j
     return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
 
 
-class _Call:
-    """One evaluation: the buffers that the forward sweep leaves for the reverse one."""
+class SweepCall:
+    """One evaluation: the buffers that the forward sweep leaves for the reverse one. This one runs on the host; what
+    another machine does differently are the methods from `prepare` on (see `gpu.DeviceSweep`)."""
 
     def __init__(self, sweep: Sweep, sources: list[Spikes], duration: float, uniform: bool, batch: int,
                  probe_times: Tensor | None, want_highest: bool, want_integral: bool, integral_rate: float,
-                 state: State | None, dtype: torch.dtype) -> None:
+                 state: State | None, like: Tensor) -> None:
         self.sweep, self.sources, self.duration, self.uniform, self.batch = sweep, sources, duration, uniform, batch
         self.probe_times, self.want_highest, self.want_integral = probe_times, want_highest, want_integral
-        self.integral_rate, self.state, self.dtype = integral_rate, state, dtype
+        self.integral_rate, self.state, self.dtype, self.device = integral_rate, state, like.dtype, like.device
         self.buffers: dict[str, Tensor] = {}
         self.arenas: list[Tensor] = []
         self.places: dict[str, tuple[Tensor, int, int]] = {}
         self.kept: tuple[np.ndarray[Any, Any], ...] = ()
         self.truncated = False
-        self.lanes = _lanes(sweep.n, dtype)
-        self.blocks = -(-sweep.n // self.lanes)
         self.holds = sweep.refractory is not None
-        self.library = sweep_library(dtype, self.lanes, sweep.kind, sweep.spiking, uniform, self.holds)
+        self.lanes = self.prepare()
+        self.blocks = -(-sweep.n // self.lanes)
         self.arguments = jit.arguments_type(tuple(SWEEP))()
         self.gatherer = jit.arguments_type(tuple(GATHER))()
 
@@ -213,16 +223,15 @@ class _Call:
         batch, n, dtype = self.batch, self.sweep.n, self.dtype
         u, j = (self.view(name, dtype).view(batch, n) for name in ("u_end", "j_end"))
         c = self.view("c_end", dtype).view(batch, n) if self.sweep.kind == "c" else torch.zeros_like(u)
-        hold = self.view("hold_end", torch.float64).view(batch, n) if self.holds else torch.full((batch, n), -1.0, dtype=torch.float64)
-        return State(u, j, c, hold)
+        if self.holds:
+            return State(u, j, c, self.view("hold_end", torch.float64).view(batch, n))
+        return State(u, j, c, torch.full_like(u, -1.0, dtype=torch.float64))
 
     def grazing(self) -> int:
         """Number of smooth crossings whose slope is below the guard."""
         if not self.sweep.spiking:
             return 0
-        counts = torch.from_numpy(self.kept[0])
-        capacity = self.arguments.capacity
-        used = (torch.arange(capacity) < counts[:, None]).reshape(-1)
+        used = (torch.arange(self.arguments.capacity, device=self.device) < self.record_counts()[:, None]).reshape(-1)
         smooth = used & (self.view("record_kinds", torch.uint8) == 0)
         neurons = self.view("record_neurons", torch.int32)[smooth].to(torch.int64)
         rates = {name: self.buffers[name].to(torch.float64)[neurons] for name in ("a", "rho", "theta")}
@@ -242,7 +251,7 @@ class _Call:
         for name, size in sizes.items():
             offsets[name] = total
             total += (size + 63) & ~63
-        arena = torch.empty(total + 64, dtype=torch.uint8)
+        arena = torch.empty(total + 64, dtype=torch.uint8, device=self.device)
         base = (arena.data_ptr() + 63) & ~63
         self.arenas.append(arena)
         for name, offset in offsets.items():
@@ -255,7 +264,18 @@ class _Call:
         arena, offset, size = self.places[name]
         return arena[offset:offset + size].view(dtype)
 
-    def gather(self, delays: Sequence[Tensor | None]) -> None:
+    def keep_delays(self, delays: Sequence[Tensor | None]) -> None:
+        for number, delay in enumerate(delays):
+            if delay is not None:
+                self.buffers[f"delay{number}"] = delay.detach().to(torch.float64).contiguous()
+
+    def prepare(self) -> int:
+        """Makes the kernels ready; returns the number of neurons that one worker of them walks."""
+        lanes = _lanes(self.sweep.n, self.dtype)
+        self.library = sweep_library(self.dtype, lanes, self.sweep.kind, self.sweep.spiking, self.uniform, self.holds)
+        return lanes
+
+    def gather(self) -> None:
         """Merges what arrives, between a start and an end event, with the probes."""
         batch, box = self.batch, self.sweep.box
         probes = 0 if self.probe_times is None else len(self.probe_times)
@@ -284,22 +304,80 @@ class _Call:
             gatherer.times[number] = source.times.data_ptr()
             gatherer.indices[number] = source.indices.data_ptr()
             gatherer.offsets[number] = source.offsets.data_ptr()
-            delay = delays[number]
-            if delay is not None:
-                kept = delay.detach().to(torch.float64).contiguous()
-                self.buffers[f"delay{number}"] = kept
-                gatherer.delays[number] = kept.data_ptr()
+            if f"delay{number}" in self.buffers:
+                gatherer.delays[number] = self.buffers[f"delay{number}"].data_ptr()
         run_tasks(event_library().gather, gatherer, batch)
+
+    def record_counts(self) -> Tensor:
+        """Number of records of each segment, (batch * blocks,)."""
+        return torch.from_numpy(self.kept[0])
+
+    def forward(self) -> Tensor:
+        """The sweep, again with larger buffers where they were too small, and the spikes in order."""
+        sweep, batch, dtype = self.sweep, self.batch, self.dtype
+        segments = batch * self.blocks
+        packer = jit.arguments_type(tuple(PACK))()
+        counts, truncated = np.zeros(segments, dtype=np.int64), np.zeros(segments, dtype=np.uint8)
+        self.arguments.record_counts = packer.record_counts = counts.ctypes.data
+        self.arguments.truncated = truncated.ctypes.data
+        self.kept = (counts, truncated)
+        while True:
+            capacity = sweep._capacity.setdefault(self.lanes, 4 * self.lanes)
+            slots, real = segments * capacity, dtype.itemsize
+            self.arguments.capacity = packer.capacity = capacity
+            self.carve((self.arguments, packer), record_times=8 * slots, record_neurons=4 * slots,
+                       record_events=4 * slots, record_kinds=slots, record_ranks=8 * slots)
+            self.carve((self.arguments,), record_j=real * slots, record_u=real * slots)
+            self.sweep_forward()
+            most = int(counts.max(initial=0))
+            if most <= capacity:
+                break
+            sweep._capacity[self.lanes] = most + most // 4
+        self.truncated = bool(truncated.any())
+        spike_counts = np.zeros(batch, dtype=np.int64)
+        packer.blocks, packer.spike_counts = self.blocks, spike_counts.ctypes.data
+        run_tasks(event_library().count_spikes, packer, batch)
+        offsets = np.zeros(batch + 1, dtype=np.int64)
+        np.cumsum(spike_counts, out=offsets[1:])
+        total = int(offsets[-1])
+        times, indices = torch.empty(total, dtype=torch.float64), torch.empty(total, dtype=torch.int64)
+        packer.spike_offsets = offsets.ctypes.data
+        packer.spike_times, packer.spike_indices = times.data_ptr(), indices.data_ptr()
+        run_tasks(event_library().pack, packer, batch)
+        self.spike_indices, self.spike_offsets = indices, torch.from_numpy(offsets)
+        return times
+
+    def sweep_forward(self) -> None:
+        run_tasks(self.library.forward, self.arguments, self.batch)
+
+    def sweep_backward(self) -> None:
+        run_tasks(self.library.backward, self.arguments, self.blocks * self.arguments.chunks)
+
+    def chunks(self) -> int:
+        """Sample chunks of the reverse sweep: enough tasks for 16 cores, unless their weight gradients would cost more
+        than they save. A function of the problem alone, so that sums do not depend on the machine."""
+        weights = sum(self.sweep.rows) * self.sweep.n
+        return max(1, min(self.batch, -(-16 // self.blocks), (1 << 17) // max(1, weights)))
+
+    def scatter(self) -> Tensor:
+        """Gradients of merged events, as those of the events of all sources."""
+        origins = torch.zeros(sum(len(source.times) for source in self.sources), dtype=torch.float64)
+        gatherer, events = self.gatherer, self.buffers["g_events"]
+        gatherer.blocks, gatherer.real_size = self.blocks, events.element_size()
+        gatherer.g_events, gatherer.g_origins = events.data_ptr(), origins.data_ptr()
+        run_tasks(event_library().scatter, gatherer, self.batch)
+        return origins
 
 
 class _SweepFunction(torch.autograd.Function):
     """Inputs after `count` (the number of sources): times, delays and weights of each, then `Cell.differentiable`."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, count: int, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def forward(ctx: Any, call: SweepCall, count: int, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         sweep, batch, dtype = call.sweep, call.batch, call.dtype
         delays, weights, cell = tensors[count:2 * count], tensors[2 * count:3 * count], tensors[3 * count:]
-        call.gather(delays)
+        call.keep_delays(delays)
+        call.gather()
         a, b, rho, gain, theta, reset, drop, u0, j0 = (value.detach().contiguous() for value in cell)
         n, state = sweep.n, call.state
         probes = 0 if call.probe_times is None else len(call.probe_times)
@@ -319,7 +397,7 @@ class _SweepFunction(torch.autograd.Function):
         call.carve((arguments,), u_end=real * batch * n, j_end=real * batch * n, c_end=real * batch * n,
                    hold_end=8 * batch * n)
         if sweep.refractory is not None:
-            call.set(refractory=sweep.refractory.to(dtype).contiguous())
+            call.set(refractory=sweep.refractory.to(cell[0].device, dtype).contiguous())
         for number, weight in enumerate(weights):
             kept = weight.detach().contiguous()
             call.buffers[f"weights{number}"] = kept
@@ -327,16 +405,16 @@ class _SweepFunction(torch.autograd.Function):
             call.arguments.rows[number] = kept.shape[0]
         probed = highest = integral = None
         if probes:
-            probed = torch.empty(batch, probes, n, dtype=dtype)
+            probed = a.new_empty(batch, probes, n)
             call.set(probes=probed)
         if call.want_highest:
-            highest = torch.empty(batch, n, dtype=dtype)
-            call.set(highest=highest, highest_slopes=torch.empty(batch, n, dtype=dtype),
-                     highest_times=torch.empty(batch, n, dtype=torch.float64))
+            highest = a.new_empty(batch, n)
+            call.set(highest=highest, highest_slopes=torch.empty_like(highest),
+                     highest_times=torch.empty_like(highest, dtype=torch.float64))
         if call.want_integral:
-            integral = torch.zeros(batch, n, dtype=dtype)
+            integral = a.new_zeros(batch, n)
             call.set(integral=integral)
-        times = _run_forward(call) if sweep.spiking else _run_silent(call)
+        times = call.forward() if sweep.spiking else _run_silent(call)
         ctx.call, ctx.count = call, count
         ctx.set_materialize_grads(False)
         return times, probed, highest, integral
@@ -348,80 +426,39 @@ class _SweepFunction(torch.autograd.Function):
         return _run_backward(ctx.call, ctx.count, ctx.needs_input_grad[2:], g_times, g_probes, g_highest, g_integral)
 
 
-def _run_silent(call: _Call) -> Tensor:
-    run_tasks(call.library.forward, call.arguments, call.batch)
-    call.spike_indices = torch.empty(0, dtype=torch.int64)
-    call.spike_offsets = torch.zeros(call.batch + 1, dtype=torch.int64)
-    return torch.empty(0, dtype=torch.float64)
+def _run_silent(call: SweepCall) -> Tensor:
+    call.sweep_forward()
+    call.spike_indices = torch.empty(0, dtype=torch.int64, device=call.device)
+    call.spike_offsets = torch.zeros(call.batch + 1, dtype=torch.int64, device=call.device)
+    return torch.empty(0, dtype=torch.float64, device=call.device)
 
 
-def _run_forward(call: _Call) -> Tensor:
-    """The sweep, again with larger buffers where they were too small, and the spikes in order."""
-    sweep, batch, dtype = call.sweep, call.batch, call.dtype
-    segments = batch * call.blocks
-    packer = jit.arguments_type(tuple(PACK))()
-    counts, truncated = np.zeros(segments, dtype=np.int64), np.zeros(segments, dtype=np.uint8)
-    call.arguments.record_counts = packer.record_counts = counts.ctypes.data
-    call.arguments.truncated = truncated.ctypes.data
-    call.kept = (counts, truncated)
-    sweep._capacity = sweep._capacity or 4 * call.lanes
-    while True:
-        slots, real = segments * sweep._capacity, dtype.itemsize
-        call.arguments.capacity = packer.capacity = sweep._capacity
-        call.carve((call.arguments, packer), record_times=8 * slots, record_neurons=4 * slots, record_events=4 * slots,
-                   record_kinds=slots, record_ranks=8 * slots)
-        call.carve((call.arguments,), record_j=real * slots, record_u=real * slots)
-        run_tasks(call.library.forward, call.arguments, batch)
-        most = int(counts.max(initial=0))
-        if most <= sweep._capacity:
-            break
-        sweep._capacity = most + most // 4
-    call.truncated = bool(truncated.any())
-    spike_counts = np.zeros(batch, dtype=np.int64)
-    packer.blocks, packer.spike_counts = call.blocks, spike_counts.ctypes.data
-    run_tasks(event_library().count_spikes, packer, batch)
-    offsets = np.zeros(batch + 1, dtype=np.int64)
-    np.cumsum(spike_counts, out=offsets[1:])
-    total = int(offsets[-1])
-    times, indices = torch.empty(total, dtype=torch.float64), torch.empty(total, dtype=torch.int64)
-    packer.spike_offsets, packer.spike_times, packer.spike_indices = offsets.ctypes.data, times.data_ptr(), indices.data_ptr()
-    run_tasks(event_library().pack, packer, batch)
-    call.spike_indices, call.spike_offsets = indices, torch.from_numpy(offsets)
-    return times
-
-
-def _chunks(rows: int, n: int, batch: int, blocks: int) -> int:
-    """Sample chunks of the reverse sweep: enough tasks for 16 cores, unless their weight gradients would cost more than
-    they save. A function of the problem alone, so that sums do not depend on the machine."""
-    return max(1, min(batch, -(-16 // blocks), (1 << 17) // max(1, rows * n)))
-
-
-def _run_backward(call: _Call, count: int, needs: Sequence[bool], g_times: Tensor | None, g_probes: Tensor | None,
+def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: Tensor | None, g_probes: Tensor | None,
                   g_highest: Tensor | None, g_integral: Tensor | None) -> tuple[Any, ...]:
     sweep, batch, dtype, n = call.sweep, call.batch, call.dtype, call.sweep.n
     needs_times, needs_delays = needs[:count], needs[count:2 * count]
     needs_weights, needs_cell = needs[2 * count:3 * count], needs[3 * count:]
-    chunks = _chunks(sum(sweep.rows), n, batch, call.blocks)
+    chunks, place = call.chunks(), {"dtype": dtype, "device": call.device}
     want_events = any(needs_times) or any(needs_delays)
     call.set(chunks=chunks, want_rates=int(any(needs_cell)))
     if g_times is None:
-        g_times = torch.zeros(len(call.spike_indices), dtype=torch.float64)
+        g_times = torch.zeros(len(call.spike_indices), dtype=torch.float64, device=call.device)
     call.set(g_times=g_times.contiguous())
     for name, value in (("g_probes", g_probes), ("g_highest", g_highest), ("g_integral", g_integral)):
         if value is not None and value.numel():
             call.set(**{name: value.to(dtype).contiguous()})
     g_weights: list[Tensor | None] = []
     for number, needed in enumerate(needs_weights):
-        gradient = torch.zeros(chunks, sweep.rows[number], n, dtype=dtype) if needed else None
+        gradient = torch.zeros(chunks, sweep.rows[number], n, **place) if needed else None
         call.arguments.g_weights[number] = None if gradient is None else gradient.data_ptr()
         g_weights.append(gradient)
     if want_events:
-        call.set(g_events=torch.zeros(call.blocks, call.arguments.events, dtype=dtype))
+        call.set(g_events=torch.zeros(call.blocks, call.arguments.events, **place))
     names = ("g_a", "g_b", "g_rho", "g_gain", "g_theta", "g_reset", "g_drop")
     if any(needs_cell):
-        call.set(**{name: torch.zeros(chunks, n, dtype=dtype) for name in names})
-        call.set(**{name: torch.zeros(batch, n, dtype=dtype) for name in ("g_u_start", "g_j_start", "g_c_start")})
-    run_tasks(call.library.backward, call.arguments, call.blocks * chunks)
+        call.set(**{name: torch.zeros(chunks, n, **place) for name in names})
+        call.set(**{name: torch.zeros(batch, n, **place) for name in ("g_u_start", "g_j_start", "g_c_start")})
+    call.sweep_backward()
     g_sources, g_delays = _scatter(call, needs_times, needs_delays) if want_events else ([None] * count, [None] * count)
     cell: list[Tensor | None] = [None] * len(needs_cell)
     if any(needs_cell):
@@ -432,20 +469,15 @@ def _run_backward(call: _Call, count: int, needs: Sequence[bool], g_times: Tenso
     return (None, None, *g_sources, *g_delays, *reduced, *cell)
 
 
-def _scatter(call: _Call, needs_times: Sequence[bool], needs_delays: Sequence[bool]) -> tuple[list[Any], list[Any]]:
+def _scatter(call: SweepCall, needs_times: Sequence[bool], needs_delays: Sequence[bool]) -> tuple[list[Any], list[Any]]:
     """Gradients of merged events, as gradients of each source's times and delays."""
-    sizes = [len(source.times) for source in call.sources]
-    origins = torch.zeros(sum(sizes), dtype=torch.float64)
-    gatherer, events = call.gatherer, call.buffers["g_events"]
-    gatherer.blocks, gatherer.real_size = call.blocks, events.element_size()
-    gatherer.g_events, gatherer.g_origins = events.data_ptr(), origins.data_ptr()
-    run_tasks(event_library().scatter, gatherer, call.batch)
-    per_source = origins.split(sizes)
+    per_source = call.scatter().split([len(source.times) for source in call.sources])
     delays: list[Any] = []
     for number, (source, needed) in enumerate(zip(call.sources, needs_delays, strict=True)):
         if not needed:
             delays.append(None)
             continue
-        total = torch.zeros(len(call.buffers[f"delay{number}"]), dtype=torch.float64)
-        delays.append(total.index_add_(0, source.indices, per_source[number]))
+        # not index_add: its order of summation is not fixed on a GPU
+        total = torch.zeros_like(call.buffers[f"delay{number}"])
+        delays.append(total.index_put_((source.indices,), per_source[number], accumulate=True))
     return [each if needed else None for each, needed in zip(per_source, needs_times, strict=True)], delays
