@@ -69,7 +69,9 @@ def undeclared_variables(template: str) -> frozenset[str]:
     for included in meta.find_referenced_templates(syntax):
         if included is not None:
             used |= undeclared_variables(included)
-    return frozenset(used)
+    made = {name.name for made_here in syntax.find_all(jinja2.nodes.Assign) for name in made_here.find_all(jinja2.nodes.Name)
+            if name.ctx == "store"}
+    return frozenset(used - made)
 
 
 def render(template: str, **variables: Any) -> str:
