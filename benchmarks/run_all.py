@@ -3,8 +3,8 @@
     python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
-Parts, each callable alone: steps.py, scaling.py, gradients.py, time_to_accuracy.py (its grid is not run here, see
-there), tables.py. MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
+Parts, each callable alone: steps.py, scaling.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
+time_to_accuracy.py (its grid is not run here, see there), tables.py. MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from common import HERE, arguments, data_folder, read_result
 
 PARTS = ("steps.py", "scaling.py", "gradients.py")
+ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 
 
 def main() -> int:
@@ -23,8 +24,11 @@ def main() -> int:
     failed = []
     for script in PARTS:
         failed += _run(script, size)
-    if data_folder() is not None and read_result("time_to_accuracy_grid") is not None:
-        failed += _run("time_to_accuracy.py", size)
+    if data_folder() is not None:
+        for script in ACCURACIES:
+            failed += _run(script, size, "--no-progress")
+        if read_result("time_to_accuracy_grid") is not None:
+            failed += _run("time_to_accuracy.py", size)
     if not options.quick:
         failed += _run("tables.py")
     for script in failed:
