@@ -48,6 +48,8 @@ LOOP: jit.Fields = (
     ("char *", "scratch", 0),
     ("int64_t *", "spike_counts", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_neurons", 0),
     ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
+    ("real *", "highest", 0), ("real *", "highest_slopes", 0), ("double *", "highest_times", 0), ("real *", "integral", 0),
+    ("double", "integral_rate", 0), ("const real *", "g_highest", 0), ("const real *", "g_integral", 0),
     ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("double *", "g_origins", 0),
     ("real *", "g_weights", _P), ("double *", "g_delays", _P),
     *(("real *", name, 0) for name in _GRADIENTS), ("real *", "g_u_start", 0), ("real *", "g_j_start", 0),
@@ -107,7 +109,7 @@ class Loop:
                            for number in incoming)
         self.has_c = any(kind == "c" for kind in kinds.values())
         self.dense = all(kind == "j" for kind in kinds.values()) and all(
-            wire.kind == 0 and wire.delay_per < 2 for wire in self.wires)
+            wire.kind == 0 and wire.delay_per < 2 for wire in self.wires) and all(each.spiking for each in populations)
 
         def spread(values: list[Any], dtype: torch.dtype) -> Tensor:
             return torch.cat([torch.full((size,), value, dtype=dtype) for size, value in zip(sizes, values, strict=True)])
@@ -124,23 +126,31 @@ class Loop:
 
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], cells: Sequence[Cell], duration: float, *, batch: int,
-            states: Sequence[State] | None = None, probe_times: Tensor | None = None) -> dict[str, SweepResult]:
-        """Spikes and voltages of every population of the component over [0, duration] s."""
+            states: Sequence[State] | None = None, probe_times: Tensor | None = None, want_highest: bool = False,
+            want_integral: bool = False, integral_decay: float | None = None) -> dict[str, SweepResult]:
+        """Spikes and voltages of every population of the component over [0, duration] s. The highest voltage and the
+        integral are those of readouts."""
         slots = [name for name in external if name not in self.component]
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
         call = _LoopCall(self, slots, returning, sources, duration, batch, states, probe_times, cells[0].a.dtype)
+        if want_highest:
+            call.set(highest_slopes=call.empty(), highest_times=call.empty(torch.float64))
+        call.want_highest, call.want_integral = want_highest, want_integral
+        call.set(integral_rate=0.0 if integral_decay is None else 1.0 / integral_decay)
         packed = [torch.cat(each) for each in zip(*(cell.differentiable() for cell in cells), strict=True)]
         outcome = _LoopFunction.apply(call, len(sources), *(source.times for source in sources), *delays, *weights, *packed)
-        times, probes = outcome[:-1], outcome[-1]
+        *times, probes, highest, integral = outcome
         results = {}
         for number, name in enumerate(self.component):
             first, size = self.firsts[name], self.sizes[number]
             part = slice(first, first + size)
             indices, offsets = call.populations[number]
             results[name] = SweepResult(
-                Spikes(times[number], indices, offsets), None if probe_times is None else probes[:, :, part], None, None, None,
-                _Part(call, part, number), call.truncated)
+                Spikes(times[number], indices, offsets), None if probe_times is None else probes[:, :, part],
+                highest[:, part] if want_highest else None,
+                call.buffers["highest_times"][:, part] if want_highest else None,
+                integral[:, part] if want_integral else None, _Part(call, part, number), call.truncated)
         return results
 
 
@@ -199,7 +209,11 @@ class _LoopCall:
         self.arguments = jit.arguments_type(tuple(LOOP))()
         self.buffers: dict[str, Tensor] = {}
         self.populations: list[tuple[Tensor, Tensor]] = []
-        self.truncated = False
+        self.truncated = self.want_highest = self.want_integral = False
+
+    def empty(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Room for a number of every neuron and sample."""
+        return torch.empty(self.batch, self.loop.n, dtype=dtype or self.dtype)
 
     def set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -229,7 +243,8 @@ class _LoopCall:
 
 class _LoopFunction(torch.autograd.Function):
     """Inputs after `count` (the number of event sources): times of each, delays and weights of each projection, then
-    `Cell.differentiable` over the component. Outputs: spike times of each population, probes."""
+    `Cell.differentiable` over the component. Outputs: spike times of each population, probes, the highest voltages, the
+    integrals."""
 
     @staticmethod
     def forward(ctx: Any, call: _LoopCall, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
@@ -263,15 +278,20 @@ class _LoopFunction(torch.autograd.Function):
         probed = torch.zeros(batch, probes, loop.n, dtype=dtype)
         if probes:
             call.set(probes=probed, probe_times=call.probe_times)
+        highest, integral = (call.empty() if wanted else torch.empty(0, dtype=dtype)
+                             for wanted in (call.want_highest, call.want_integral))
+        for name, value in (("highest", highest), ("integral", integral)):
+            if value.numel():
+                call.set(**{name: value})
         times = _run_forward(call)
         ctx.call, ctx.count = call, count
         ctx.set_materialize_grads(False)
-        return (*times, probed)
+        return (*times, probed, highest, integral)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
-        return _run_backward(ctx.call, ctx.count, ctx.needs_input_grad[2:], gradients[:-1], gradients[-1])
+        return _run_backward(ctx.call, ctx.count, ctx.needs_input_grad[2:], gradients[:-3], gradients[-3:])
 
 
 def _longest_k(a: Tensor, b: Tensor) -> Tensor:
@@ -379,7 +399,7 @@ def _sort_spikes(call: _LoopCall) -> list[Tensor]:
 
 
 def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: Sequence[Tensor | None],
-                  g_probes: Tensor | None) -> tuple[Any, ...]:
+                  g_voltages: Sequence[Tensor | None]) -> tuple[Any, ...]:
     loop, batch, dtype = call.loop, call.batch, call.dtype
     wires = len(loop.wires)
     needs_times, needs_delays = needs[:count], needs[count:count + wires]
@@ -398,8 +418,9 @@ def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: S
               for g, (indices, _) in zip(g_times, call.populations, strict=True)]
     call.set(chunks=chunks, want_rates=int(rates), trace_capacity=traced, g_times=torch.cat([*joined, torch.zeros(1, dtype=torch.float64)]),
              scratch_bytes=_scratch(loop, sizes, len(call.sources), traced, spikes))
-    if g_probes is not None and g_probes.numel():
-        call.set(g_probes=g_probes.to(dtype).contiguous())
+    for name, value in zip(("g_probes", "g_highest", "g_integral"), g_voltages, strict=True):
+        if value is not None and value.numel():
+            call.set(**{name: value.to(dtype).contiguous()})
     totals = sum(len(source.times) for source in call.sources)
     origins = torch.zeros(totals + 1, dtype=torch.float64)
     if any(needs_times):
