@@ -4,7 +4,8 @@
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
 Parts, each callable alone: steps.py, scaling.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
-time_to_accuracy.py (its grid is not run here, see there), tables.py. MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
+time_to_accuracy.py (its grid is not run here, see there), tables.py. MNIST and Yin-Yang are read from the folder that
+SPIKEC_DATA names.
 """
 
 from __future__ import annotations
