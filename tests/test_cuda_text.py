@@ -1,0 +1,100 @@
+"""The CUDA text, and all that surrounds its kernels on a device, gives what the CPU's kernels give. It runs on the host
+(see cuda_on_host.py): this checks its logic, not a GPU."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cuda_on_host import run_kernel
+from engine_nets import DURATION, make, stimulus
+from torch import Tensor
+
+import spikec
+from spikec.ir.events import Events
+from spikec.runtime import jit, sweep
+from spikec.runtime.gpu import DeviceSweep
+from spikec.runtime.outputs import Outputs
+
+pytestmark = pytest.mark.skipif(jit.compiler() is None, reason="no C compiler")
+GRID = torch.tensor([0.0, 0.011, 0.03, DURATION], dtype=torch.float64)
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-4}
+
+
+class HostedSweep(DeviceSweep):
+    run_kernel = staticmethod(run_kernel)
+
+
+@pytest.fixture
+def device_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """`device_code(True)`: from here on CPU tensors go the way of a GPU's."""
+
+    def choose(hosted: bool) -> None:
+        monkeypatch.setattr(sweep, "call_type", lambda device: HostedSweep if hosted else sweep.SweepCall)
+
+    return choose
+
+
+def timed(events: Events) -> Events:
+    """With times that want a gradient."""
+    times, indices, offsets = (torch.from_numpy(np.array(each)) for each in (events.times, events.indices, events.offsets))
+    return Events(times.requires_grad_(), indices, offsets)
+
+
+def loss(out: Outputs, readout: bool, seed: int) -> Tensor:
+    """Touches everything that can be asked of a run, each number with a weight of its own."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def weighed(values: Tensor) -> Tensor:
+        return (values * torch.randn(values.shape, generator=draw, dtype=torch.float64).to(values.dtype)).sum().double()
+
+    total = weighed(out.events("hidden").times) * 100 + weighed(out.voltage("hidden", GRID)) + weighed(out.push("hidden"))
+    if readout:
+        integral = out.voltage_integral("out") + out.voltage_integral("out", decay=0.02)
+        return total + weighed(out.voltage_max("out")) + weighed(integral) * 100
+    return total + weighed(out.events("out").times) * 100
+
+
+def everything(graph: Any, events: Events, dtype: torch.dtype, readout: bool) -> dict[str, Tensor]:
+    """Spikes, the loss and the gradients of all parameters and times."""
+    module = spikec.compile(graph).module(dtype=dtype)
+    for parameter in module.parameters():
+        parameter.requires_grad_()
+    given = timed(events)
+    out = module(given, duration=DURATION)
+    value = loss(out, readout, 5)
+    value.backward()
+    seen = {"loss": value.detach(), "times of inputs": given.times.grad, "indices": out.events("hidden").indices,
+            "offsets": out.events("hidden").offsets, "times": out.events("hidden").times.detach(),
+            "voltage": out.voltage("hidden", GRID).detach()}
+    return seen | {name: each.grad for name, each in module.named_parameters() if each.grad is not None}
+
+
+KINDS = [("CubaLIF", False), ("CubaLIF", True), ("LIF", True), ("IF", True), ("LIF", False)]
+CASES = [
+    (kind, box, dict(zip(("refractory", "delay", "reset", "readout", "spread"), chosen, strict=True)))
+    for (kind, box), chosen in itertools.product(KINDS, [
+        (0.0, "none", "v_reset", False, False), (2e-3, "source", "zero", False, True), (0.0, "none", "subtract", True, True),
+        (1e-3, "none", "v_reset", True, False)])
+]
+
+
+@pytest.mark.parametrize(("kind", "box", "settings"), CASES, ids=str)
+def test_feedforward_networks(kind: str, box: bool, settings: dict[str, Any], device_code: Callable[[bool], None]) -> None:
+    rng = np.random.default_rng(len(str(settings)) + len(kind))
+    graph = make(kind, rng, box=box, **settings)
+    events = stimulus(6, rng, batch=3, per_sample=30)
+    for dtype in (torch.float64, torch.float32) if settings["spread"] else (torch.float64,):
+        device_code(False)
+        wanted = everything(graph, events, dtype, settings["readout"])
+        device_code(True)
+        found = everything(graph, events, dtype, settings["readout"])
+        assert found.keys() == wanted.keys() and len(wanted["times"]) > 0
+        for name, value in wanted.items():
+            scale = max(float(value.abs().max()), 1e-12) if value.numel() else 1.0
+            assert found[name].shape == value.shape, name
+            assert float((found[name] - value).abs().max()) <= TOLERANCE[dtype] * scale if value.numel() else True, name
