@@ -52,7 +52,7 @@ def main() -> None:
     task = load_task(options.task)
     module = spikec.compile(network(task)).module(dtype=torch.float32)
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=True)
-    loss = (spikec.losses.FirstSpikeCrossEntropy(output="out") if str(task.readout) == "spikes"
+    loss = (spikec.losses.FirstSpikeCrossEntropy(output="out", silent=None) if str(task.readout) == "spikes"
             else spikec.losses.VoltageMaxCrossEntropy(output="out"))
     events, labels = events_of(task), torch.from_numpy(np.asarray(task.labels))
     duration = float(task.duration)
