@@ -14,8 +14,8 @@ from spikec import datasets, encoders, losses
 from spikec.runtime.datasets import Split
 
 SETTING = Setting(
-    hidden=200, outputs=3, spiking_output=True, w_hidden=(0.945, 0.49), w_output=(0.586, 0.063), tau_mem=20e-3,
-    tau_syn=10e-3, t_max=30e-3, duration=60e-3, lr=5e-3, scheduler="cosine", batch_size=32, epochs=150,
+    hidden=200, outputs=3, spiking_output=True, w_hidden=(0.945, 0.49), w_output=(0.586, 0.063), tau_mem=40e-3,
+    tau_syn=20e-3, t_max=30e-3, duration=90e-3, lr=5e-3, scheduler="cosine", batch_size=32, epochs=120,
     input_dropout=0.0, gradient_clip=None, loss=losses.FirstSpikeCrossEntropy(tau0=0.5e-3, alpha=0.003, tau1=6.4e-3),
 )
 
