@@ -4,7 +4,7 @@
 
 differences: random nets (`random_nets`) of each kind of neuron, feedforward and recurrent. For every parameter tensor
 and the input times, max |g - FD| / max |FD|, with central differences at two steps h and h / 2, extrapolated
-(Richardson); where the two do not agree, or a spike appears or vanishes between the four points, h is divided by ten.
+(Richardson); where the two do not agree, or a spike appears or vanishes between the four points, another h is tried.
 A net is rejected for one reason only: a spike of it crosses the threshold with |dV/dt| < MIN_SLOPE thresholds per
 tau_mem (per 20 ms for IF), where a derivative is nearly infinite; that is judged on the reference simulation, not on
 the engine.
@@ -37,7 +37,7 @@ from spikec.ir.nodes import LIF, CubaLIF, Output
 TRAINED = ("weight", "bias", "delay", "v_threshold", "v_reset", "v_leak", "v0", "r", "w_in", "tau", "tau_mem",
            "tau_syn")
 MIN_SLOPE = 0.02
-STEPS = (1e-5, 1e-6, 1e-7)
+STEPS = (1e-5, 1e-4, 1e-6, 1e-7)
 """h as a fraction of the largest entry of a tensor."""
 AGREEMENT = 1e-7
 NOTHING = 1e-9
