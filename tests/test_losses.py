@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spikec.ir.diagnostics import BadInputError
+from spikec.runtime import losses as losses_module
 from spikec.runtime.losses import (
     FirstSpikeCrossEntropy,
     IntegratedVoltageCrossEntropy,
@@ -49,6 +50,14 @@ class FakeOut:
 
     def push(self, name: str) -> Tensor:
         return self.pushed
+
+
+@pytest.fixture(autouse=True, params=["numpy", "torch"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formulas run on numpy for what is on the host, on torch for what is on a device: here both, on the host."""
+    if request.param == "torch":
+        monkeypatch.setattr(losses_module, "_arrays", lambda *tensors: (torch, [each.detach() for each in tensors]))
+        monkeypatch.setattr(losses_module, "_count", lambda size, device: torch.arange(size, device=device))
 
 
 @pytest.fixture
