@@ -9,15 +9,15 @@ import ctypes
 import functools
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from . import nvrtc
 from .device_events import gather_events, sort_records, sum_origins
+from .loop import LoopCall, loop_source
 from .sweep import SweepCall, sweep_source
 
-__all__ = ["DeviceSweep", "launch"]
+__all__ = ["DeviceLoop", "DeviceSweep", "launch"]
 
 _THREADS = 128
 _GRADIENT_NUMBERS = 1 << 28
@@ -76,8 +76,8 @@ class DeviceSweep(SweepCall):
         total = len(events["event_times"])
         self.set(**events, events=total, longest=int(events["event_counts"].max()) if self.batch else 0)
         if self.uniform:
-            real = self.dtype.itemsize
-            self.carve((self.arguments,), **{name: real * total for name in ("event_em", "event_es", "event_k", "event_bound")})
+            size = self.dtype.itemsize * total
+            self.carve((self.arguments,), event_em=size, event_es=size, event_k=size, event_bound=size)
 
     def record_counts(self) -> Tensor:
         return self.buffers["record_counts"]
@@ -100,9 +100,8 @@ class DeviceSweep(SweepCall):
                 break
             sweep._capacity[1] = most + most // 4
         self.truncated = bool(truncated.any())
-        kinds, times, neurons = (
-            self.view(name, dtype).view(segments, capacity)
-            for name, dtype in (("record_kinds", torch.uint8), ("record_times", torch.float64), ("record_neurons", torch.int32)))
+        records = {"record_kinds": torch.uint8, "record_times": torch.float64, "record_neurons": torch.int32}
+        kinds, times, neurons = (self.view(name, dtype).view(segments, capacity) for name, dtype in records.items())
         found, self.spike_indices, self.spike_offsets, ranks = sort_records(counts, kinds, times, neurons, batch)
         self.set(record_ranks=ranks)
         return found
@@ -123,7 +122,7 @@ class DeviceSweep(SweepCall):
         self._over_neurons("backward", self.arguments.chunks)
 
     def chunks(self) -> int:
-        """A thread block a sample, unless their weight gradients outgrow the memory; a function of the problem alone."""
+        """One for each sample, unless their weight gradients outgrow the memory: a function of the problem alone."""
         return max(1, min(self.batch, _GRADIENT_NUMBERS // max(1, sum(self.sweep.rows) * self.sweep.n)))
 
     def scatter(self) -> Tensor:
@@ -133,3 +132,20 @@ class DeviceSweep(SweepCall):
     def _over_neurons(self, entry: str, items: int) -> None:
         threads = min(_THREADS, -(-self.blocks // 32) * 32)
         self.run_kernel(self.text, entry, (items, -(-self.blocks // threads)), threads, self.arguments, self.device)
+
+
+class DeviceLoop(LoopCall):
+    """An event loop by CUDA kernels: a thread runs one sample, its working memory in the device's. The sizes of records
+    are asked of the host's kernels, whose layout is the same."""
+
+    run_kernel = staticmethod(launch)
+
+    def prepare(self) -> None:
+        self.text = loop_source("cuda", self.dtype, self.loop.dense)
+
+    def run_workers(self, entry: str, workers: int) -> None:
+        if not workers:
+            return
+        size = -(-self.arguments.scratch_bytes // 64) * 64
+        self.set(scratch=torch.empty(size * workers, dtype=torch.uint8, device=self.device), scratch_bytes=size)
+        self.run_kernel(self.text, entry, (-(-workers // 32), 1), 32, self.arguments, self.device)

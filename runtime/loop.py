@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from .cells import Cell, cell_kind
 from .sweep import GRAZING, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
 
-__all__ = ["MAX_PROJECTIONS", "Loop"]
+__all__ = ["MAX_PROJECTIONS", "Loop", "LoopCall"]
 
 MAX_PROJECTIONS = 64
 _P = MAX_PROJECTIONS
@@ -123,6 +123,15 @@ class Loop:
             torch.zeros(population.n, dtype=torch.float64) if population.refractory is None
             else torch.from_numpy(np.array(population.refractory, dtype=np.float64)) for population in populations])
         self._log_capacity = self._queue_capacity = 0
+        self._wires: dict[torch.device, tuple[_Wire, ...]] = {}
+
+    def wires_on(self, device: torch.device) -> tuple[_Wire, ...]:
+        """The projections with their layouts on a device."""
+        if device not in self._wires:
+            self._wires[device] = tuple(
+                replace(wire, **{name: value.to(device) for name in ("indptr", "indices", "order", "geometry")
+                                 if (value := getattr(wire, name)) is not None}) for wire in self.wires)
+        return self._wires[device]
 
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], cells: Sequence[Cell], duration: float, *, batch: int,
@@ -133,7 +142,8 @@ class Loop:
         slots = [name for name in external if name not in self.component]
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
-        call = _LoopCall(self, slots, returning, sources, duration, batch, states, probe_times, cells[0].a.dtype)
+        like = cells[0].a
+        call = call_type(like.device)(self, slots, returning, sources, duration, batch, states, probe_times, like)
         if want_highest:
             call.set(highest_slopes=call.empty(), highest_times=call.empty(torch.float64))
         call.want_highest, call.want_integral = want_highest, want_integral
@@ -158,23 +168,32 @@ class Loop:
 class _Part:
     """The end of a run, of one population of the component."""
 
-    call: _LoopCall
+    call: LoopCall
     part: slice
     number: int
 
     def grazing(self) -> int:
         """Number of smooth crossings of this population whose slope is below the guard."""
         call = self.call
-        log = call.buffers["log"].numpy().view(_ENTRY).reshape(call.batch, -1)
-        used = np.arange(log.shape[1]) < call.buffers["log_counts"].numpy()[:, None]
+        log = call.on_host("log").view(_ENTRY).reshape(call.batch, -1)
+        used = np.arange(log.shape[1]) < call.on_host("log_counts")[:, None]
         crossings = log[used & (log["what"] == _SMOOTH)]
         mine = crossings[call.loop.population.numpy()[crossings["index"]] == self.number]
         neurons = torch.from_numpy(mine["index"].astype(np.int64))
-        rates = {name: call.buffers[name].to(torch.float64)[neurons] for name in ("a", "rho", "theta")}
+        rates = {name: call.buffers[name].cpu().to(torch.float64)[neurons] for name in ("a", "rho", "theta")}
         return count_grazing(rates, torch.from_numpy(mine["j"].copy()))
 
     def ending(self) -> State:
         return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ("u_end", "j_end", "c_end", "hold_end")))
+
+
+def call_type(device: torch.device) -> type[LoopCall]:
+    """How a loop runs on a device."""
+    if device.type == "cpu":
+        return LoopCall
+    from .gpu import DeviceLoop
+
+    return DeviceLoop
 
 
 def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, moves: int) -> _Wire:
@@ -196,16 +215,17 @@ def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, m
     return _Wire(0, *common)
 
 
-class _LoopCall:
-    """One evaluation: the log that the forward pass leaves for the reverse one."""
+class LoopCall:
+    """One evaluation: the log that the forward pass leaves for the reverse one. This one runs on the host; what another
+    machine does differently are `prepare` and `run_workers` (see `gpu.DeviceLoop`)."""
 
     def __init__(self, loop: Loop, slots: list[str], returning: list[str], sources: list[Spikes], duration: float, batch: int,
-                 states: Sequence[State] | None, probe_times: Tensor | None, dtype: torch.dtype) -> None:
+                 states: Sequence[State] | None, probe_times: Tensor | None, like: Tensor) -> None:
         self.loop, self.sources, self.duration, self.batch = loop, sources, duration, batch
-        self.states, self.probe_times, self.dtype = states, probe_times, dtype
+        self.states, self.probe_times, self.dtype, self.device = states, probe_times, like.dtype, like.device
         self.slot = {name: number for number, name in enumerate(slots)}
         self.history = {name: len(slots) + number for number, name in enumerate(returning)}
-        self.library = loop_library(dtype, loop.dense)
+        self.prepare()
         self.arguments = jit.arguments_type(tuple(LOOP))()
         self.buffers: dict[str, Tensor] = {}
         self.populations: list[tuple[Tensor, Tensor]] = []
@@ -213,19 +233,40 @@ class _LoopCall:
 
     def empty(self, dtype: torch.dtype | None = None) -> Tensor:
         """Room for a number of every neuron and sample."""
-        return torch.empty(self.batch, self.loop.n, dtype=dtype or self.dtype)
+        return torch.empty(self.batch, self.loop.n, dtype=dtype or self.dtype, device=self.device)
+
+    def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype or self.dtype, device=self.device)
+
+    def on_host(self, name: str) -> np.ndarray[Any, Any]:
+        """What a buffer holds."""
+        array: np.ndarray[Any, Any] = self.buffers[name].cpu().numpy()
+        return array
+
+    def prepare(self) -> None:
+        """Makes the kernels ready."""
+        self.library = loop_library(self.dtype, self.loop.dense)
+
+    def record_bytes(self) -> list[int]:
+        """Sizes of the kernels' records."""
+        library = loop_library(self.dtype, self.loop.dense)
+        return [library.record_bytes(which) for which in range(5)]
+
+    def run_workers(self, entry: str, workers: int) -> None:
+        """Runs a kernel, a sample ("forward") or a chunk of samples ("backward") a worker."""
+        run_tasks(getattr(self.library, entry), self.arguments, workers)
 
     def set(self, **values: Any) -> None:
         for name, value in values.items():
             if isinstance(value, Tensor):
-                self.buffers[name] = value
+                self.buffers[name] = value = value.to(self.device)
                 value = value.data_ptr()
             setattr(self.arguments, name, value)
 
     def place(self, field: str, number: int, value: Tensor | None) -> None:
         """One entry of an array field."""
         if value is not None:
-            self.buffers[f"{field}{number}"] = value
+            self.buffers[f"{field}{number}"] = value = value.to(self.device)
         getattr(self.arguments, field)[number] = None if value is None else value.data_ptr()
 
     def start(self) -> None:
@@ -233,8 +274,8 @@ class _LoopCall:
         batch, n = self.batch, self.loop.n
         if self.states is None:
             rest = {name: self.buffers[name].expand(batch, n).contiguous() for name in ("u0", "j0")}
-            self.set(u_start=rest["u0"], j_start=rest["j0"], c_start=torch.zeros(batch, n, dtype=self.dtype),
-                     hold_start=torch.full((batch, n), -1.0, dtype=torch.float64))
+            self.set(u_start=rest["u0"], j_start=rest["j0"], c_start=self.zeros(batch, n),
+                     hold_start=self.zeros(batch, n, dtype=torch.float64) - 1.0)
         else:
             joined = {name: torch.cat([getattr(state, name) for state in self.states], 1).contiguous()
                       for name in ("u", "j", "c", "hold")}
@@ -247,7 +288,7 @@ class _LoopFunction(torch.autograd.Function):
     integrals."""
 
     @staticmethod
-    def forward(ctx: Any, call: _LoopCall, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, call: LoopCall, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
         loop, batch, dtype = call.loop, call.batch, call.dtype
         wires = len(loop.wires)
         delays, weights = tensors[count:count + wires], tensors[count + wires:count + 2 * wires]
@@ -263,8 +304,8 @@ class _LoopFunction(torch.autograd.Function):
             refractory=loop.refractory.to(dtype), longest_k=_longest_k(values["a"], values["b"]),
             spiking=loop.spiking, subtract=loop.subtract, moves_u=loop.moves_u, population=loop.population,
             population_first=loop.population_first,
-            **{name: torch.zeros(batch, loop.n, dtype=dtype) for name in ("u_end", "j_end", "c_end")},
-            hold_end=torch.zeros(batch, loop.n, dtype=torch.float64),
+            **{name: call.zeros(batch, loop.n) for name in ("u_end", "j_end", "c_end")},
+            hold_end=call.zeros(batch, loop.n, dtype=torch.float64),
         )
         call.start()
         first = 0
@@ -273,12 +314,12 @@ class _LoopFunction(torch.autograd.Function):
                 call.place(field, number, value)
             call.arguments.slot_first[number] = first
             first += len(source.times)
-        for number, wire in enumerate(loop.wires):
+        for number, wire in enumerate(loop.wires_on(call.device)):
             _place_wire(call, number, wire, weights[number], delays[number])
-        probed = torch.zeros(batch, probes, loop.n, dtype=dtype)
+        probed = call.zeros(batch, probes, loop.n)
         if probes:
             call.set(probes=probed, probe_times=call.probe_times)
-        highest, integral = (call.empty() if wanted else torch.empty(0, dtype=dtype)
+        highest, integral = (call.empty() if wanted else call.zeros(0)
                              for wanted in (call.want_highest, call.want_integral))
         for name, value in (("highest", highest), ("integral", integral)):
             if value.numel():
@@ -304,7 +345,7 @@ def _longest_k(a: Tensor, b: Tensor) -> Tensor:
     return (bound * (1 + 1e-5)).clamp(max=1e30).to(a.dtype)
 
 
-def _place_wire(call: _LoopCall, number: int, wire: _Wire, weight: Tensor | None, delay: Tensor | None) -> None:
+def _place_wire(call: LoopCall, number: int, wire: _Wire, weight: Tensor | None, delay: Tensor | None) -> None:
     arguments = call.arguments
     kept = weight.detach().contiguous()  # type: ignore[union-attr]
     call.place("weights", number, kept)
@@ -327,26 +368,24 @@ def _place_wire(call: _LoopCall, number: int, wire: _Wire, weight: Tensor | None
         arguments.p_n_delays[number] = held.numel()
 
 
-def _run_forward(call: _LoopCall) -> list[Tensor]:
+def _run_forward(call: LoopCall) -> list[Tensor]:
     loop, batch = call.loop, call.batch
-    sizes = [call.library.record_bytes(which) for which in range(5)]
+    sizes = call.record_bytes()
     events = max((int(source.offsets.diff().max()) for source in call.sources if batch), default=0)
     loop._log_capacity = loop._log_capacity or 4 * events * max(1, len(loop.wires)) + 4 * loop.n + 64
     loop._queue_capacity = loop._queue_capacity or 4 * events + 4 * loop.n + 64
-    faults = torch.zeros(batch, dtype=torch.int64)
-    counts = torch.zeros(batch, dtype=torch.int64)
     while True:
         call.set(
-            log_capacity=loop._log_capacity, queue_capacity=loop._queue_capacity, log_counts=counts, faults=faults,
-            trace_counts=torch.zeros(batch, dtype=torch.int64),
-            log=torch.empty(batch * loop._log_capacity * sizes[0], dtype=torch.uint8), trace_capacity=0,
-            spike_times=torch.empty(batch * loop._log_capacity, dtype=torch.float64),
-            spike_neurons=torch.empty(batch * loop._log_capacity, dtype=torch.int64),
-            spike_counts=torch.zeros(batch, dtype=torch.int64),
+            log_capacity=loop._log_capacity, queue_capacity=loop._queue_capacity, trace_capacity=0,
+            **{name: call.zeros(batch, dtype=torch.int64)
+               for name in ("log_counts", "faults", "trace_counts", "spike_counts")},
+            log=torch.empty(batch * loop._log_capacity * sizes[0], dtype=torch.uint8, device=call.device),
+            spike_times=torch.empty(batch * loop._log_capacity, dtype=torch.float64, device=call.device),
+            spike_neurons=torch.empty(batch * loop._log_capacity, dtype=torch.int64, device=call.device),
             scratch_bytes=_scratch(loop, sizes, len(call.sources), 0),
         )
-        run_tasks(call.library.forward, call.arguments, batch)
-        seen = int(np.bitwise_or.reduce(faults.numpy(), initial=0))
+        call.run_workers("forward", batch)
+        seen = int(np.bitwise_or.reduce(call.on_host("faults"), initial=0))
         if seen & _FAULT_CYCLE:
             raise BadInputError(Diagnostic(
                 "SC401", "a cycle of delta synapses without delay would fire a neuron twice at one instant",
@@ -354,7 +393,7 @@ def _run_forward(call: _LoopCall) -> list[Tensor]:
         if not seen & (_FAULT_LOG | _FAULT_QUEUE):
             break
         if seen & _FAULT_LOG:
-            loop._log_capacity = max(2 * loop._log_capacity, int(counts.max()) + 64)
+            loop._log_capacity = max(2 * loop._log_capacity, int(call.buffers["log_counts"].max()) + 64)
         if seen & _FAULT_QUEUE:
             loop._queue_capacity *= 4
     call.truncated = bool(seen & _FAULT_LIMIT)
@@ -371,13 +410,13 @@ def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: 
     return queue + (sizes[2] + sizes[4] + 12) * loop.n + sizes[3] * traced + slack
 
 
-def _sort_spikes(call: _LoopCall) -> list[Tensor]:
+def _sort_spikes(call: LoopCall) -> list[Tensor]:
     """Spikes of each population, by sample and (time, neuron); where each spike of the log went."""
     loop, batch = call.loop, call.batch
-    numbers = call.buffers["spike_counts"].numpy()
+    numbers = call.on_host("spike_counts")
     used = np.arange(loop._log_capacity) < numbers[:, None]
-    all_times = call.buffers["spike_times"].numpy().reshape(batch, -1)[used]
-    neurons = call.buffers["spike_neurons"].numpy().reshape(batch, -1)[used]
+    all_times = call.on_host("spike_times").reshape(batch, -1)[used]
+    neurons = call.on_host("spike_neurons").reshape(batch, -1)[used]
     samples = np.repeat(np.arange(batch), numbers)
     populations = loop.population.numpy()[neurons]
     order = np.arange(len(neurons))
@@ -393,18 +432,19 @@ def _sort_spikes(call: _LoopCall) -> list[Tensor]:
     for number, name in enumerate(loop.component):
         mine = order[populations[order] == number] if len(loop.component) > 1 else order
         offsets = np.searchsorted(samples[mine], np.arange(batch + 1)).astype(np.int64)
-        call.populations.append((torch.from_numpy(neurons[mine] - loop.firsts[name]), torch.from_numpy(offsets)))
-        times.append(torch.from_numpy(all_times[mine]))
+        call.populations.append((torch.from_numpy(neurons[mine] - loop.firsts[name]).to(call.device),
+                                 torch.from_numpy(offsets).to(call.device)))
+        times.append(torch.from_numpy(all_times[mine]).to(call.device))
     return times
 
 
-def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: Sequence[Tensor | None],
+def _run_backward(call: LoopCall, count: int, needs: Sequence[bool], g_times: Sequence[Tensor | None],
                   g_voltages: Sequence[Tensor | None]) -> tuple[Any, ...]:
     loop, batch, dtype = call.loop, call.batch, call.dtype
     wires = len(loop.wires)
     needs_times, needs_delays = needs[:count], needs[count:count + wires]
     needs_weights, needs_cell = needs[count + wires:count + 2 * wires], needs[count + 2 * wires:]
-    sizes = [call.library.record_bytes(which) for which in range(5)]
+    sizes = call.record_bytes()
     heaviest = max((int(call.arguments.p_weights[number]) for number in range(wires)), default=1)
     # as many chunks of samples as the memory for their weight gradients is worth, a power of two
     chunks = 1 << (max(1, min(batch, 16, max(2, (1 << 20) // max(1, heaviest)))).bit_length() - 1)
@@ -414,30 +454,31 @@ def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: S
     else:
         traced = 0
     spikes = int(call.buffers["spike_counts"].max()) if batch else 0
-    joined = [torch.zeros(len(indices), dtype=torch.float64) if g is None else g
+    joined = [call.zeros(len(indices), dtype=torch.float64) if g is None else g
               for g, (indices, _) in zip(g_times, call.populations, strict=True)]
-    call.set(chunks=chunks, want_rates=int(rates), trace_capacity=traced, g_times=torch.cat([*joined, torch.zeros(1, dtype=torch.float64)]),
+    call.set(chunks=chunks, want_rates=int(rates), trace_capacity=traced,
+             g_times=torch.cat([*joined, call.zeros(1, dtype=torch.float64)]),
              scratch_bytes=_scratch(loop, sizes, len(call.sources), traced, spikes))
     for name, value in zip(("g_probes", "g_highest", "g_integral"), g_voltages, strict=True):
         if value is not None and value.numel():
             call.set(**{name: value.to(dtype).contiguous()})
     totals = sum(len(source.times) for source in call.sources)
-    origins = torch.zeros(totals + 1, dtype=torch.float64)
+    origins = call.zeros(totals + 1, dtype=torch.float64)
     if any(needs_times):
         call.set(g_origins=origins)
     g_weights: list[Tensor | None] = []
     g_delays: list[Tensor | None] = []
     for number in range(wires):
         weight = call.buffers[f"weights{number}"]
-        g_weights.append(torch.zeros(chunks, *weight.shape, dtype=dtype) if needs_weights[number] else None)
-        g_delays.append(torch.zeros(chunks, *call.buffers[f"p_delays{number}"].shape, dtype=torch.float64)
+        g_weights.append(call.zeros(chunks, *weight.shape) if needs_weights[number] else None)
+        g_delays.append(call.zeros(chunks, *call.buffers[f"p_delays{number}"].shape, dtype=torch.float64)
                         if needs_delays[number] else None)
         call.place("g_weights", number, g_weights[-1])
         call.place("g_delays", number, g_delays[-1])
     if rates:
-        call.set(**{name: torch.zeros(chunks, loop.n, dtype=dtype) for name in _GRADIENTS})
-        call.set(**{name: torch.zeros(batch, loop.n, dtype=dtype) for name in ("g_u_start", "g_j_start")})
-    run_tasks(call.library.backward, call.arguments, chunks)
+        call.set(**{name: call.zeros(chunks, loop.n) for name in _GRADIENTS})
+        call.set(**{name: call.zeros(batch, loop.n) for name in ("g_u_start", "g_j_start")})
+    call.run_workers("backward", chunks)
     split = origins[:totals].split([len(source.times) for source in call.sources])
     sums = [call.buffers[name].sum(0) for name in (*_GRADIENTS, "g_u_start", "g_j_start")] if rates else [None] * 9
     delays = [None if g is None else g.sum(0).t() if g.dim() == 3 else g.sum(0) for g in g_delays]
@@ -448,11 +489,11 @@ def _run_backward(call: _LoopCall, count: int, needs: Sequence[bool], g_times: S
     )
 
 
-def _trace_length(call: _LoopCall) -> int:
+def _trace_length(call: LoopCall) -> int:
     """An upper bound on the stretches of one sample: neurons touched by each entry of its log, and once more for each
     end of a refractory period."""
     loop = call.loop
-    log = call.buffers["log"].numpy().view(_ENTRY).reshape(call.batch, -1)
+    log = call.on_host("log").view(_ENTRY).reshape(call.batch, -1)
     fan = np.array([wire.targets if wire.indptr is None else int(wire.indptr.diff().max()) if len(wire.indptr) > 1 else 0
                     for wire in loop.wires] or [0])
     longest = 0

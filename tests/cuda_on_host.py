@@ -1,5 +1,5 @@
-"""CUDA text run on the host: compiled as C++, with blocks and threads walked by loops. Kernels whose threads wait for each
-other cannot run so."""
+"""CUDA text run on the host: compiled as C++, with blocks and threads walked by loops. Kernels whose threads wait for
+each other cannot run so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ extern "C" {
 double exp(double); double expm1(double); double log1p(double); double sqrt(double); double fabs(double);
 float expf(float); float expm1f(float); float log1pf(float); float sqrtf(float); float fabsf(float);
 }
-static double __longlong_as_double(long long bits) { double value; __builtin_memcpy(&value, &bits, sizeof value); return value; }
+static double __longlong_as_double(long long bits)
+{
+    double value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
 """
 ENTRY = r"""
 extern "C" void launch_NAME(const Args *arguments, unsigned columns, unsigned rows, unsigned threads)
