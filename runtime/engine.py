@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from ..ir.network import Dense, Network, Population
 from .cells import Cell, cell_kind, make_cell
 from .loop import Loop
 from .outputs import Result, RunState, asked
+from .requests import check_duration, check_probes, check_state
 from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult
 
 __all__ = ["Activity", "Engine", "Stage", "Values"]
@@ -186,6 +186,10 @@ class Engine:
                  state: RunState | None = None) -> Activity:
         """Spikes of every population over `duration` s, differentiable with respect to `values` and input times."""
         batch = len(next(iter(inputs.values())).offsets) - 1
+        faults = Diagnostics()
+        check_duration(duration, faults)
+        check_state(self.network, state, batch, faults)
+        faults.raise_if_errors()
         limit = self.horizon(values, inputs) if duration is None else float(duration)
         activity = Activity(self, values, dict(inputs), batch, limit, state)
         for stage in self.stages:
@@ -292,20 +296,8 @@ class Engine:
             BadInputError: events, duration, probes or state are malformed (SC405 to SC411).
         """
         faults = Diagnostics()
-        if duration is not None and not (math.isfinite(duration) and duration >= 0):
-            faults.add("SC406", "duration must be a finite, non-negative time", value=duration)
-        wanted = {}
-        for label, times in (probes or {}).items():
-            node, _, quantity = label.rpartition(".")
-            population = self.network.outputs.get(node, node)
-            if quantity != "v" or population not in self.network.populations:
-                faults.add("SC407", f"there is no probe '{label}'",
-                           remedy="Probes are called '<neuron node>.v'.")
-                continue
-            grid = np.asarray(times, dtype=np.float64).reshape(-1)
-            if not (np.isfinite(grid).all() and (grid >= 0).all() and (duration is None or (grid <= duration).all())):
-                faults.add("SC407", f"times of probe '{label}' must lie between 0 and the duration")
-            wanted[label] = (population, grid)
+        check_duration(duration, faults)
+        wanted = check_probes(self.network, probes or {}, duration, faults)
         faults.raise_if_errors()
         values = self.constants(dtype)
         with torch.no_grad():

@@ -1,0 +1,72 @@
+"""Checks of what a run is asked for: duration, probes, state. Kernels trust their arguments, so nothing passes unchecked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..ir.diagnostics import Diagnostics
+from ..ir.network import Network
+from .outputs import RunState
+
+__all__ = ["check_duration", "check_probes", "check_state"]
+
+
+def check_duration(duration: Any, faults: Diagnostics) -> None:
+    """None, or a finite time that is not negative (SC406)."""
+    legal = duration is None or (isinstance(duration, Real) and math.isfinite(duration) and duration >= 0)
+    if not legal:
+        faults.add("SC406", "duration must be a finite, non-negative time in seconds", value=repr(duration))
+
+
+def check_probes(network: Network, probes: Mapping[str, Any], duration: Any,
+                 faults: Diagnostics) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
+    """(population, times) by label `<neuron node>.v`; faults are SC407."""
+    wanted = {}
+    bounded = duration if isinstance(duration, Real) else math.inf
+    for label, times in probes.items():
+        node, _, quantity = str(label).rpartition(".")
+        population = network.outputs.get(node, node)
+        if quantity != "v" or population not in network.populations:
+            faults.add("SC407", f"there is no probe '{label}'", remedy="Probes are called '<neuron node>.v'.")
+            continue
+        try:
+            grid = np.asarray(times, dtype=np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            faults.add("SC407", f"times of probe '{label}' are no numbers", value=repr(times)[:80])
+            continue
+        if not (np.isfinite(grid).all() and (grid >= 0).all() and (grid <= bounded).all()):
+            faults.add("SC407", f"times of probe '{label}' must lie between 0 and the duration")
+        wanted[label] = (population, grid)
+    return wanted
+
+
+def check_state(network: Network, state: Any, batch: int, faults: Diagnostics) -> None:
+    """None, or the state of a run of this network over as many samples (SC403)."""
+    if state is None:
+        return
+    if not isinstance(state, RunState):
+        faults.add("SC403", "state is not that of a former result", value=type(state).__name__,
+                   remedy="Give state=result.state.")
+        return
+    if set(state.populations) != set(network.populations):
+        faults.add("SC403", "state belongs to another network", value=sorted(state.populations),
+                   limit=sorted(network.populations))
+        return
+    for name, held in state.populations.items():
+        for part in (held.u, held.j, held.c, held.hold):
+            if not isinstance(part, torch.Tensor) or tuple(part.shape) != (batch, network.populations[name].n):
+                faults.add("SC403", "state has another number of samples or neurons", node=name,
+                           value=tuple(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__,
+                           limit=(batch, network.populations[name].n))
+                break
+    for name, spikes in state.history.items():
+        if name not in network.populations and name not in network.inputs:
+            faults.add("SC403", "state belongs to another network", node=name)
+        elif len(spikes.offsets) != batch + 1:
+            faults.add("SC403", "state has another number of samples", node=name, value=len(spikes.offsets) - 1, limit=batch)
