@@ -53,6 +53,10 @@ class Derived(np.ndarray[Any, np.dtype[Any]]):
     def __array_finalize__(self, parent: object) -> None:
         self.expr = None
 
+    def __reduce__(self) -> Any:
+        plain = np.asarray(self)
+        return plain.__reduce__() if self.expr is None else (_derived, (plain, self.expr))
+
 
 def _take(values: Any, index: Array) -> Any:
     return values.reshape(-1)[index if isinstance(values, np.ndarray) else _on_device(index, values)]

@@ -110,7 +110,11 @@ class Events:
         if channels in self._checked_for:
             return self
         faults = Diagnostics()
-        plain = self.numpy()
+        try:
+            plain = self.numpy()
+        except (TypeError, ValueError) as error:
+            faults.add("SC107", "times, indices and offsets are arrays of numbers", node=node, value=error)
+            faults.raise_if_errors()
         times, indices, offsets = plain.times, plain.indices, plain.offsets
         if not (times.ndim == indices.ndim == offsets.ndim == 1):
             faults.add("SC107", "times, indices and offsets are one-dimensional", node=node)

@@ -101,6 +101,10 @@ class Graph:
         view.add_edges_from(self.edges)
         return view
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker processes: the read-only views are made again there."""
+        return Graph, (dict(self.nodes), self.edges, self.discretization, dict(self.metadata))
+
     def __str__(self) -> str:
         from .text import to_text
 

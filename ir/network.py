@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from .graph import Discretization
 from .nodes import Array, Pair, Reset
@@ -130,6 +130,11 @@ class Network:
     def size(self, name: str) -> int:
         """Number of channels of an input, or of neurons of a population."""
         return prod(self.inputs[name]) if name in self.inputs else self.populations[name].n
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker processes: the read-only views are made again there."""
+        return Network, (dict(self.inputs), dict(self.populations), self.projections, dict(self.outputs),
+                         self.discretization, self.schedule)
 
     def __str__(self) -> str:
         from .network_text import network_to_text
