@@ -66,9 +66,10 @@ def undeclared_variables(template: str) -> frozenset[str]:
     source, _, _ = loader.get_source(_environment(), template)  # type: ignore[union-attr]
     syntax = _environment().parse(source)
     used = set(meta.find_undeclared_variables(syntax))
+    own = {each.name for each in syntax.find_all(jinja2.nodes.Name) if each.ctx == "store"}
     for included in meta.find_referenced_templates(syntax):
         if included is not None:
-            used |= undeclared_variables(included)
+            used |= undeclared_variables(included) - own
     made = {name.name for made_here in syntax.find_all(jinja2.nodes.Assign) for name in made_here.find_all(jinja2.nodes.Name)
             if name.ctx == "store"}
     return frozenset(used - made)
