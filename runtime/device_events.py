@@ -22,7 +22,7 @@ def gather_events(sources: Sequence[Spikes], delays: Mapping[int, Tensor], box: 
     never = torch.full_like(zeros, -1)
     # columns: key (a time to sort by), time, sample, source, row, sign, origin; listed in the order of ties
     starts = (never.double(), zeros.double(), samples_of, never, zeros, zeros + 1, never)
-    parts = [starts]
+    parts: list[tuple[Tensor, ...]] = [starts]
     base = 0
     for number, source in enumerate(sources):
         count = len(source.times)

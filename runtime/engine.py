@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,13 @@ from ..ir.derived import evaluate, expr_of, leaves
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ..ir.events import Events
 from ..ir.network import Dense, Network, Population
+from . import jit
 from .cells import Cell, cell_kind, make_cell
 from .loop import Loop
 from .outputs import Result, RunState, asked
 from .requests import check_duration, check_probes, check_state
-from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult
+from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult, event_source
+from .threads import get_threads
 
 __all__ = ["Activity", "Engine", "Stage", "Values"]
 
@@ -44,6 +47,7 @@ class Values:
     def __init__(self, network: Network, dtype: torch.dtype,
                  parameters: Mapping[tuple[str, str], Tensor] | None = None) -> None:
         self.network, self.dtype, self.parameters = network, dtype, parameters or {}
+        self.device = next((tensor.device for tensor in self.parameters.values()), torch.device("cpu"))
         self._kept: dict[Any, tuple[tuple[int, ...], Any]] = {}
         self._used: dict[Any, list[tuple[str, str]]] = {}
 
@@ -84,8 +88,8 @@ class Values:
     def _value(self, array: np.ndarray[Any, Any]) -> Tensor:
         if not self.parameters:
             return _tensor(np.asarray(array))
-        value = evaluate(expr_of(array), self.parameters, _tensor)
-        return value if isinstance(value, Tensor) else _tensor(value)
+        value = evaluate(expr_of(array), self.parameters, lambda constant: _tensor(constant).to(self.device))
+        return value if isinstance(value, Tensor) else _tensor(value).to(self.device)
 
     def _keep(self, key: Any, arrays: tuple[np.ndarray[Any, Any], ...], make: Any) -> Any:
         if key not in self._used:
@@ -132,6 +136,7 @@ class Engine:
         self.stage_of = {name: stage for stage in self.stages for name in stage.populations}
         self._constants: dict[torch.dtype, Values] = {}
         self._free: dict[str, Stage] = {}
+        self._built: set[torch.dtype] = set()
 
     def constants(self, dtype: torch.dtype) -> Values:
         """The network's own arrays."""
@@ -181,6 +186,18 @@ class Engine:
             self._free[name] = Stage(stage.populations, stage.projections, sweep)
         return self._free[name]
 
+    def build(self, values: Values) -> None:
+        """Compiles the kernels that the network needs on the CPU, all at the same time; once."""
+        if values.device.type != "cpu" or values.dtype in self._built:
+            return
+        texts = {event_source()}
+        for stage in self.stages:
+            uniform = all(values.cell(name)[1] for name in stage.populations)
+            texts.add(stage.kernel.source(values.dtype, uniform))
+        with ThreadPoolExecutor(get_threads()) as pool:
+            list(pool.map(jit.compile_c, texts))
+        self._built.add(values.dtype)
+
     # ---- evaluation -------------------------------------------------------------------------------------------------
     def evaluate(self, values: Values, inputs: Mapping[str, Spikes], duration: float | None,
                  state: RunState | None = None) -> Activity:
@@ -190,8 +207,10 @@ class Engine:
         check_duration(duration, faults)
         check_state(self.network, state, batch, faults)
         faults.raise_if_errors()
+        self.build(values)
         limit = self.horizon(values, inputs) if duration is None else float(duration)
-        activity = Activity(self, values, dict(inputs), batch, limit, state)
+        here = {name: spikes.to(values.device) for name, spikes in inputs.items()}
+        activity = Activity(self, values, here, batch, limit, None if state is None else state.to(values.device))
         for stage in self.stages:
             if any(self.network.populations[name].spiking for name in stage.populations):
                 for name, result in self.stage_run(stage, activity, stage.populations).items():
@@ -223,7 +242,7 @@ class Engine:
     def _with_history(self, activity: Activity, number: int) -> Spikes:
         """The spikes of a projection's source, after those of a former run that are still under way."""
         source = self.network.projections[number].source
-        empty = torch.zeros(activity.batch + 1, dtype=torch.int64)
+        empty = torch.zeros(activity.batch + 1, dtype=torch.int64, device=activity.values.device)
         spikes = activity.spikes.get(source, Spikes(empty[:0].to(torch.float64), empty[:0], empty))
         if activity.state is None or source not in activity.state.history:
             return spikes
@@ -386,7 +405,8 @@ def shift(spikes: Spikes, by: float, reach: float) -> Spikes:
 
 
 def _samples(spikes: Spikes) -> Tensor:
-    return torch.repeat_interleave(torch.arange(len(spikes.offsets) - 1), spikes.offsets.diff())
+    numbers = torch.arange(len(spikes.offsets) - 1, device=spikes.offsets.device)
+    return torch.repeat_interleave(numbers, spikes.offsets.diff())
 
 
 def _events(spikes: Spikes) -> Events:

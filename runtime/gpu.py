@@ -19,6 +19,7 @@ from .sweep import SweepCall, sweep_source
 
 __all__ = ["DeviceLoop", "DeviceSweep", "launch"]
 
+_sweep_text, _loop_text = functools.cache(sweep_source), functools.cache(loop_source)
 _THREADS = 128
 _GRADIENT_NUMBERS = 1 << 28
 """How many numbers the weight gradients of the samples may take before they are summed sample by sample."""
@@ -65,7 +66,7 @@ class DeviceSweep(SweepCall):
 
     def prepare(self) -> int:
         sweep = self.sweep
-        self.text = sweep_source("cuda", self.dtype, 1, sweep.kind, sweep.spiking, self.uniform, self.holds)
+        self.text = _sweep_text("cuda", self.dtype, 1, sweep.kind, sweep.spiking, self.uniform, self.holds)
         return 1
 
     def gather(self) -> None:
@@ -141,7 +142,7 @@ class DeviceLoop(LoopCall):
     run_kernel = staticmethod(launch)
 
     def prepare(self) -> None:
-        self.text = loop_source("cuda", self.dtype, self.loop.dense)
+        self.text = _loop_text("cuda", self.dtype, self.loop.dense)
 
     def run_workers(self, entry: str, workers: int) -> None:
         if not workers:

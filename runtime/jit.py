@@ -70,9 +70,9 @@ def undeclared_variables(template: str) -> frozenset[str]:
     for included in meta.find_referenced_templates(syntax):
         if included is not None:
             used |= undeclared_variables(included) - own
-    made = {name.name for made_here in syntax.find_all(jinja2.nodes.Assign) for name in made_here.find_all(jinja2.nodes.Name)
-            if name.ctx == "store"}
-    return frozenset(used - made)
+    names = (name for made in syntax.find_all(jinja2.nodes.Assign) for name in made.find_all(jinja2.nodes.Name))
+    made_here = {name.name for name in names if name.ctx == "store"}
+    return frozenset(used - made_here)
 
 
 def render(template: str, **variables: Any) -> str:

@@ -48,7 +48,8 @@ LOOP: jit.Fields = (
     ("char *", "scratch", 0),
     ("int64_t *", "spike_counts", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_neurons", 0),
     ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
-    ("real *", "highest", 0), ("real *", "highest_slopes", 0), ("double *", "highest_times", 0), ("real *", "integral", 0),
+    ("real *", "highest", 0), ("real *", "highest_slopes", 0), ("double *", "highest_times", 0),
+    ("real *", "integral", 0),
     ("double", "integral_rate", 0), ("const real *", "g_highest", 0), ("const real *", "g_integral", 0),
     ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("double *", "g_origins", 0),
     ("real *", "g_weights", _P), ("double *", "g_delays", _P),
@@ -105,14 +106,15 @@ class Loop:
             raise BadInputError(Diagnostic("SC404", "too many projections into one component", node=component[0],
                                            value=str(len(incoming)), limit=str(MAX_PROJECTIONS)))
         kinds = {name: cell_kind(network.populations[name], network.discretization) for name in component}
-        self.wires = tuple(_wire(network.projections[number], self.firsts, network, _MOVES[kinds[network.projections[number].target]])
-                           for number in incoming)
+        projections = [network.projections[number] for number in incoming]
+        self.wires = tuple(_wire(each, self.firsts, network, _MOVES[kinds[each.target]]) for each in projections)
         self.has_c = any(kind == "c" for kind in kinds.values())
         self.dense = all(kind == "j" for kind in kinds.values()) and all(
             wire.kind == 0 and wire.delay_per < 2 for wire in self.wires) and all(each.spiking for each in populations)
 
         def spread(values: list[Any], dtype: torch.dtype) -> Tensor:
-            return torch.cat([torch.full((size,), value, dtype=dtype) for size, value in zip(sizes, values, strict=True)])
+            parts = zip(sizes, values, strict=True)
+            return torch.cat([torch.full((size,), value, dtype=dtype) for size, value in parts])
 
         self.spiking = spread([population.spiking for population in populations], torch.uint8)
         self.subtract = spread([population.reset == "subtract" for population in populations], torch.uint8)
@@ -133,6 +135,10 @@ class Loop:
                                  if (value := getattr(wire, name)) is not None}) for wire in self.wires)
         return self._wires[device]
 
+    def source(self, dtype: torch.dtype, uniform: bool) -> str:
+        """The text of its kernels for the CPU; whether rates are uniform they see for themselves."""
+        return loop_source("c", dtype, self.dense)
+
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], cells: Sequence[Cell], duration: float, *, batch: int,
             states: Sequence[State] | None = None, probe_times: Tensor | None = None, want_highest: bool = False,
@@ -149,7 +155,8 @@ class Loop:
         call.want_highest, call.want_integral = want_highest, want_integral
         call.set(integral_rate=0.0 if integral_decay is None else 1.0 / integral_decay)
         packed = [torch.cat(each) for each in zip(*(cell.differentiable() for cell in cells), strict=True)]
-        outcome = _LoopFunction.apply(call, len(sources), *(source.times for source in sources), *delays, *weights, *packed)
+        times = [source.times for source in sources]
+        outcome = _LoopFunction.apply(call, len(sources), *times, *delays, *weights, *packed)
         *times, probes, highest, integral = outcome
         results = {}
         for number, name in enumerate(self.component):
@@ -175,7 +182,7 @@ class _Part:
     def grazing(self) -> int:
         """Number of smooth crossings of this population whose slope is below the guard."""
         call = self.call
-        log = call.on_host("log").view(_ENTRY).reshape(call.batch, -1)
+        log = call.on_host("log").view(_ENTRY).reshape(call.batch, call.arguments.log_capacity)
         used = np.arange(log.shape[1]) < call.on_host("log_counts")[:, None]
         crossings = log[used & (log["what"] == _SMOOTH)]
         mine = crossings[call.loop.population.numpy()[crossings["index"]] == self.number]
@@ -184,7 +191,8 @@ class _Part:
         return count_grazing(rates, torch.from_numpy(mine["j"].copy()))
 
     def ending(self) -> State:
-        return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ("u_end", "j_end", "c_end", "hold_end")))
+        ends = ("u_end", "j_end", "c_end", "hold_end")
+        return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ends))
 
 
 def call_type(device: torch.device) -> type[LoopCall]:
@@ -207,7 +215,8 @@ def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, m
         order = np.argsort(columns, kind="stable")
         indptr = np.zeros(n_source + 1, dtype=np.int64)
         np.cumsum(np.bincount(columns, minlength=n_source), out=indptr[1:])
-        return _Wire(1, *common, *(torch.from_numpy(np.ascontiguousarray(each)) for each in (indptr, rows[order], order)))
+        layout = (indptr, rows[order], order)
+        return _Wire(1, *common, *(torch.from_numpy(np.ascontiguousarray(each)) for each in layout))
     if isinstance(connection, Conv):
         geometry = (*connection.input_shape, *connection.output_shape, *connection.weight.shape[2:], *connection.stride,
                     *connection.padding, connection.groups, *connection.dilation)
@@ -219,8 +228,8 @@ class LoopCall:
     """One evaluation: the log that the forward pass leaves for the reverse one. This one runs on the host; what another
     machine does differently are `prepare` and `run_workers` (see `gpu.DeviceLoop`)."""
 
-    def __init__(self, loop: Loop, slots: list[str], returning: list[str], sources: list[Spikes], duration: float, batch: int,
-                 states: Sequence[State] | None, probe_times: Tensor | None, like: Tensor) -> None:
+    def __init__(self, loop: Loop, slots: list[str], returning: list[str], sources: list[Spikes], duration: float,
+                 batch: int, states: Sequence[State] | None, probe_times: Tensor | None, like: Tensor) -> None:
         self.loop, self.sources, self.duration, self.batch = loop, sources, duration, batch
         self.states, self.probe_times, self.dtype, self.device = states, probe_times, like.dtype, like.device
         self.slot = {name: number for number, name in enumerate(slots)}
@@ -288,12 +297,12 @@ class _LoopFunction(torch.autograd.Function):
     integrals."""
 
     @staticmethod
-    def forward(ctx: Any, call: LoopCall, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, call: LoopCall, count: int, *tensors: Any) -> tuple[Tensor, ...]:
         loop, batch, dtype = call.loop, call.batch, call.dtype
         wires = len(loop.wires)
         delays, weights = tensors[count:count + wires], tensors[count + wires:count + 2 * wires]
         cell = dict(zip((*_CELL, "u0", "j0"), tensors[count + 2 * wires:], strict=True))
-        values = {name: value.detach().contiguous() for name, value in cell.items()}  # type: ignore[union-attr]
+        values = {name: value.detach().contiguous() for name, value in cell.items()}
         rates = torch.stack([values["a"], values["b"], values["rho"]])
         call.buffers.update(u0=values.pop("u0"), j0=values.pop("j0"))
         probes = 0 if call.probe_times is None else len(call.probe_times)
@@ -310,7 +319,8 @@ class _LoopFunction(torch.autograd.Function):
         call.start()
         first = 0
         for number, source in enumerate(call.sources):
-            for field, value in (("times", source.times.detach()), ("indices", source.indices), ("offsets", source.offsets)):
+            arrays = {"times": source.times.detach(), "indices": source.indices, "offsets": source.offsets}
+            for field, value in arrays.items():
                 call.place(field, number, value)
             call.arguments.slot_first[number] = first
             first += len(source.times)
@@ -331,7 +341,7 @@ class _LoopFunction(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         return _run_backward(ctx.call, ctx.count, ctx.needs_input_grad[2:], gradients[:-3], gradients[-3:])
 
 
@@ -415,8 +425,8 @@ def _sort_spikes(call: LoopCall) -> list[Tensor]:
     loop, batch = call.loop, call.batch
     numbers = call.on_host("spike_counts")
     used = np.arange(loop._log_capacity) < numbers[:, None]
-    all_times = call.on_host("spike_times").reshape(batch, -1)[used]
-    neurons = call.on_host("spike_neurons").reshape(batch, -1)[used]
+    all_times = call.on_host("spike_times").reshape(batch, call.arguments.log_capacity)[used]
+    neurons = call.on_host("spike_neurons").reshape(batch, call.arguments.log_capacity)[used]
     samples = np.repeat(np.arange(batch), numbers)
     populations = loop.population.numpy()[neurons]
     order = np.arange(len(neurons))
@@ -449,10 +459,9 @@ def _run_backward(call: LoopCall, count: int, needs: Sequence[bool], g_times: Se
     # as many chunks of samples as the memory for their weight gradients is worth, a power of two
     chunks = 1 << (max(1, min(batch, 16, max(2, (1 << 20) // max(1, heaviest)))).bit_length() - 1)
     rates = any(needs_cell)
+    traced = 0
     if rates:
         traced = int(call.buffers["trace_counts"].max()) if loop.dense and batch else _trace_length(call)
-    else:
-        traced = 0
     spikes = int(call.buffers["spike_counts"].max()) if batch else 0
     joined = [call.zeros(len(indices), dtype=torch.float64) if g is None else g
               for g, (indices, _) in zip(g_times, call.populations, strict=True)]
@@ -493,8 +502,9 @@ def _trace_length(call: LoopCall) -> int:
     """An upper bound on the stretches of one sample: neurons touched by each entry of its log, and once more for each
     end of a refractory period."""
     loop = call.loop
-    log = call.on_host("log").view(_ENTRY).reshape(call.batch, -1)
-    fan = np.array([wire.targets if wire.indptr is None else int(wire.indptr.diff().max()) if len(wire.indptr) > 1 else 0
+    log = call.on_host("log").view(_ENTRY).reshape(call.batch, call.arguments.log_capacity)
+    fan = np.array([wire.targets if wire.indptr is None else int(wire.indptr.diff().amax()) if len(wire.indptr) > 1
+                    else 0
                     for wire in loop.wires] or [0])
     longest = 0
     for sample in range(call.batch):

@@ -27,6 +27,11 @@ class RunState:
     populations: Mapping[str, State]
     history: Mapping[str, Spikes]
 
+    def to(self, device: torch.device) -> RunState:
+        """The same on a device."""
+        return RunState({name: state.on(device) for name, state in self.populations.items()},
+                        {name: spikes.to(device) for name, spikes in self.history.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -85,8 +90,8 @@ class Outputs:
         spikes = self._spikes(name)
         keys, n = self._keys(name)
         total = len(keys)
-        first = torch.full((self._activity.batch * n,), total, dtype=torch.int64)
-        first.scatter_reduce_(0, keys, torch.arange(total), "amin")
+        first = keys.new_full((self._activity.batch * n,), total)
+        first.scatter_reduce_(0, keys, torch.arange(total, device=keys.device), "amin")
         picked: Tensor = _Pick.apply(spikes.times, first)
         return picked.view(-1, n)
 
@@ -97,10 +102,10 @@ class Outputs:
         total, cells = len(keys), self._activity.batch * n
         order = torch.argsort(keys, stable=True)
         sorted_keys = keys[order]
-        starts = torch.searchsorted(sorted_keys, torch.arange(cells))
-        rank = torch.arange(total) - starts[sorted_keys]
+        starts = torch.searchsorted(sorted_keys, torch.arange(cells, device=keys.device))
+        rank = torch.arange(total, device=keys.device) - starts[sorted_keys]
         kept = rank < k
-        slots = torch.full((cells * k,), total, dtype=torch.int64)
+        slots = keys.new_full((cells * k,), total)
         slots[sorted_keys[kept] * k + rank[kept]] = order[kept]
         picked: Tensor = _Pick.apply(spikes.times, slots)
         return picked.view(-1, n, k)
@@ -129,7 +134,7 @@ class Outputs:
     def voltage(self, name: str, times: Any) -> Tensor:
         """(batch, times, n): the membrane of any neuron node at `times`, ascending seconds."""
         population = self._population(name)
-        grid = torch.as_tensor(times, dtype=torch.float64).reshape(-1)
+        grid = torch.as_tensor(times, dtype=torch.float64, device=self._activity.values.device).reshape(-1)
         return self._from_rest(population, self._activity.readout(population, probe_times=grid).probes)
 
     def push(self, name: str) -> Tensor:
@@ -169,7 +174,8 @@ class Outputs:
         """For each spike, sample * n + neuron."""
         spikes = self._spikes(name)
         n = self._activity.engine.network.populations[self._population(name)].n
-        samples = torch.repeat_interleave(torch.arange(self._activity.batch), spikes.offsets.diff())
+        numbers = torch.arange(self._activity.batch, device=spikes.offsets.device)
+        samples = torch.repeat_interleave(numbers, spikes.offsets.diff())
         return samples * n + spikes.indices, n
 
 

@@ -1,10 +1,9 @@
-"""Checks of what a run is asked for: duration, probes, state. Kernels trust their arguments, so nothing passes unchecked."""
+"""Checks of what a run is asked for: duration, probes, state. Kernels trust their arguments, so these look first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ __all__ = ["check_duration", "check_probes", "check_state"]
 
 def check_duration(duration: Any, faults: Diagnostics) -> None:
     """None, or a finite time that is not negative (SC406)."""
-    legal = duration is None or (isinstance(duration, Real) and math.isfinite(duration) and duration >= 0)
+    number = isinstance(duration, int | float | np.floating)
+    legal = duration is None or (number and math.isfinite(duration) and duration >= 0)
     if not legal:
         faults.add("SC406", "duration must be a finite, non-negative time in seconds", value=repr(duration))
 
@@ -28,7 +28,7 @@ def check_probes(network: Network, probes: Mapping[str, Any], duration: Any,
                  faults: Diagnostics) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
     """(population, times) by label `<neuron node>.v`; faults are SC407."""
     wanted = {}
-    bounded = duration if isinstance(duration, Real) else math.inf
+    bounded = float(duration) if isinstance(duration, int | float | np.floating) else math.inf
     for label, times in probes.items():
         node, _, quantity = str(label).rpartition(".")
         population = network.outputs.get(node, node)
@@ -69,4 +69,5 @@ def check_state(network: Network, state: Any, batch: int, faults: Diagnostics) -
         if name not in network.populations and name not in network.inputs:
             faults.add("SC403", "state belongs to another network", node=name)
         elif len(spikes.offsets) != batch + 1:
-            faults.add("SC403", "state has another number of samples", node=name, value=len(spikes.offsets) - 1, limit=batch)
+            faults.add("SC403", "state has another number of samples", node=name,
+                       value=len(spikes.offsets) - 1, limit=batch)

@@ -6,6 +6,7 @@ import ctypes
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ __all__ = ["GRAZING", "MAX_SOURCES", "Ending", "Spikes", "State", "Sweep", "Swee
 
 MAX_SOURCES = 16
 GRAZING = 1e-6
-"""A smooth crossing with u' below this fraction of its drive rho j counts as grazing, and its slope is taken as that."""
+"""A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
 
 _P = MAX_SOURCES
 _EVENTS: jit.Fields = (
@@ -61,7 +62,8 @@ SWEEP: jit.Fields = (
     ("real *", "event_em", 0), ("real *", "event_es", 0), ("real *", "event_k", 0), ("real *", "event_bound", 0),
     ("const real *", "weights", _P), *_RECORDS, ("real *", "record_j", 0), ("real *", "record_u", 0),
     ("uint8_t *", "truncated", 0),
-    ("real *", "probes", 0), ("real *", "highest", 0), ("real *", "highest_slopes", 0), ("double *", "highest_times", 0),
+    ("real *", "probes", 0), ("real *", "highest", 0), ("real *", "highest_slopes", 0),
+    ("double *", "highest_times", 0),
     ("real *", "integral", 0),
     ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("const real *", "g_highest", 0),
     ("const real *", "g_integral", 0), ("const real *", "g_u_end", 0),
@@ -81,6 +83,9 @@ class Spikes:
     indices: Tensor
     offsets: Tensor
 
+    def to(self, device: torch.device) -> Spikes:
+        return Spikes(self.times.to(device), self.indices.to(device), self.offsets.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -94,6 +99,9 @@ class State:
 
     def to(self, dtype: torch.dtype) -> State:
         return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)
+
+    def on(self, device: torch.device) -> State:
+        return State(self.u.to(device), self.j.to(device), self.c.to(device), self.hold.to(device))
 
 
 class Ending(Protocol):
@@ -121,7 +129,12 @@ class SweepResult:
 @functools.cache
 def event_library() -> ctypes.CDLL:
     """Merging and sorting of events on the CPU."""
-    return jit.compile_c(jit.render("events.jinja", gather_fields=jit.structure(GATHER), pack_fields=jit.structure(PACK)))
+    return jit.compile_c(event_source())
+
+
+def event_source() -> str:
+    """The text of the kernels that merge and sort events."""
+    return jit.render("events.jinja", gather_fields=jit.structure(GATHER), pack_fields=jit.structure(PACK))
 
 
 def sweep_source(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
@@ -164,14 +177,20 @@ class Sweep:
     _capacity: dict[int, int] = field(default_factory=dict, repr=False)
     """Records that a segment has room for, by lanes: what the last run needed."""
 
+    def source(self, dtype: torch.dtype, uniform: bool) -> str:
+        """The text of its kernels for the CPU."""
+        holds = self.refractory is not None
+        return sweep_source("c", dtype, _lanes(self.n, dtype), self.kind, self.spiking, uniform, holds)
+
     def run(
         self, sources: Sequence[Spikes], weights: Sequence[Tensor], delays: Sequence[Tensor | None], cell: Cell,
         duration: float, *, uniform: bool, batch: int, probe_times: Tensor | None = None, want_highest: bool = False,
         integral_decay: float | None = None, want_integral: bool = False, state: State | None = None,
     ) -> SweepResult:
         """Spikes and voltages over [0, duration] s. `weights` (n_source, n) row-major each, all of the cell's type."""
-        call = call_type(cell.a.device)(self, list(sources), duration, uniform, batch, probe_times, want_highest, want_integral,
-                     0.0 if integral_decay is None else 1.0 / integral_decay, state, cell.a)
+        rate = 0.0 if integral_decay is None else 1.0 / integral_decay
+        call = call_type(cell.a.device)(self, list(sources), duration, uniform, batch, probe_times, want_highest,
+                                        want_integral, rate, state, cell.a)
         tensors: list[Tensor | None] = [source.times for source in sources]
         tensors += [*delays, *weights, *cell.differentiable()]
         times, probes, highest, integral = _SweepFunction.apply(call, len(sources), *tensors)
@@ -287,7 +306,8 @@ class SweepCall:
         total, longest = int(offsets[-1]), int(sizes.max(initial=0))
         arguments, gatherer = self.arguments, self.gatherer
         real = self.dtype.itemsize
-        rates = {name: real * total for name in ("event_em", "event_es", "event_k", "event_bound")} if self.uniform else {}
+        names = ("event_em", "event_es", "event_k", "event_bound") if self.uniform else ()
+        rates = dict.fromkeys(names, real * total)
         self.carve((arguments, gatherer), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
                    event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch)
         if rates:
@@ -298,7 +318,7 @@ class SweepCall:
         arguments.longest = gatherer.longest = longest
         gatherer.batch, gatherer.n_sources, gatherer.n_probes = batch, len(self.sources), probes
         gatherer.fresh, gatherer.duration, gatherer.box = int(self.state is None), self.duration, box
-        if probes:
+        if self.probe_times is not None and probes:
             gatherer.probe_times = self.probe_times.data_ptr()
         for number, source in enumerate(self.sources):
             gatherer.times[number] = source.times.data_ptr()
@@ -373,7 +393,7 @@ class _SweepFunction(torch.autograd.Function):
     """Inputs after `count` (the number of sources): times, delays and weights of each, then `Cell.differentiable`."""
 
     @staticmethod
-    def forward(ctx: Any, call: SweepCall, count: int, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def forward(ctx: Any, call: SweepCall, count: int, *tensors: Any) -> tuple[Tensor | None, ...]:
         sweep, batch, dtype = call.sweep, call.batch, call.dtype
         delays, weights, cell = tensors[count:2 * count], tensors[2 * count:3 * count], tensors[3 * count:]
         call.keep_delays(delays)
@@ -421,7 +441,7 @@ class _SweepFunction(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g_times: Tensor | None, g_probes: Tensor | None, g_highest: Tensor | None,  # type: ignore[override]
+    def backward(ctx: Any, g_times: Tensor | None, g_probes: Tensor | None, g_highest: Tensor | None,
                  g_integral: Tensor | None) -> tuple[Any, ...]:
         return _run_backward(ctx.call, ctx.count, ctx.needs_input_grad[2:], g_times, g_probes, g_highest, g_integral)
 
@@ -438,7 +458,8 @@ def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: T
     sweep, batch, dtype, n = call.sweep, call.batch, call.dtype, call.sweep.n
     needs_times, needs_delays = needs[:count], needs[count:2 * count]
     needs_weights, needs_cell = needs[2 * count:3 * count], needs[3 * count:]
-    chunks, place = call.chunks(), {"dtype": dtype, "device": call.device}
+    chunks = call.chunks()
+    zeros = partial(torch.zeros, dtype=dtype, device=call.device)
     want_events = any(needs_times) or any(needs_delays)
     call.set(chunks=chunks, want_rates=int(any(needs_cell)))
     if g_times is None:
@@ -449,15 +470,15 @@ def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: T
             call.set(**{name: value.to(dtype).contiguous()})
     g_weights: list[Tensor | None] = []
     for number, needed in enumerate(needs_weights):
-        gradient = torch.zeros(chunks, sweep.rows[number], n, **place) if needed else None
+        gradient = zeros((chunks, sweep.rows[number], n)) if needed else None
         call.arguments.g_weights[number] = None if gradient is None else gradient.data_ptr()
         g_weights.append(gradient)
     if want_events:
-        call.set(g_events=torch.zeros(call.blocks, call.arguments.events, **place))
+        call.set(g_events=zeros((call.blocks, call.arguments.events)))
     names = ("g_a", "g_b", "g_rho", "g_gain", "g_theta", "g_reset", "g_drop")
     if any(needs_cell):
-        call.set(**{name: torch.zeros(chunks, n, **place) for name in names})
-        call.set(**{name: torch.zeros(batch, n, **place) for name in ("g_u_start", "g_j_start", "g_c_start")})
+        call.set(**{name: zeros((chunks, n)) for name in names})
+        call.set(**{name: zeros((batch, n)) for name in ("g_u_start", "g_j_start", "g_c_start")})
     call.sweep_backward()
     g_sources, g_delays = _scatter(call, needs_times, needs_delays) if want_events else ([None] * count, [None] * count)
     cell: list[Tensor | None] = [None] * len(needs_cell)
