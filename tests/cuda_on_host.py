@@ -21,6 +21,7 @@ BEFORE = r"""
 struct Index { unsigned x, y, z; };
 static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
 extern "C" {
+double nextafter(double, double);
 double exp(double); double expm1(double); double log1p(double); double sqrt(double); double fabs(double);
 float expf(float); float expm1f(float); float log1pf(float); float sqrtf(float); float fabsf(float);
 }

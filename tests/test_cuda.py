@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,11 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "missing_packages", lambda: ("cuda-core", "nvidia-cuda-nvrtc"))
     with pytest.raises(KernelError, match=r"SC430.*cuda-core and nvidia-cuda-nvrtc.*pip install cuda-core nvidia"):
         nvrtc.compile_cuda("", "sm_90")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_the_benchmark_says_what_is_missing() -> None:
+    script = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "no GPU kernel can run here" in done.stderr

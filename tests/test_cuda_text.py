@@ -18,6 +18,7 @@ import spikec
 from spikec.ir.events import Events
 from spikec.runtime import jit, loop, sweep
 from spikec.runtime.gpu import DeviceLoop, DeviceSweep
+from spikec.runtime.nvrtc import missing_packages
 from spikec.runtime.outputs import Outputs
 
 pytestmark = pytest.mark.skipif(jit.compiler() is None, reason="no C compiler")
@@ -66,9 +67,10 @@ def loss(out: Outputs, readout: bool, push: bool, seed: int) -> Tensor:
     return total + weighed(out.events("out").times) * 100
 
 
-def everything(graph: Any, events: Events, dtype: torch.dtype, readout: bool, push: bool) -> dict[str, Tensor]:
+def everything(graph: Any, events: Events, dtype: torch.dtype, readout: bool, push: bool,
+               device: str = "cpu") -> dict[str, Tensor]:
     """Spikes, the loss and the gradients of all parameters and times."""
-    module = spikec.compile(graph).module(dtype=dtype)
+    module = spikec.compile(graph).module(dtype=dtype).to(device)
     for parameter in module.parameters():
         parameter.requires_grad_()
     given = timed(events)
@@ -78,7 +80,8 @@ def everything(graph: Any, events: Events, dtype: torch.dtype, readout: bool, pu
     seen = {"loss": value.detach(), "times of inputs": given.times.grad, "indices": out.events("hidden").indices,
             "offsets": out.events("hidden").offsets, "times": out.events("hidden").times.detach(),
             "voltage": out.voltage("hidden", GRID).detach()}
-    return seen | {name: each.grad for name, each in module.named_parameters() if each.grad is not None}
+    seen |= {name: each.grad for name, each in module.named_parameters() if each.grad is not None}
+    return {name: each.cpu() for name, each in seen.items()}
 
 
 KINDS = [("CubaLIF", False), ("CubaLIF", True), ("LIF", True), ("IF", True), ("LIF", False)]
@@ -95,7 +98,10 @@ def compare(graph: Any, events: Events, dtype: torch.dtype, device_code: Callabl
     device_code(False)
     wanted = everything(graph, events, dtype, **wanted_of)
     device_code(True)
-    found = everything(graph, events, dtype, **wanted_of)
+    agree(everything(graph, events, dtype, **wanted_of), wanted, dtype)
+
+
+def agree(found: dict[str, Tensor], wanted: dict[str, Tensor], dtype: torch.dtype) -> None:
     assert found.keys() == wanted.keys()
     assert len(wanted["times"]) > 0
     for name, value in wanted.items():
@@ -116,15 +122,34 @@ def test_feedforward_networks(kind: str, box: bool, settings: dict[str, Any],
         compare(graph, events, dtype, device_code, readout=settings["readout"], push=True)
 
 
-@pytest.mark.parametrize(("kind", "settings"), [
+LOOPS: list[tuple[str, dict[str, Any]]] = [
     ("CubaLIF", {"recurrent": True}), ("CubaLIF", {"recurrent": True, "refractory": 2e-3, "spread": False}),
     ("CubaLIF", {"wires": "sparse", "delay": "synapse", "readout": True}),
     ("CubaLIF", {"wires": "conv", "recurrent": True}),
     ("LIF", {"recurrent": True, "reset": "subtract"}), ("IF", {"wires": "sparse", "box": True, "refractory": 1e-3}),
     ("CubaLIF", {"recurrent": True, "box": True, "delay": "source", "v0": 2.0}),
-], ids=str)
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), LOOPS, ids=str)
 def test_event_loops(kind: str, settings: dict[str, Any], device_code: Callable[[bool], None]) -> None:
     rng = np.random.default_rng(len(str(settings)))
     graph = make(kind, rng, **settings)
     events = stimulus(int(np.prod(graph.nodes["in"].shape)), rng, batch=3, per_sample=80)
     compare(graph, events, torch.float64, device_code, readout=settings.get("readout", False), push=False)
+
+
+EVERY = [*LOOPS, *((kind, {"box": box} | settings) for kind, box, settings in CASES)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available() or bool(missing_packages()),
+                    reason=f"no CUDA device, or not installed: {', '.join(missing_packages())}")
+@pytest.mark.parametrize(("kind", "settings"), EVERY, ids=str)
+def test_a_gpu_gives_what_the_cpu_gives(kind: str, settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(len(str(settings)))
+    graph = make(kind, rng, **settings)
+    events = stimulus(int(np.prod(graph.nodes["in"].shape)), rng, batch=3, per_sample=80)
+    wanted_of = {"readout": settings.get("readout", False), "push": not settings.keys() & {"recurrent", "wires"}}
+    wanted = everything(graph, events, torch.float64, **wanted_of)
+    agree(everything(graph, events, torch.float64, **wanted_of, device="cuda"), wanted, torch.float64)
