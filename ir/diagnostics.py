@@ -83,7 +83,6 @@ CODES: dict[str, str] = {
     "SC422": "kernel does not compile",
     "SC430": "package for CUDA kernels is missing",
     "SC431": "CUDA compiler fails",
-    "SC432": "CUDA device is missing",
     "SC501": "constant of a loss is out of range",
     "SC502": "loss does not say which output it is of",
     "SC503": "training rule is not there",
