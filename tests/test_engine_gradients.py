@@ -139,13 +139,13 @@ def compare(problem: Problem, rng: np.random.Generator, within: float = 1e-6, el
         for place in sorted(chosen):
             at = np.unravel_index(place, tensor.shape)
             unit = 0.02 if moved else max(abs(float(tensor.detach()[at])), 0.5 * usual)
-            way = difference(problem, tensor, at, unit, counts, max(float(gradient.abs().max()), 1e-2))
+            way = difference(problem, tensor, at, unit, counts, max(float(gradient.abs().max()), 0.1 / unit))
             if way is not None:
                 wanted.append(way)
                 got.append(float(gradient[place]))
         if wanted:
             compared += len(wanted)
-            most = max(max(map(abs, wanted)), 1e-2)
+            most = max(*map(abs, wanted), 0.1 / unit)  # what a loss of about 10 in float64 can tell
             worst = max(abs(one - two) for one, two in zip(wanted, got, strict=True))
             assert worst <= within * most, f"{name}: {got} but differences {wanted}"
     return compared
