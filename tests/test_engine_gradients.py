@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import mpmath
@@ -15,8 +16,20 @@ import spikec
 from spikec.ir import nodes as ir
 from spikec.ir.events import Events
 from spikec.ir.graph import Graph
+from spikec.runtime.threads import set_threads
 
 PROBED = [0.013, 0.031, 0.052]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Thousands of tiny runs: threads only cost."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    set_threads(1)
+    yield
+    torch.set_num_threads(before)
+    set_threads(0)
 
 
 class Problem:
@@ -52,7 +65,9 @@ class Problem:
         out = self.module(Events(self.times, self.events.indices, self.events.offsets), duration=self.duration)
         total, counts = torch.zeros((), dtype=torch.float64), []
         for name in self.spiking:
-            total = total + 20 * weighted(out.spike_times(name, 12)) + 0.3 * weighted(out.voltage(name, PROBED))
+            total = total + 20 * weighted(out.spike_times(name, 12))
+            if name != "last":
+                total = total + 0.3 * weighted(out.voltage(name, PROBED))
             counts += out.spike_count(name).int().reshape(-1).tolist()
         for name in self.readouts:
             total = total + weighted(out.voltage_max(name)) + 30 * weighted(out.voltage_integral(name))
@@ -276,7 +291,7 @@ def test_readouts(kind: str, box: bool, wires: str) -> None:
 def test_random_networks_are_hardly_ever_left_out(recurrent: bool) -> None:
     """Nets are left out only for a membrane that passes its threshold at under 0.3 thresholds a second (0.5 % of what a
     membrane of 15 ms does at its quickest)."""
-    kept, drawn = 0, 16
+    kept, drawn = 0, 10
     for number in range(drawn):
         rng = np.random.default_rng([number, recurrent, 77])
         graph = make(
