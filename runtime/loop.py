@@ -254,7 +254,7 @@ class LoopCall:
 
     def prepare(self) -> None:
         """Makes the kernels ready."""
-        self.library = loop_library(self.dtype, self.loop.dense)
+        self.kernels = loop_library(self.dtype, self.loop.dense)
 
     def record_bytes(self) -> list[int]:
         """Sizes of the kernels' records."""
@@ -263,7 +263,7 @@ class LoopCall:
 
     def run_workers(self, entry: str, workers: int) -> None:
         """Runs a kernel, a sample ("forward") or a chunk of samples ("backward") a worker."""
-        run_tasks(getattr(self.library, entry), self.arguments, workers)
+        run_tasks(getattr(self.kernels, entry), self.arguments, workers)
 
     def set(self, **values: Any) -> None:
         for name, value in values.items():

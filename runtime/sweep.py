@@ -291,7 +291,7 @@ class SweepCall:
     def prepare(self) -> int:
         """Makes the kernels ready; returns the number of neurons that one worker of them walks."""
         lanes = _lanes(self.sweep.n, self.dtype)
-        self.library = sweep_library(self.dtype, lanes, self.sweep.kind, self.sweep.spiking, self.uniform, self.holds)
+        self.kernels = sweep_library(self.dtype, lanes, self.sweep.kind, self.sweep.spiking, self.uniform, self.holds)
         return lanes
 
     def gather(self) -> None:
@@ -368,10 +368,10 @@ class SweepCall:
         return times
 
     def sweep_forward(self) -> None:
-        run_tasks(self.library.forward, self.arguments, self.batch)
+        run_tasks(self.kernels.forward, self.arguments, self.batch)
 
     def sweep_backward(self) -> None:
-        run_tasks(self.library.backward, self.arguments, self.blocks * self.arguments.chunks)
+        run_tasks(self.kernels.backward, self.arguments, self.blocks * self.arguments.chunks)
 
     def chunks(self) -> int:
         """Sample chunks of the reverse sweep: enough tasks for 16 cores, unless their weight gradients would cost more
