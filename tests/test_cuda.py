@@ -49,10 +49,11 @@ def complaints(text: str, arch: str) -> str:
     options = [f"-arch={arch}".encode(), b"-std=c++17", b"-G", b"-w"]
     (status,) = binding.nvrtcCompileProgram(program, len(options), options)
     _, size = binding.nvrtcGetProgramLogSize(program)
-    log = b" " * size
+    # the binding writes into the bytes object: never into one of length 1, which all of Python shares
+    log = b" " * (size + 2)
     binding.nvrtcGetProgramLog(program, log)
     binding.nvrtcDestroyProgram(program)
-    return "" if status == binding.nvrtcResult.NVRTC_SUCCESS else log.decode() or str(status)
+    return "" if status == binding.nvrtcResult.NVRTC_SUCCESS else log.decode().strip("\0 ") or str(status)
 
 
 @needs_nvrtc
