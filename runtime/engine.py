@@ -22,7 +22,7 @@ from .loop import Loop
 from .outputs import Result, RunState, asked
 from .requests import check_duration, check_probes, check_state
 from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult, event_source
-from .threads import get_threads
+from .threads import get_threads, pool_source
 
 __all__ = ["Activity", "Engine", "Stage", "Values"]
 
@@ -190,7 +190,7 @@ class Engine:
         """Compiles the kernels that the network needs on the CPU, all at the same time; once."""
         if values.device.type != "cpu" or values.dtype in self._built:
             return
-        texts = {event_source()}
+        texts = {event_source(), pool_source()}
         for stage in self.stages:
             uniform = all(values.cell(name)[1] for name in stage.populations)
             texts.add(stage.kernel.source(values.dtype, uniform))

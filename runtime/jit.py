@@ -166,7 +166,7 @@ def _build(command: Sequence[str], source: str, scratch: Path) -> Path:
     text.write_text(source)
     failure = ""
     for flags in ((*_FLAGS, *_NATIVE), (*_FLAGS, _NATIVE[0]), _FLAGS):  # an older compiler may lack the last ones
-        done = subprocess.run([*command, *flags, "-o", str(library), str(text), "-lm"],
+        done = subprocess.run([*command, *flags, "-o", str(library), str(text), "-lm", "-lpthread"],
                               capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return library

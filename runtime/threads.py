@@ -1,16 +1,24 @@
 """Kernels on all host cores. Tasks are split the same way whatever the number of threads: results do not depend on
-it."""
+it.
+
+The threads are C's, not Python's: handing a kernel to a `concurrent.futures` pool costs 50 to 200 us, since the
+interpreter's lock goes back and forth, and a training step runs some ten kernels of 50 us to a few ms.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["get_threads", "run_tasks", "set_threads"]
+from . import jit
+
+__all__ = ["get_threads", "pool_source", "run_tasks", "set_threads"]
+
+_MOST_THREADS = 256
+_SPIN_NS = 50_000
+"""How long an idle thread looks for work before it sleeps: about what waking it costs."""
 
 _threads = 0
 
@@ -29,29 +37,22 @@ def get_threads() -> int:
     return int(chosen) if chosen.isdigit() and int(chosen) > 0 else len(os.sched_getaffinity(0))
 
 
+def pool_source() -> str:
+    """The text of the pool of threads."""
+    return jit.render("threads.jinja", most=_MOST_THREADS, spin_ns=_SPIN_NS)
+
+
 @functools.cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    # keyed by process, since threads do not survive a fork
-    return ThreadPoolExecutor(threads, thread_name_prefix="spikec")
+def _pool() -> Any:
+    return jit.compile_c(pool_source()).run_tasks
 
 
-def run_tasks(entry: Callable[..., Any], arguments: ctypes.Structure, tasks: int) -> None:
-    """Calls `entry(arguments, first, last)` over all tasks, in parallel where there are cores and tasks."""
+def run_tasks(entry: Any, arguments: ctypes.Structure, tasks: int) -> None:
+    """Calls `entry(arguments, first, last)`, a function of a kernel library, over all tasks, in parallel where there
+    are cores and tasks. May be called from several threads at the same time, and after a fork."""
     address, whole = ctypes.c_void_p(ctypes.addressof(arguments)), ctypes.c_int64
     threads = min(get_threads(), tasks)
-    if threads <= 1:
-        if tasks:
-            entry(address, whole(0), whole(tasks))
-        return
-    pieces = min(tasks, 4 * threads)
-    bounds = [tasks * piece // pieces for piece in range(pieces + 1)]
-    upcoming = iter(range(pieces))
-
-    def work() -> None:
-        for piece in upcoming:  # a range iterator hands each piece to one thread
-            entry(address, whole(bounds[piece]), whole(bounds[piece + 1]))
-
-    others = [_pool(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]
-    work()
-    for other in others:
-        other.result()
+    if threads > 1:
+        _pool()(entry, address, whole(tasks), whole(threads))
+    elif tasks:
+        entry(address, whole(0), whole(tasks))
