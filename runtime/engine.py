@@ -18,10 +18,11 @@ from ..ir.events import Events
 from ..ir.network import Dense, Network, Population
 from . import jit
 from .cells import Cell, cell_kind, make_cell
+from .event_lists import MAX_SOURCES, event_source
 from .loop import Loop
 from .outputs import Result, RunState, asked
 from .requests import check_duration, check_probes, check_state
-from .sweep import MAX_SOURCES, Spikes, State, Sweep, SweepResult, event_source
+from .sweep import Spikes, State, Sweep, SweepResult
 from .threads import get_threads, pool_source
 
 __all__ = ["Activity", "Engine", "Stage", "Values"]
@@ -242,8 +243,10 @@ class Engine:
     def _with_history(self, activity: Activity, number: int) -> Spikes:
         """The spikes of a projection's source, after those of a former run that are still under way."""
         source = self.network.projections[number].source
-        empty = torch.zeros(activity.batch + 1, dtype=torch.int64, device=activity.values.device)
-        spikes = activity.spikes.get(source, Spikes(empty[:0].to(torch.float64), empty[:0], empty))
+        spikes = activity.spikes.get(source)
+        if spikes is None:
+            empty = torch.zeros(activity.batch + 1, dtype=torch.int64, device=activity.values.device)
+            spikes = Spikes(empty[:0].to(torch.float64), empty[:0], empty)
         if activity.state is None or source not in activity.state.history:
             return spikes
         return join(activity.state.history[source], spikes)

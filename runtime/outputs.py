@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.events import Events
+from .event_lists import first_spikes
 from .sweep import Spikes, State
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class Outputs:
     def first_spike(self, name: str) -> Tensor:
         """(batch, n) float64 seconds, +inf where silent."""
         spikes = self._spikes(name)
+        if spikes.times.device.type == "cpu":
+            n = self._activity.engine.network.populations[self._population(name)].n
+            return first_spikes(spikes.times, spikes.indices, spikes.offsets, n)
         keys, n = self._keys(name)
         total = len(keys)
         first = keys.new_full((self._activity.batch * n,), total)

@@ -6,7 +6,6 @@ import ctypes
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,38 +13,17 @@ import torch
 from torch import Tensor
 
 from . import jit
+from .arenas import room, zeros
 from .cells import Cell, CellKind
+from .event_lists import EVENTS, MAX_SOURCES, RECORDS, GatherArguments, PackArguments, run_chain, run_events
 from .threads import run_tasks
 
-__all__ = ["GRAZING", "MAX_SOURCES", "Ending", "Spikes", "State", "Sweep", "SweepCall", "SweepResult", "count_grazing"]
+__all__ = ["GRAZING", "Ending", "Spikes", "State", "Sweep", "SweepCall", "SweepResult", "count_grazing"]
 
-MAX_SOURCES = 16
 GRAZING = 1e-6
 """A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
 
 _P = MAX_SOURCES
-_EVENTS: jit.Fields = (
-    ("double *", "event_times", 0), ("int32_t *", "event_sources", 0), ("int32_t *", "event_rows", 0),
-    ("int32_t *", "event_signs", 0), ("int64_t *", "event_origins", 0),
-    ("const int64_t *", "event_offsets", 0), ("int64_t *", "event_counts", 0),
-)
-GATHER: jit.Fields = (
-    ("int64_t", "batch", 0), ("int64_t", "n_sources", 0), ("int64_t", "longest", 0), ("int64_t", "n_probes", 0),
-    ("int64_t", "fresh", 0), ("int64_t", "blocks", 0), ("int64_t", "events", 0), ("int64_t", "real_size", 0),
-    ("double", "duration", 0), ("double", "box", 0),
-    ("const double *", "times", _P), ("const int64_t *", "indices", _P), ("const int64_t *", "offsets", _P),
-    ("const double *", "delays", _P), ("const double *", "probe_times", 0),
-    ("const void *", "g_events", 0), ("double *", "g_origins", 0), *_EVENTS,
-)
-_RECORDS: jit.Fields = (
-    ("double *", "record_times", 0), ("int32_t *", "record_neurons", 0), ("int32_t *", "record_events", 0),
-    ("uint8_t *", "record_kinds", 0), ("int64_t *", "record_counts", 0), ("int64_t *", "record_ranks", 0),
-)
-PACK: jit.Fields = (
-    ("int64_t", "blocks", 0), ("int64_t", "capacity", 0), *_RECORDS,
-    ("int64_t *", "spike_counts", 0), ("const int64_t *", "spike_offsets", 0),
-    ("double *", "spike_times", 0), ("int64_t *", "spike_indices", 0),
-)
 SWEEP: jit.Fields = (
     ("int64_t", "batch", 0), ("int64_t", "n", 0), ("int64_t", "blocks", 0), ("int64_t", "capacity", 0),
     ("int64_t", "limit", 0), ("int64_t", "n_probes", 0), ("int64_t", "fresh", 0), ("int64_t", "subtract", 0),
@@ -58,9 +36,9 @@ SWEEP: jit.Fields = (
     ("const real *", "u_start", 0), ("const real *", "j_start", 0), ("const real *", "c_start", 0),
     ("const double *", "hold_start", 0),
     ("real *", "u_end", 0), ("real *", "j_end", 0), ("real *", "c_end", 0), ("double *", "hold_end", 0),
-    *_EVENTS,
+    *EVENTS,
     ("real *", "event_em", 0), ("real *", "event_es", 0), ("real *", "event_k", 0), ("real *", "event_bound", 0),
-    ("const real *", "weights", _P), *_RECORDS, ("real *", "record_j", 0), ("real *", "record_u", 0),
+    ("const real *", "weights", _P), *RECORDS, ("real *", "record_j", 0), ("real *", "record_u", 0),
     ("uint8_t *", "truncated", 0),
     ("real *", "probes", 0), ("real *", "highest", 0), ("real *", "highest_slopes", 0),
     ("double *", "highest_times", 0),
@@ -72,6 +50,7 @@ SWEEP: jit.Fields = (
     ("real *", "g_a", 0), ("real *", "g_b", 0), ("real *", "g_rho", 0), ("real *", "g_gain", 0),
     ("real *", "g_theta", 0), ("real *", "g_reset", 0), ("real *", "g_drop", 0), ("real *", "traces", 0),
 )
+_Arguments = jit.arguments_type(SWEEP)
 _REALS = {torch.float32: "float", torch.float64: "double"}
 
 
@@ -124,17 +103,6 @@ class SweepResult:
     integral: Tensor | None
     end: Ending
     truncated: bool
-
-
-@functools.cache
-def event_library() -> ctypes.CDLL:
-    """Merging and sorting of events on the CPU."""
-    return jit.compile_c(event_source())
-
-
-def event_source() -> str:
-    """The text of the kernels that merge and sort events."""
-    return jit.render("events.jinja", gather_fields=jit.structure(GATHER), pack_fields=jit.structure(PACK))
 
 
 def sweep_source(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
@@ -216,6 +184,11 @@ def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
     return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
 
 
+def _lines(size: int) -> int:
+    """Bytes, rounded up to whole cache lines."""
+    return (size + 63) & ~63
+
+
 class SweepCall:
     """One evaluation: the buffers that the forward sweep leaves for the reverse one. This one runs on the host; what
     another machine does differently are the methods from `prepare` on (see `gpu.DeviceSweep`)."""
@@ -227,15 +200,12 @@ class SweepCall:
         self.probe_times, self.want_highest, self.want_integral = probe_times, want_highest, want_integral
         self.integral_rate, self.state, self.dtype, self.device = integral_rate, state, like.dtype, like.device
         self.buffers: dict[str, Tensor] = {}
-        self.arenas: list[Tensor] = []
         self.places: dict[str, tuple[Tensor, int, int]] = {}
-        self.kept: tuple[np.ndarray[Any, Any], ...] = ()
         self.truncated = False
         self.holds = sweep.refractory is not None
         self.lanes = self.prepare()
         self.blocks = -(-sweep.n // self.lanes)
-        self.arguments = jit.arguments_type(tuple(SWEEP))()
-        self.gatherer = jit.arguments_type(tuple(GATHER))()
+        self.arguments = _Arguments()
 
     def ending(self) -> State:
         """The state at the end of the run."""
@@ -266,17 +236,13 @@ class SweepCall:
 
     def carve(self, structures: Sequence[ctypes.Structure], **sizes: int) -> None:
         """Arrays of the given sizes in bytes, all in one allocation; their addresses go into the structures."""
-        total, offsets = 0, {}
+        arena = room(sum(_lines(size) for size in sizes.values()), self.device)
+        base, offset = arena.data_ptr(), 0
         for name, size in sizes.items():
-            offsets[name] = total
-            total += (size + 63) & ~63
-        arena = torch.empty(total + 64, dtype=torch.uint8, device=self.device)
-        base = (arena.data_ptr() + 63) & ~63
-        self.arenas.append(arena)
-        for name, offset in offsets.items():
             for structure in structures:
                 setattr(structure, name, base + offset)
-            self.places[name] = (arena, base - arena.data_ptr() + offset, sizes[name])
+            self.places[name] = arena, offset, size
+            offset += _lines(size)
 
     def view(self, name: str, dtype: torch.dtype) -> Tensor:
         """A carved array as a flat tensor."""
@@ -295,27 +261,23 @@ class SweepCall:
         return lanes
 
     def gather(self) -> None:
-        """Merges what arrives, between a start and an end event, with the probes."""
+        """Makes room for what arrives: the merging of it, between a start and an end event and with the probes, is the
+        first thing that happens to each sample in the sweep."""
         batch, box = self.batch, self.sweep.box
         probes = 0 if self.probe_times is None else len(self.probe_times)
-        sizes = np.full(batch, probes + 2, dtype=np.int64)
+        offsets = (probes + 2) * np.arange(batch + 1)
         for source in self.sources:
-            sizes += (2 if box else 1) * np.diff(source.offsets.numpy())
-        offsets = np.zeros(batch + 1, dtype=np.int64)
-        np.cumsum(sizes, out=offsets[1:])
-        total, longest = int(offsets[-1]), int(sizes.max(initial=0))
-        arguments, gatherer = self.arguments, self.gatherer
-        real = self.dtype.itemsize
+            offsets += (2 if box else 1) * source.offsets.numpy()
+        total, longest = int(offsets[-1]), int((offsets[1:] - offsets[:-1]).max(initial=0))
+        arguments, gatherer = self.arguments, GatherArguments()
         names = ("event_em", "event_es", "event_k", "event_bound") if self.uniform else ()
-        rates = dict.fromkeys(names, real * total)
-        self.carve((arguments, gatherer), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
-                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch)
-        if rates:
-            self.carve((arguments,), **rates)
-        self.offsets = offsets
-        arguments.event_offsets = gatherer.event_offsets = offsets.ctypes.data
-        arguments.events = gatherer.events = total
-        arguments.longest = gatherer.longest = longest
+        self.carve((arguments,), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
+                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch,
+                   **dict.fromkeys(names, self.dtype.itemsize * total))
+        self.set(event_offsets=torch.from_numpy(offsets), events=total, longest=longest)
+        for _, name, _ in EVENTS:
+            setattr(gatherer, name, getattr(arguments, name))
+        gatherer.events, gatherer.longest = total, longest
         gatherer.batch, gatherer.n_sources, gatherer.n_probes = batch, len(self.sources), probes
         gatherer.fresh, gatherer.duration, gatherer.box = int(self.state is None), self.duration, box
         if self.probe_times is not None and probes:
@@ -326,49 +288,51 @@ class SweepCall:
             gatherer.offsets[number] = source.offsets.data_ptr()
             if f"delay{number}" in self.buffers:
                 gatherer.delays[number] = self.buffers[f"delay{number}"].data_ptr()
-        run_tasks(event_library().gather, gatherer, batch)
+        self.gatherer = gatherer
 
     def record_counts(self) -> Tensor:
         """Number of records of each segment, (batch * blocks,)."""
-        return torch.from_numpy(self.kept[0])
+        return self.view("record_counts", torch.int64)
 
     def forward(self) -> Tensor:
         """The sweep, again with larger buffers where they were too small, and the spikes in order."""
-        sweep, batch, dtype = self.sweep, self.batch, self.dtype
+        sweep, batch, real = self.sweep, self.batch, self.dtype.itemsize
         segments = batch * self.blocks
-        packer = jit.arguments_type(tuple(PACK))()
-        counts, truncated = np.zeros(segments, dtype=np.int64), np.zeros(segments, dtype=np.uint8)
-        self.arguments.record_counts = packer.record_counts = counts.ctypes.data
-        self.arguments.truncated = truncated.ctypes.data
-        self.kept = (counts, truncated)
+        packer = PackArguments()
+        packer.blocks = self.blocks
+        links = [("gather", self.gatherer), (self.kernels.forward, self.arguments), ("count_spikes", packer)]
         while True:
             capacity = sweep._capacity.setdefault(self.lanes, 4 * self.lanes)
-            slots, real = segments * capacity, dtype.itemsize
-            self.arguments.capacity = packer.capacity = capacity
-            self.carve((self.arguments, packer), record_times=8 * slots, record_neurons=4 * slots,
-                       record_events=4 * slots, record_kinds=slots, record_ranks=8 * slots)
-            self.carve((self.arguments,), record_j=real * slots, record_u=real * slots)
-            self.sweep_forward()
-            most = int(counts.max(initial=0))
+            slots = segments * capacity
+            self.set(capacity=capacity)
+            packer.capacity = capacity
+            self.carve((self.arguments,), record_times=8 * slots, record_ranks=8 * slots, record_j=real * slots,
+                       record_u=real * slots, record_neurons=4 * slots, record_events=4 * slots, record_kinds=slots,
+                       record_counts=8 * segments, truncated=segments)
+            for _, name, _ in RECORDS:
+                setattr(packer, name, getattr(self.arguments, name))
+            spike_counts = np.empty(batch, dtype=np.int64)
+            packer.spike_counts = spike_counts.ctypes.data
+            run_chain(links, batch)
+            most = int(self.record_counts().numpy().max(initial=0))
             if most <= capacity:
                 break
             sweep._capacity[self.lanes] = most + most // 4
-        self.truncated = bool(truncated.any())
-        spike_counts = np.zeros(batch, dtype=np.int64)
-        packer.blocks, packer.spike_counts = self.blocks, spike_counts.ctypes.data
-        run_tasks(event_library().count_spikes, packer, batch)
+            links = links[1:]  # what arrives has been merged
+        self.truncated = bool(self.view("truncated", torch.uint8).numpy().any())
         offsets = np.zeros(batch + 1, dtype=np.int64)
         np.cumsum(spike_counts, out=offsets[1:])
         total = int(offsets[-1])
         times, indices = torch.empty(total, dtype=torch.float64), torch.empty(total, dtype=torch.int64)
         packer.spike_offsets = offsets.ctypes.data
         packer.spike_times, packer.spike_indices = times.data_ptr(), indices.data_ptr()
-        run_tasks(event_library().pack, packer, batch)
+        run_events("pack", packer, batch)
         self.spike_indices, self.spike_offsets = indices, torch.from_numpy(offsets)
         return times
 
     def sweep_forward(self) -> None:
-        run_tasks(self.kernels.forward, self.arguments, self.batch)
+        """The sweep of a population that leaves no spikes."""
+        run_chain([("gather", self.gatherer), (self.kernels.forward, self.arguments)], self.batch)
 
     def sweep_backward(self) -> None:
         run_tasks(self.kernels.backward, self.arguments, self.blocks * self.arguments.chunks)
@@ -385,7 +349,7 @@ class SweepCall:
         gatherer, events = self.gatherer, self.buffers["g_events"]
         gatherer.blocks, gatherer.real_size = self.blocks, events.element_size()
         gatherer.g_events, gatherer.g_origins = events.data_ptr(), origins.data_ptr()
-        run_tasks(event_library().scatter, gatherer, self.batch)
+        run_events("scatter", gatherer, self.batch)
         return origins
 
 
@@ -423,17 +387,18 @@ class _SweepFunction(torch.autograd.Function):
             call.buffers[f"weights{number}"] = kept
             call.arguments.weights[number] = kept.data_ptr()
             call.arguments.rows[number] = kept.shape[0]
+        # what is given back points to this call, and the call must not point back: both would outlive their last user
         probed = highest = integral = None
         if probes:
             probed = a.new_empty(batch, probes, n)
-            call.set(probes=probed)
+            call.set(probes=probed.detach())
         if call.want_highest:
             highest = a.new_empty(batch, n)
-            call.set(highest=highest, highest_slopes=torch.empty_like(highest),
+            call.set(highest=highest.detach(), highest_slopes=torch.empty_like(highest),
                      highest_times=torch.empty_like(highest, dtype=torch.float64))
         if call.want_integral:
             integral = a.new_zeros(batch, n)
-            call.set(integral=integral)
+            call.set(integral=integral.detach())
         times = call.forward() if sweep.spiking else _run_silent(call)
         ctx.call, ctx.count = call, count
         ctx.set_materialize_grads(False)
@@ -459,7 +424,6 @@ def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: T
     needs_times, needs_delays = needs[:count], needs[count:2 * count]
     needs_weights, needs_cell = needs[2 * count:3 * count], needs[3 * count:]
     chunks = call.chunks()
-    zeros = partial(torch.zeros, dtype=dtype, device=call.device)
     want_events = any(needs_times) or any(needs_delays)
     call.set(chunks=chunks, want_rates=int(any(needs_cell)))
     if g_times is None:
@@ -470,15 +434,15 @@ def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: T
             call.set(**{name: value.to(dtype).contiguous()})
     g_weights: list[Tensor | None] = []
     for number, needed in enumerate(needs_weights):
-        gradient = zeros((chunks, sweep.rows[number], n)) if needed else None
+        gradient = zeros((chunks, sweep.rows[number], n), dtype, call.device) if needed else None
         call.arguments.g_weights[number] = None if gradient is None else gradient.data_ptr()
         g_weights.append(gradient)
     if want_events:
-        call.set(g_events=zeros((call.blocks, call.arguments.events)))
+        call.set(g_events=zeros((call.blocks, call.arguments.events), dtype, call.device))
     names = ("g_a", "g_b", "g_rho", "g_gain", "g_theta", "g_reset", "g_drop")
     if any(needs_cell):
-        call.set(**{name: zeros((chunks, n)) for name in names})
-        call.set(**{name: zeros((batch, n)) for name in ("g_u_start", "g_j_start", "g_c_start")})
+        call.set(**{name: zeros((chunks, n), dtype, call.device) for name in names})
+        call.set(**{name: zeros((batch, n), dtype, call.device) for name in ("g_u_start", "g_j_start", "g_c_start")})
     call.sweep_backward()
     g_sources, g_delays = _scatter(call, needs_times, needs_delays) if want_events else ([None] * count, [None] * count)
     cell: list[Tensor | None] = [None] * len(needs_cell)
