@@ -34,7 +34,8 @@ __all__ = [
 Fields = Sequence[tuple[str, str, int]]
 """Fields of a kernel's argument structure: (C type, name, array length or 0)."""
 
-_FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-w")
+_FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-w",
+          "-Werror=implicit-function-declaration")
 _NATIVE = ("-march=native", "-mprefer-vector-width=512")
 
 
