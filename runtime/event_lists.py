@@ -39,9 +39,10 @@ RECORDS: jit.Fields = (
     ("uint8_t *", "record_kinds", 0), ("int64_t *", "record_counts", 0), ("int64_t *", "record_ranks", 0),
 )
 _PACK: jit.Fields = (
-    ("int64_t", "blocks", 0), ("int64_t", "capacity", 0), ("int64_t", "failed", 0), *RECORDS,
-    ("int64_t *", "spike_counts", 0), ("const int64_t *", "spike_offsets", 0),
-    ("double *", "spike_times", 0), ("int64_t *", "spike_indices", 0),
+    ("int64_t", "batch", 0), ("int64_t", "blocks", 0), ("int64_t", "capacity", 0), ("int64_t", "failed", 0),
+    ("int64_t", "most", 0), ("int64_t", "cut", 0), ("int64_t", "total", 0), *RECORDS,
+    ("const uint8_t *", "truncated", 0),
+    ("int64_t *", "spike_offsets", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_indices", 0),
 )
 _FIRST: jit.Fields = (
     ("int64_t", "n", 0), ("int64_t", "total", 0), ("const double *", "spike_times", 0),

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,6 +110,7 @@ def sweep_source(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, s
     return jit.render(
         "sweep.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, cell=cell,
         spiking=spiking, uniform=uniform, refractory=refractory, fields=jit.structure(SWEEP),
+        max_sources=MAX_SOURCES,
     )
 
 
@@ -263,23 +263,11 @@ class SweepCall:
     def gather(self) -> None:
         """Makes room for what arrives: the merging of it, between a start and an end event and with the probes, is the
         first thing that happens to each sample in the sweep."""
-        batch, box = self.batch, self.sweep.box
-        probes = 0 if self.probe_times is None else len(self.probe_times)
-        offsets = (probes + 2) * np.arange(batch + 1)
-        for source in self.sources:
-            offsets += (2 if box else 1) * source.offsets.numpy()
-        total, longest = int(offsets[-1]), int((offsets[1:] - offsets[:-1]).max(initial=0))
+        batch, probes = self.batch, 0 if self.probe_times is None else len(self.probe_times)
+        offsets = torch.empty(batch + 1, dtype=torch.int64)
         arguments, gatherer = self.arguments, GatherArguments()
-        names = ("event_em", "event_es", "event_k", "event_bound") if self.uniform else ()
-        self.carve((arguments,), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
-                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch,
-                   **dict.fromkeys(names, self.dtype.itemsize * total))
-        self.set(event_offsets=torch.from_numpy(offsets), events=total, longest=longest)
-        for _, name, _ in EVENTS:
-            setattr(gatherer, name, getattr(arguments, name))
-        gatherer.events, gatherer.longest = total, longest
         gatherer.batch, gatherer.n_sources, gatherer.n_probes = batch, len(self.sources), probes
-        gatherer.fresh, gatherer.duration, gatherer.box = int(self.state is None), self.duration, box
+        gatherer.fresh, gatherer.duration, gatherer.box = int(self.state is None), self.duration, self.sweep.box
         if self.probe_times is not None and probes:
             gatherer.probe_times = self.probe_times.data_ptr()
         for number, source in enumerate(self.sources):
@@ -288,6 +276,16 @@ class SweepCall:
             gatherer.offsets[number] = source.offsets.data_ptr()
             if f"delay{number}" in self.buffers:
                 gatherer.delays[number] = self.buffers[f"delay{number}"].data_ptr()
+        gatherer.event_offsets = offsets.data_ptr()
+        run_events("lay_out", gatherer, 1)
+        total = gatherer.events
+        names = ("event_em", "event_es", "event_k", "event_bound") if self.uniform else ()
+        self.set(event_offsets=offsets, events=total, longest=gatherer.longest)
+        self.carve((arguments,), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
+                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch,
+                   **dict.fromkeys(names, self.dtype.itemsize * total))
+        for _, name, _ in EVENTS:
+            setattr(gatherer, name, getattr(arguments, name))
         self.gatherer = gatherer
 
     def record_counts(self) -> Tensor:
@@ -299,7 +297,8 @@ class SweepCall:
         sweep, batch, real = self.sweep, self.batch, self.dtype.itemsize
         segments = batch * self.blocks
         packer = PackArguments()
-        packer.blocks = self.blocks
+        offsets = torch.empty(batch + 1, dtype=torch.int64)
+        packer.batch, packer.blocks, packer.spike_offsets = batch, self.blocks, offsets.data_ptr()
         links = [("gather", self.gatherer), (self.kernels.forward, self.arguments), ("count_spikes", packer)]
         while True:
             capacity = sweep._capacity.setdefault(self.lanes, 4 * self.lanes)
@@ -311,23 +310,18 @@ class SweepCall:
                        record_counts=8 * segments, truncated=segments)
             for _, name, _ in RECORDS:
                 setattr(packer, name, getattr(self.arguments, name))
-            spike_counts = np.empty(batch, dtype=np.int64)
-            packer.spike_counts = spike_counts.ctypes.data
+            packer.truncated = self.arguments.truncated
             run_chain(links, batch)
-            most = int(self.record_counts().numpy().max(initial=0))
-            if most <= capacity:
+            run_events("sum_up", packer, 1)
+            if packer.most <= capacity:
                 break
-            sweep._capacity[self.lanes] = most + most // 4
+            sweep._capacity[self.lanes] = packer.most + packer.most // 4
             links = links[1:]  # what arrives has been merged
-        self.truncated = bool(self.view("truncated", torch.uint8).numpy().any())
-        offsets = np.zeros(batch + 1, dtype=np.int64)
-        np.cumsum(spike_counts, out=offsets[1:])
-        total = int(offsets[-1])
+        self.truncated, total = bool(packer.cut), packer.total
         times, indices = torch.empty(total, dtype=torch.float64), torch.empty(total, dtype=torch.int64)
-        packer.spike_offsets = offsets.ctypes.data
         packer.spike_times, packer.spike_indices = times.data_ptr(), indices.data_ptr()
         run_events("pack", packer, batch)
-        self.spike_indices, self.spike_offsets = indices, torch.from_numpy(offsets)
+        self.spike_indices, self.spike_offsets = indices, offsets
         return times
 
     def sweep_forward(self) -> None:
