@@ -415,7 +415,7 @@ def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: 
     queue, slack = sizes[1] * loop._queue_capacity, 64 * 24 + 8 * (spikes + slots + 2)
     if loop.dense:
         padded = -(-loop.n // 16) * 16
-        pair = (sizes[2] - 12) // 11 * 2  # eleven numbers a neuron; a stretch keeps two
+        pair = (sizes[2] - 16) // 12 * 2  # twelve numbers a neuron; a stretch keeps two
         return _whole_lines(queue + padded * (sizes[2] + sizes[4]) + traced * (sizes[3] + padded * pair) + slack)
     return _whole_lines(queue + (sizes[2] + sizes[4] + 12) * loop.n + sizes[3] * traced + slack)
 
