@@ -429,10 +429,11 @@ def _sort_spikes(call: LoopCall) -> list[Tensor]:
     """Spikes of each population, by sample and (time, neuron); where each spike of the log went."""
     loop, batch = call.loop, call.batch
     numbers = call.on_host("spike_counts")
-    used = np.arange(loop._log_capacity) < numbers[:, None]
-    all_times = call.on_host("spike_times").reshape(batch, call.arguments.log_capacity)[used]
-    neurons = call.on_host("spike_neurons").reshape(batch, call.arguments.log_capacity)[used]
+    firsts = np.concatenate([[0], np.cumsum(numbers)])[:-1].astype(np.int64)
     samples = np.repeat(np.arange(batch), numbers)
+    # a log has far more room than spikes: they are picked by place
+    places = np.arange(len(samples)) + (np.arange(batch) * loop._log_capacity - firsts)[samples]
+    all_times, neurons = call.on_host("spike_times")[places], call.on_host("spike_neurons")[places]
     populations = loop.population.numpy()[neurons]
     order = np.arange(len(neurons))
     # the log is in order of time already; only what fired at one instant, or several populations, need sorting
@@ -441,7 +442,6 @@ def _sort_spikes(call: LoopCall) -> list[Tensor]:
         order = np.lexsort((neurons, all_times, samples, populations))
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order))
-    firsts = np.concatenate([[0], np.cumsum(numbers)])[:-1].astype(np.int64)
     call.set(spike_firsts=torch.from_numpy(firsts), spike_ranks=torch.from_numpy(ranks))
     times = []
     for number, name in enumerate(loop.component):
