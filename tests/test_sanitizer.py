@@ -1,0 +1,69 @@
+"""Kernels under AddressSanitizer: no array is read or written beyond its ends.
+
+A read too far does not fail by itself: it lets what lies there decide, and a training gives other bits the next time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import numpy as np, torch, spikec
+
+def net(sizes, last, recurrent=False, taus=(20e-3, 10e-3), delay=None):
+    draw, build = np.random.default_rng(0), spikec.Builder()
+    times = {"tau_mem": taus[0], "tau_syn": taus[1]}
+    source, hidden = build.input("in", sizes[0]), build.cubalif("hidden", sizes[1], **times)
+    label = getattr(build, last)("label", sizes[2], **times)
+    build.connect(source, hidden, weight=draw.normal(1.0, 0.7, (sizes[1], sizes[0])), name="fc1")
+    build.connect(hidden, label, weight=draw.normal(0.5, 0.3, (sizes[2], sizes[1])), name="fc2", delay=delay)
+    if recurrent:
+        build.connect(hidden, hidden, weight=draw.normal(0.0, 0.1, (sizes[1], sizes[1])), name="rec", delay=1e-3)
+    build.output("out", label)
+    return spikec.compile(build.build())
+
+draw = np.random.default_rng(1)
+spikes = 0
+for sizes in ((5, 3, 1), (4, 110, 10)):
+    events = spikec.Events.from_samples([
+        (np.sort(draw.choice([0.0, 1e-3, 2e-3, 5e-3], 2 * sizes[0])), draw.integers(0, sizes[0], 2 * sizes[0]))
+        for _ in range(3)])
+    for options in (dict(last="cubalif"), dict(last="cubali", taus=(20e-3, 5e-3), delay=1e-3),
+                    dict(last="cubalif", recurrent=True)):
+        module = net(sizes, **options).module()
+        out = module(events, duration=40e-3)
+        spikes += int(out.spike_count("hidden").sum())
+        if options["last"] == "cubali":
+            loss = (out.voltage_max("out") + out.voltage_integral("out") + out.voltage("out", [3e-3, 9e-3]).sum(1)).sum()
+        else:
+            times = out.first_spike("out")
+            loss = torch.where(torch.isfinite(times), times, 0.0).sum()
+        loss.backward()
+assert spikes > 300, spikes
+"""
+
+
+def library(name: str) -> str:
+    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=False).stdout.strip()
+    return found if Path(found).is_absolute() else ""
+
+
+@pytest.mark.slow
+def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+    try:
+        libraries = [library("libasan.so"), library("libstdc++.so")]
+    except FileNotFoundError:
+        libraries = [""]
+    if not all(libraries):
+        pytest.skip("needs gcc and its libasan")
+    environment = {
+        **os.environ, "CC": "gcc -fsanitize=address -g", "SPIKEC_CACHE": str(tmp_path), "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
