@@ -49,7 +49,7 @@ class Values:
                  parameters: Mapping[tuple[str, str], Tensor] | None = None) -> None:
         self.network, self.dtype, self.parameters = network, dtype, parameters or {}
         self.device = next((tensor.device for tensor in self.parameters.values()), torch.device("cpu"))
-        self._kept: dict[Any, tuple[tuple[int, ...], Any]] = {}
+        self._kept: dict[Any, tuple[list[Tensor], Any]] = {}
         self._used: dict[Any, list[tuple[str, str]]] = {}
 
     def weight(self, number: int) -> Tensor:
@@ -93,17 +93,18 @@ class Values:
         return value if isinstance(value, Tensor) else _tensor(value).to(self.device)
 
     def _keep(self, key: Any, arrays: tuple[np.ndarray[Any, Any], ...], make: Any) -> Any:
+        """What `make` gives, again only where a parameter that it is made from has changed. Their values are compared:
+        a write through `.data` leaves no other trace."""
         if key not in self._used:
             self._used[key] = sorted({(leaf.node, leaf.param) for array in arrays for leaf in leaves(expr_of(array))
                                       if (leaf.node, leaf.param) in self.parameters})
         used = [self.parameters[each] for each in self._used[key]]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in used):
             return make()
-        stamp = tuple(mark for tensor in used for mark in (tensor.data_ptr(), tensor._version))
         kept = self._kept.get(key)
-        if kept is None or kept[0] != stamp:
+        if kept is None or not all(map(torch.equal, kept[0], used)):
             with torch.no_grad():
-                kept = self._kept[key] = (stamp, make())
+                kept = self._kept[key] = ([tensor.clone() for tensor in used], make())
         return kept[1]
 
 

@@ -203,6 +203,24 @@ def test_a_state_dict_goes_round() -> None:
     assert equal(gradients(module, events), gradients(other, events))
 
 
+def test_a_write_through_data_counts() -> None:
+    graph, events = problem()
+    module = spikec.compile(graph).module(dtype=torch.float64)
+
+    def spikes() -> int:
+        with torch.no_grad():
+            return len(module(events, duration=DURATION).events("hidden"))
+
+    before = spikes()
+    for name in ("hidden.v_threshold", "fc.weight"):
+        value = module.get_parameter(name).data
+        kept = value.clone()
+        value.mul_(0.5 if name == "fc.weight" else 2.0)
+        assert spikes() < before, name
+        value.copy_(kept)
+        assert spikes() == before, name
+
+
 def test_a_deep_copy_is_on_its_own() -> None:
     graph, events = problem(recurrent=True)
     module = spikec.compile(graph).module(dtype=torch.float64)
