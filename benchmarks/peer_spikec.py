@@ -1,4 +1,4 @@
-"""spikec: the event engine through its PyTorch module, exact gradients, fused Adam."""
+"""spikec: the event engine through its PyTorch module, exact gradients, torch's fused Adam."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from common import measure
 from worker import LEARNING_RATE, load_task, parse_arguments, serve
 
 import spikec
+from spikec.runtime.optimizers import FusedAdam
 
 
 def network(task: SimpleNamespace, show_hidden: bool = False) -> spikec.Graph:
@@ -51,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     task = load_task(options.task)
     module = spikec.compile(network(task)).module(dtype=torch.float32)
-    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = FusedAdam(module.parameters(), lr=LEARNING_RATE)
     loss = (spikec.losses.FirstSpikeCrossEntropy(output="out", silent=None) if str(task.readout) == "spikes"
             else spikec.losses.VoltageMaxCrossEntropy(output="out"))
     events, labels = events_of(task), torch.from_numpy(np.asarray(task.labels))

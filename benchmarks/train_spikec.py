@@ -11,7 +11,7 @@ from tasks import Array
 from training import race, report, split
 
 import spikec
-from spikec.runtime.optimizers import clip_rows
+from spikec.runtime.optimizers import FusedAdam, clip_rows
 
 TAU_MEM, TAU_SYN, DURATION = 80e-3, 40e-3, 60e-3
 """Slow against the input: membranes rise until the end, and spikes come and go there, where they cost little."""
@@ -37,7 +37,7 @@ def main() -> None:
     net.connect(hidden, last, weight=rng.normal(0.0, 0.1, (10, 350)), name="fc2")
     net.output("out", last)
     module = spikec.compile(net.build()).module(dtype=torch.float32)
-    optimizer = torch.optim.Adam(module.parameters(), lr=options.lr, fused=True)
+    optimizer = FusedAdam(module.parameters(), lr=options.lr)
     loss = spikec.losses.IntegratedVoltageCrossEntropy(scale=50.0)
     images, labels, held_images, held_labels = split()
     events, held = (spikec.encoders.latency(each, 20e-3, threshold=1) for each in (images, held_images))

@@ -14,6 +14,7 @@ import torch
 import spikec
 from spikec.ir.graph import same_graph
 from spikec.runtime.interruption import TrainingInterrupted
+from spikec.runtime.optimizers import FusedAdam, FusedAdamW
 
 TAUS = {"tau_mem": 20e-3, "tau_syn": 10e-3}
 DURATION = 60e-3
@@ -118,6 +119,18 @@ def test_clipping_spares_what_feeds_a_readout() -> None:
     assert moved["spikes"]["fc2.weight"] == pytest.approx(1e-6, rel=0.2)
     assert moved["voltage"]["fc1.weight"] == pytest.approx(1e-6, rel=0.2)
     assert moved["voltage"]["fc2.weight"] > 1e-3
+
+
+@pytest.mark.parametrize(("ours", "torchs"), [(FusedAdam, torch.optim.Adam), (FusedAdamW, torch.optim.AdamW)])
+def test_the_order_of_memory_changes_no_update(ours: Any, torchs: Any) -> None:
+    moved = []
+    for optimizer in (lambda given: ours(given, lr=1e-2), lambda given: torchs(given, lr=1e-2, fused=True)):
+        one = trainer(optimizer=optimizer, lr=None, epochs=2)
+        assert not one.module.fc1.weight.is_contiguous()
+        one.fit(blobs(60, seed=1))
+        moved.append(bits(one))
+        assert one.optimizer.state[one.module.fc1.weight]["exp_avg"].shape == one.module.fc1.weight.shape
+    assert moved[0] == moved[1]
 
 
 def test_a_silent_network_is_counted_and_stays_finite() -> None:
