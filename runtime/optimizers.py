@@ -13,7 +13,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 
-__all__ = ["FusedAdam", "FusedAdamW", "OptimizerChoice", "SchedulerChoice", "choice_name", "clip_rows", "make_optimizer", "make_scheduler"]
+__all__ = [
+    "FusedAdam", "FusedAdamW", "OptimizerChoice", "SchedulerChoice", "choice_name", "clip_rows", "make_optimizer",
+    "make_scheduler",
+]
 
 OptimizerChoice = str | Callable[..., Optimizer]
 SchedulerChoice = None | float | str | Callable[[Optimizer], Any]

@@ -39,7 +39,8 @@ for sizes in ((5, 3, 1), (4, 110, 10)):
         out = module(events, duration=40e-3)
         spikes += int(out.spike_count("hidden").sum())
         if options["last"] == "cubali":
-            loss = (out.voltage_max("out") + out.voltage_integral("out") + out.voltage("out", [3e-3, 9e-3]).sum(1)).sum()
+            voltages = out.voltage("out", [3e-3, 9e-3]).sum(1)
+            loss = (out.voltage_max("out") + out.voltage_integral("out") + voltages).sum()
         else:
             times = out.first_spike("out")
             loss = torch.where(torch.isfinite(times), times, 0.0).sum()
@@ -49,7 +50,8 @@ assert spikes > 300, spikes
 
 
 def library(name: str) -> str:
-    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=False).stdout.strip()
+    done = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=False)
+    found = done.stdout.strip()
     return found if Path(found).is_absolute() else ""
 
 
@@ -62,8 +64,8 @@ def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
     if not all(libraries):
         pytest.skip("needs gcc and its libasan")
     environment = {
-        **os.environ, "CC": "gcc -fsanitize=address -g", "SPIKEC_CACHE": str(tmp_path), "LD_PRELOAD": " ".join(libraries),
-        "ASAN_OPTIONS": "detect_leaks=0",
+        **os.environ, "CC": "gcc -fsanitize=address -g", "SPIKEC_CACHE": str(tmp_path),
+        "LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0",
     }
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
