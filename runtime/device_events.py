@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .sweep import Spikes
+from .signals import Spikes
 
 __all__ = ["gather_events", "sort_records", "sum_origins"]
 

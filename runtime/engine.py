@@ -22,7 +22,8 @@ from .event_lists import MAX_SOURCES, event_source
 from .loop import Loop
 from .outputs import Result, RunState, asked
 from .requests import check_duration, check_probes, check_state
-from .sweep import Spikes, State, Sweep, SweepResult
+from .signals import Spikes, State, SweepResult
+from .sweep import Sweep
 from .threads import get_threads, pool_source
 
 __all__ = ["Activity", "Engine", "Stage", "Values"]
@@ -189,8 +190,11 @@ class Engine:
         return self._free[name]
 
     def build(self, values: Values) -> None:
-        """Compiles the kernels that the network needs on the CPU, all at the same time; once."""
-        if values.device.type != "cpu" or values.dtype in self._built:
+        """Makes the device ready; on the CPU, compiles the kernels of the network, all at the same time, once."""
+        if values.device.type != "cpu":
+            from . import gpu  # noqa: F401  adds its calls
+            return
+        if values.dtype in self._built:
             return
         texts = {event_source(), pool_source()}
         for stage in self.stages:

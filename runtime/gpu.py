@@ -14,8 +14,11 @@ from torch import Tensor
 
 from . import nvrtc
 from .device_events import gather_events, sort_records, sum_origins
+from .loop import CALLS as LOOP_CALLS
 from .loop import LoopCall, loop_source
-from .sweep import SweepCall, sweep_source
+from .sweep import CALLS as SWEEP_CALLS
+from .sweep import SweepCall
+from .sweep_kernels import sweep_source
 
 __all__ = ["DeviceLoop", "DeviceSweep", "launch"]
 
@@ -150,3 +153,6 @@ class DeviceLoop(LoopCall):
         size = -(-self.arguments.scratch_bytes // 64) * 64
         self.set(scratch=torch.empty(size * workers, dtype=torch.uint8, device=self.device), scratch_bytes=size)
         self.run_kernel(self.text, entry, (-(-workers // 32), 1), 32, self.arguments, self.device)
+
+
+SWEEP_CALLS["cuda"], LOOP_CALLS["cuda"] = DeviceSweep, DeviceLoop

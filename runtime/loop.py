@@ -17,10 +17,13 @@ from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.network import Conv, Network, Projection, Sparse
 from . import jit
 from .cells import Cell, cell_kind
-from .sweep import GRAZING, Spikes, State, SweepResult, count_grazing
+from .signals import GRAZING, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
 
-__all__ = ["MAX_PROJECTIONS", "Loop", "LoopCall"]
+__all__ = ["CALLS", "MAX_PROJECTIONS", "Loop", "LoopCall"]
+
+CALLS: dict[str, type[LoopCall]] = {}
+"""How a loop runs, by type of device; devices other than the host add theirs (see `gpu`)."""
 
 MAX_PROJECTIONS = 64
 _P = MAX_PROJECTIONS
@@ -149,7 +152,7 @@ class Loop:
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
         like = cells[0].a
-        call = call_type(like.device)(self, slots, returning, sources, duration, batch, states, probe_times, like)
+        call = CALLS[like.device.type](self, slots, returning, sources, duration, batch, states, probe_times, like)
         if want_highest:
             call.set(highest_slopes=call.empty(), highest_times=call.empty(torch.float64))
         call.want_highest, call.want_integral = want_highest, want_integral
@@ -193,15 +196,6 @@ class _Part:
     def ending(self) -> State:
         ends = ("u_end", "j_end", "c_end", "hold_end")
         return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ends))
-
-
-def call_type(device: torch.device) -> type[LoopCall]:
-    """How a loop runs on a device."""
-    if device.type == "cpu":
-        return LoopCall
-    from .gpu import DeviceLoop
-
-    return DeviceLoop
 
 
 def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, moves: int) -> _Wire:
@@ -289,6 +283,9 @@ class LoopCall:
             joined = {name: torch.cat([getattr(state, name) for state in self.states], 1).contiguous()
                       for name in ("u", "j", "c", "hold")}
             self.set(**{f"{name}_start": value for name, value in joined.items()})
+
+
+CALLS["cpu"] = LoopCall
 
 
 class _LoopFunction(torch.autograd.Function):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.events import Events
 from .event_lists import first_spikes
-from .sweep import Spikes, State
+from .signals import Spikes, State
 
 if TYPE_CHECKING:
     from .engine import Activity

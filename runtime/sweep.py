@@ -3,128 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import jit
 from .arenas import room, zeros
 from .cells import Cell, CellKind
-from .event_lists import EVENTS, MAX_SOURCES, RECORDS, GatherArguments, PackArguments, run_chain, run_events
+from .event_lists import EVENTS, RECORDS, GatherArguments, PackArguments, run_chain, run_events
+from .signals import GRAZING, Spikes, State, SweepResult, count_grazing
+from .sweep_kernels import SweepArguments, lanes_of, sweep_library, sweep_source
 from .threads import run_tasks
 
-__all__ = ["GRAZING", "Ending", "Spikes", "State", "Sweep", "SweepCall", "SweepResult", "count_grazing"]
+__all__ = ["CALLS", "Sweep", "SweepCall"]
 
-GRAZING = 1e-6
-"""A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
-
-_P = MAX_SOURCES
-SWEEP: jit.Fields = (
-    ("int64_t", "batch", 0), ("int64_t", "n", 0), ("int64_t", "blocks", 0), ("int64_t", "capacity", 0),
-    ("int64_t", "limit", 0), ("int64_t", "n_probes", 0), ("int64_t", "fresh", 0), ("int64_t", "subtract", 0),
-    ("int64_t", "want_highest", 0), ("int64_t", "want_rates", 0), ("int64_t", "chunks", 0), ("int64_t", "events", 0),
-    ("int64_t", "longest", 0), ("int64_t", "start_stride", 0), ("int64_t", "rows", _P),
-    ("double", "integral_rate", 0), ("double", "grazing", 0),
-    ("const real *", "a", 0), ("const real *", "b", 0), ("const real *", "rho", 0), ("const real *", "gain", 0),
-    ("const real *", "theta", 0), ("const real *", "reset", 0), ("const real *", "drop", 0),
-    ("const real *", "refractory", 0),
-    ("const real *", "u_start", 0), ("const real *", "j_start", 0), ("const real *", "c_start", 0),
-    ("const double *", "hold_start", 0),
-    ("real *", "u_end", 0), ("real *", "j_end", 0), ("real *", "c_end", 0), ("double *", "hold_end", 0),
-    *EVENTS,
-    ("real *", "event_em", 0), ("real *", "event_es", 0), ("real *", "event_k", 0), ("real *", "event_bound", 0),
-    ("const real *", "weights", _P), *RECORDS, ("real *", "record_j", 0), ("real *", "record_u", 0),
-    ("uint8_t *", "truncated", 0),
-    ("real *", "probes", 0), ("real *", "highest", 0), ("real *", "highest_slopes", 0),
-    ("double *", "highest_times", 0),
-    ("real *", "integral", 0),
-    ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("const real *", "g_highest", 0),
-    ("const real *", "g_integral", 0), ("const real *", "g_u_end", 0),
-    ("real *", "g_weights", _P), ("real *", "g_events", 0),
-    ("real *", "g_u_start", 0), ("real *", "g_j_start", 0), ("real *", "g_c_start", 0),
-    ("real *", "g_a", 0), ("real *", "g_b", 0), ("real *", "g_rho", 0), ("real *", "g_gain", 0),
-    ("real *", "g_theta", 0), ("real *", "g_reset", 0), ("real *", "g_drop", 0), ("real *", "traces", 0),
-)
-_Arguments = jit.arguments_type(SWEEP)
-_REALS = {torch.float32: "float", torch.float64: "double"}
-
-
-@dataclass(frozen=True, slots=True)
-class Spikes:
-    """Events as tensors, (total,) float64, (total,) int64, (batch + 1,) int64."""
-
-    times: Tensor
-    indices: Tensor
-    offsets: Tensor
-
-    def to(self, device: torch.device) -> Spikes:
-        return Spikes(self.times.to(device), self.indices.to(device), self.offsets.to(device))
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where a run ends and the next goes on, in the engine's units: (batch, n) each. `hold`: end of the refractory
-    period, relative to the start of the run."""
-
-    u: Tensor
-    j: Tensor
-    c: Tensor
-    hold: Tensor
-
-    def to(self, dtype: torch.dtype) -> State:
-        return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)
-
-    def on(self, device: torch.device) -> State:
-        return State(self.u.to(device), self.j.to(device), self.c.to(device), self.hold.to(device))
-
-
-class Ending(Protocol):
-    """Where a run ended, read only when asked for."""
-
-    def ending(self) -> State: ...
-
-    def grazing(self) -> int: ...
-
-
-@dataclass(slots=True)
-class SweepResult:
-    """What one population did. `times` is differentiable; `voltage` (batch, probes, n), `highest` and `integral`
-    (batch, n) are in u, that is from `Cell.rest`, and differentiable."""
-
-    spikes: Spikes
-    probes: Tensor | None
-    highest: Tensor | None
-    highest_times: Tensor | None
-    integral: Tensor | None
-    end: Ending
-    truncated: bool
-
-
-def sweep_source(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
-                 refractory: bool) -> str:
-    """The text of the kernels of one kind of population."""
-    return jit.render(
-        "sweep.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, cell=cell,
-        spiking=spiking, uniform=uniform, refractory=refractory, fields=jit.structure(SWEEP),
-        max_sources=MAX_SOURCES,
-    )
-
-
-@functools.cache
-def sweep_library(dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
-                  refractory: bool) -> ctypes.CDLL:
-    return jit.compile_c(sweep_source("c", dtype, lanes, cell, spiking, uniform, refractory))
-
-
-def _lanes(n: int, dtype: torch.dtype) -> int:
-    """Neurons a block: up to six cache lines of state, so that latencies overlap, in blocks of about equal size."""
-    line = 64 // dtype.itemsize
-    lines = max(1, -(-n // line))
-    return line * -(-lines // -(-lines // 6))
+CALLS: dict[str, type[SweepCall]] = {}
+"""How a sweep runs, by type of device; devices other than the host add theirs (see `gpu`)."""
 
 
 @dataclass(slots=True)
@@ -148,7 +44,7 @@ class Sweep:
     def source(self, dtype: torch.dtype, uniform: bool) -> str:
         """The text of its kernels for the CPU."""
         holds = self.refractory is not None
-        return sweep_source("c", dtype, _lanes(self.n, dtype), self.kind, self.spiking, uniform, holds)
+        return sweep_source("c", dtype, lanes_of(self.n, dtype), self.kind, self.spiking, uniform, holds)
 
     def run(
         self, sources: Sequence[Spikes], weights: Sequence[Tensor], delays: Sequence[Tensor | None], cell: Cell,
@@ -157,7 +53,7 @@ class Sweep:
     ) -> SweepResult:
         """Spikes and voltages over [0, duration] s. `weights` (n_source, n) row-major each, all of the cell's type."""
         rate = 0.0 if integral_decay is None else 1.0 / integral_decay
-        call = call_type(cell.a.device)(self, list(sources), duration, uniform, batch, probe_times, want_highest,
+        call = CALLS[cell.a.device.type](self, list(sources), duration, uniform, batch, probe_times, want_highest,
                                         want_integral, rate, state, cell.a)
         tensors: list[Tensor | None] = [source.times for source in sources]
         tensors += [*delays, *weights, *cell.differentiable()]
@@ -167,21 +63,6 @@ class Sweep:
             highest if want_highest else None, call.buffers.get("highest_times"), integral if want_integral else None,
             call, call.truncated,
         )
-
-
-def call_type(device: torch.device) -> type[SweepCall]:
-    """How a sweep runs on a device."""
-    if device.type == "cpu":
-        return SweepCall
-    from .gpu import DeviceSweep
-
-    return DeviceSweep
-
-
-def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
-    """Of crossings at current `j` by neurons of these `a`, `rho`, `theta`: how many rise slower than the guard."""
-    drive = rates["rho"] * j
-    return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
 
 
 def _lines(size: int) -> int:
@@ -205,7 +86,7 @@ class SweepCall:
         self.holds = sweep.refractory is not None
         self.lanes = self.prepare()
         self.blocks = -(-sweep.n // self.lanes)
-        self.arguments = _Arguments()
+        self.arguments = SweepArguments()
 
     def ending(self) -> State:
         """The state at the end of the run."""
@@ -256,7 +137,7 @@ class SweepCall:
 
     def prepare(self) -> int:
         """Makes the kernels ready; returns the number of neurons that one worker of them walks."""
-        lanes = _lanes(self.sweep.n, self.dtype)
+        lanes = lanes_of(self.sweep.n, self.dtype)
         self.kernels = sweep_library(self.dtype, lanes, self.sweep.kind, self.sweep.spiking, self.uniform, self.holds)
         return lanes
 
@@ -345,6 +226,9 @@ class SweepCall:
         gatherer.g_events, gatherer.g_origins = events.data_ptr(), origins.data_ptr()
         run_events("scatter", gatherer, self.batch)
         return origins
+
+
+CALLS["cpu"] = SweepCall
 
 
 class _SweepFunction(torch.autograd.Function):

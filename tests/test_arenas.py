@@ -13,7 +13,7 @@ import spikec
 from spikec.ir.events import Events
 from spikec.runtime.arenas import room, zeros
 from spikec.runtime.event_lists import first_spikes
-from spikec.runtime.sweep import SweepCall
+from spikec.runtime.sweep import CALLS, SweepCall
 
 CPU = torch.device("cpu")
 
@@ -99,7 +99,7 @@ def test_a_call_dies_with_its_last_user(monkeypatch: pytest.MonkeyPatch) -> None
             calls.append(weakref.ref(self))
             plain(self)
 
-    monkeypatch.setattr("spikec.runtime.sweep.call_type", lambda device: Watched)
+    monkeypatch.setitem(CALLS, "cpu", Watched)
     gc.collect()
     gc.disable()
     try:

@@ -13,7 +13,7 @@ import torch
 from spikec.runtime import nvrtc
 from spikec.runtime.jit import KernelError
 from spikec.runtime.loop import loop_source
-from spikec.runtime.sweep import sweep_source
+from spikec.runtime.sweep_kernels import sweep_source
 
 REALS = (torch.float32, torch.float64)
 FIRING = [(True, uniform, refractory) for uniform in (True, False) for refractory in (True, False)]

@@ -39,8 +39,8 @@ def device_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """`device_code(True)`: from here on CPU tensors go the way of a GPU's."""
 
     def choose(hosted: bool) -> None:
-        monkeypatch.setattr(sweep, "call_type", lambda device: HostedSweep if hosted else sweep.SweepCall)
-        monkeypatch.setattr(loop, "call_type", lambda device: HostedLoop if hosted else loop.LoopCall)
+        monkeypatch.setitem(sweep.CALLS, "cpu", HostedSweep if hosted else sweep.SweepCall)
+        monkeypatch.setitem(loop.CALLS, "cpu", HostedLoop if hosted else loop.LoopCall)
 
     return choose
 

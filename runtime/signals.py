@@ -1,0 +1,72 @@
+"""What goes into a kernel's run and comes out of it: spikes, states, voltages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["GRAZING", "Ending", "Spikes", "State", "SweepResult", "count_grazing"]
+
+GRAZING = 1e-6
+"""A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spikes:
+    """Events as tensors, (total,) float64, (total,) int64, (batch + 1,) int64."""
+
+    times: Tensor
+    indices: Tensor
+    offsets: Tensor
+
+    def to(self, device: torch.device) -> Spikes:
+        return Spikes(self.times.to(device), self.indices.to(device), self.offsets.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run ends and the next goes on, in the engine's units: (batch, n) each. `hold`: end of the refractory
+    period, relative to the start of the run."""
+
+    u: Tensor
+    j: Tensor
+    c: Tensor
+    hold: Tensor
+
+    def to(self, dtype: torch.dtype) -> State:
+        return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)
+
+    def on(self, device: torch.device) -> State:
+        return State(self.u.to(device), self.j.to(device), self.c.to(device), self.hold.to(device))
+
+
+class Ending(Protocol):
+    """Where a run ended, read only when asked for."""
+
+    def ending(self) -> State: ...
+
+    def grazing(self) -> int: ...
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """What one population did. `times` is differentiable; `voltage` (batch, probes, n), `highest` and `integral`
+    (batch, n) are in u, that is from `Cell.rest`, and differentiable."""
+
+    spikes: Spikes
+    probes: Tensor | None
+    highest: Tensor | None
+    highest_times: Tensor | None
+    integral: Tensor | None
+    end: Ending
+    truncated: bool
+
+
+def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
+    """Of crossings at current `j` by neurons of these `a`, `rho`, `theta`: how many rise slower than the guard."""
+    drive = rates["rho"] * j
+    return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
