@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Graph
 from ..ir.text import read
 from ..targets.artefact import check_artefact
 from ..targets.event.program import GRAPH, Program
 from ..targets.registry import target_named
+from .frontends.builder import Builder
 from .pipeline import lower
 
 __all__ = ["compile", "load"]
 
 
-def compile(graph: Graph, target: str = "event", dump_ir: str | Path | None = None) -> Program:
-    """Lowers `graph` and makes a program for `target`. `dump_ir`: a folder for the text of the graph after each pass.
+def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None) -> Program:
+    """Lowers `graph` and makes a program for `target`. A `Builder` is built first. `dump_ir`: a folder for the text of
+    the graph after each pass.
 
     Raises:
-        BadInputError: the graph is malformed, or there is no such target.
+        BadInputError: `graph` is no graph or a malformed one, or there is no such target.
         UnsupportedError: the graph asks for what the target cannot do, or the target is only planned.
     """
     target_named(target)
+    if isinstance(graph, Builder):
+        graph = graph.build()
+    if not isinstance(graph, Graph):
+        raise BadInputError(Diagnostic(
+            "SC232", "compile takes a Graph", value=type(graph).__name__,
+            remedy="Make one with spikec.from_torch (PyTorch modules), spikec.from_nir (NIR), spikec.Builder, or "
+                   "spikec.compiler.frontends.load_model (model files); spikec.load reads a compiled folder."))
     return Program(graph, lower(graph, None if dump_ir is None else Path(dump_ir)), lower)
 
 
@@ -32,5 +42,8 @@ def load(folder: str | Path) -> Program:
     Raises:
         BadInputError: no compiled folder, an unknown version, or files that are missing, unknown or damaged.
     """
+    if not isinstance(folder, str | Path):
+        raise BadInputError(Diagnostic("SC520", "load takes the path of a compiled folder",
+                                       value=type(folder).__name__, remedy="Give what Program.save wrote."))
     target = check_artefact(folder)
     return compile(read(Path(folder) / GRAPH), target)

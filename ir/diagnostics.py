@@ -62,6 +62,7 @@ CODES: dict[str, str] = {
     "SC226": "operation of the model is not supported",
     "SC230": "model file of an unknown kind",
     "SC231": "model callable fails",
+    "SC232": "argument is no model",
     "SC301": "a pass leaves a malformed graph behind",
     "SC302": "node has no meaning over impulses in continuous time",
     "SC303": "output shows something else than one neuron node",
@@ -108,6 +109,7 @@ CODES: dict[str, str] = {
     "SC543": "data file is malformed",
     "SC550": "command is used wrongly",
     "SC551": "internal error",
+    "SC552": "environment variable is set to what cannot be used",
 }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import spikec
 from spikec.compiler.frontends.builder import Builder, Handle
 from spikec.compiler.frontends.initialisers import normal, uniform
 from spikec.ir.diagnostics import BadInputError
@@ -180,3 +182,13 @@ def test_build_reports_every_fault_of_the_network_together() -> None:
         net.build()
     codes = {found.code for found in caught.value.diagnostics}
     assert {"SC103", "SC104", "SC105"} <= codes
+
+
+def test_compile_builds_a_builder_and_refuses_what_is_no_graph() -> None:
+    net, x, hidden = _small()
+    net.connect(x, hidden, weight=np.ones((3, 4)))
+    net.output("out", hidden)
+    assert same_graph(spikec.compile(net).graph, net.build())
+    for wrong in (torch.nn.Linear(2, 2), "model.nir", None):
+        with pytest.raises(BadInputError, match=r"SC232.*from_torch.*from_nir"):
+            spikec.compile(wrong)  # type: ignore[arg-type]

@@ -509,3 +509,18 @@ def test_biases_with_a_decay_of_each_neuron_behind_a_convolution() -> None:
     assert from_torch(make((3, 1, 1)), dt=DT, input_shape=(1, 5, 4)).metadata["import.check"] == "faithful"
     with pytest.raises(UnsupportedError, match=r"SC223 at '0'.*decay factors"):
         from_torch(make((3, 3, 2)), dt=DT, input_shape=(1, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("SC232", {"module": "abc"}),
+        ("SC225", {"sample": "x"}),
+        ("SC225", {"input_shape": "x"}),
+        ("SC222", {"dt": "1 ms"}),
+    ],
+)
+def test_wrong_arguments_are_diagnosed(code: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError) as caught:
+        from_torch(**{"module": nn.Linear(3, 2), "dt": DT, **arguments})
+    assert [found.code for found in caught.value.diagnostics] == [code]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...ir.checks import verify
-from ...ir.diagnostics import BadInputError, Diagnostic, SpikecWarning, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph
 from .bias_scaling import scale_biases
 from .conversion import Argument, Conversion, Signal, State
@@ -47,8 +47,7 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
     """
     from .torch_trace import private_copy, trace
 
-    if dt is not None and not (np.isfinite(dt) and dt > 0):
-        raise BadInputError(Diagnostic("SC222", "dt must be positive", value=str(dt), remedy="It is in seconds."))
+    _check_arguments(module, sample, dt, input_shape)
     traced = trace(private_copy(module))
     leaves = _leaves(traced)
     conversion = Conversion(dt, _shapes(traced, sample, input_shape), _spikes_unused(traced))
@@ -66,6 +65,26 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
 
         graph = check_import(graph, traced, leaves, {key: handle.name for key, handle in conversion.inputs.items()})
     return graph
+
+
+def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> None:
+    from torch import nn
+
+    faults = Diagnostics()
+    if not isinstance(module, nn.Module):
+        faults.add("SC232", "from_torch takes a torch.nn.Module", value=type(module).__name__,
+                   remedy="Give the module itself, not its class, file or state_dict.")
+    if dt is not None and not (isinstance(dt, int | float | np.number) and np.isfinite(dt) and dt > 0):
+        faults.add("SC222", "dt must be positive", value=dt, remedy="It is in seconds.")
+    samples = sample if isinstance(sample, tuple | list) else (sample,)
+    if sample is not None and not all(hasattr(one, "shape") for one in samples[:1]):
+        faults.add("SC225", "sample is no tensor", value=type(samples[0]).__name__,
+                   remedy="Give one batch as forward takes it, (batch, *shape), or input_shape=(…).")
+    whole = isinstance(input_shape, tuple | list) and all(
+        isinstance(size, int | np.integer) and size > 0 for size in input_shape)
+    if input_shape is not None and not whole:
+        faults.add("SC225", "input_shape is a tuple of sizes, without the batch axis", value=repr(input_shape))
+    faults.raise_if_errors()
 
 
 def _leaves(traced: fx.GraphModule) -> dict[str, Leaf]:
