@@ -379,17 +379,18 @@ def _run_forward(call: LoopCall) -> list[Tensor]:
     loop, batch = call.loop, call.batch
     sizes = call.record_bytes()
     events = max((int(source.offsets.diff().max()) for source in call.sources if batch), default=0)
-    loop._log_capacity = loop._log_capacity or 4 * events * max(1, len(loop.wires)) + 4 * loop.n + 64
-    loop._queue_capacity = loop._queue_capacity or 4 * events + 4 * loop.n + 64
+    # other threads may run the same loop: what it remembers is read once
+    log_capacity = loop._log_capacity or 4 * events * max(1, len(loop.wires)) + 4 * loop.n + 64
+    queue_capacity = loop._queue_capacity or 4 * events + 4 * loop.n + 64
     while True:
+        call.set(log_capacity=log_capacity, queue_capacity=queue_capacity, trace_capacity=0)
         call.set(
-            log_capacity=loop._log_capacity, queue_capacity=loop._queue_capacity, trace_capacity=0,
             **{name: call.zeros(batch, dtype=torch.int64)
                for name in ("log_counts", "faults", "trace_counts", "spike_counts")},
-            log=torch.empty(batch * loop._log_capacity * sizes[0], dtype=torch.uint8, device=call.device),
-            spike_times=torch.empty(batch * loop._log_capacity, dtype=torch.float64, device=call.device),
-            spike_neurons=torch.empty(batch * loop._log_capacity, dtype=torch.int64, device=call.device),
-            scratch_bytes=_scratch(loop, sizes, len(call.sources), 0),
+            log=torch.empty(batch * log_capacity * sizes[0], dtype=torch.uint8, device=call.device),
+            spike_times=torch.empty(batch * log_capacity, dtype=torch.float64, device=call.device),
+            spike_neurons=torch.empty(batch * log_capacity, dtype=torch.int64, device=call.device),
+            scratch_bytes=_scratch(call, sizes, 0),
         )
         call.run_workers("forward", batch)
         seen = int(np.bitwise_or.reduce(call.on_host("faults"), initial=0))
@@ -400,16 +401,18 @@ def _run_forward(call: LoopCall) -> list[Tensor]:
         if not seen & (_FAULT_LOG | _FAULT_QUEUE):
             break
         if seen & _FAULT_LOG:
-            loop._log_capacity = max(2 * loop._log_capacity, int(call.buffers["log_counts"].max()) + 64)
+            log_capacity = max(2 * log_capacity, int(call.buffers["log_counts"].max()) + 64)
         if seen & _FAULT_QUEUE:
-            loop._queue_capacity *= 4
+            queue_capacity *= 4
+    loop._log_capacity, loop._queue_capacity = log_capacity, queue_capacity
     call.truncated = bool(seen & _FAULT_LIMIT)
     return _sort_spikes(call)
 
 
-def _scratch(loop: Loop, sizes: Sequence[int], slots: int, traced: int, spikes: int = 0) -> int:
+def _scratch(call: LoopCall, sizes: Sequence[int], traced: int, spikes: int = 0) -> int:
     """Bytes of working memory of one worker: `sizes` are those of the kernel's records, `traced` stretches kept."""
-    queue, slack = sizes[1] * loop._queue_capacity, 64 * 24 + 8 * (spikes + slots + 2)
+    loop = call.loop
+    queue, slack = sizes[1] * call.arguments.queue_capacity, 64 * 24 + 8 * (spikes + len(call.sources) + 2)
     if loop.dense:
         padded = -(-loop.n // 16) * 16
         pair = (sizes[2] - 16) // 12 * 2  # twelve numbers a neuron; a stretch keeps two
@@ -429,7 +432,7 @@ def _sort_spikes(call: LoopCall) -> list[Tensor]:
     firsts = np.concatenate([[0], np.cumsum(numbers)])[:-1].astype(np.int64)
     samples = np.repeat(np.arange(batch), numbers)
     # a log has far more room than spikes: they are picked by place
-    places = np.arange(len(samples)) + (np.arange(batch) * loop._log_capacity - firsts)[samples]
+    places = np.arange(len(samples)) + (np.arange(batch) * call.arguments.log_capacity - firsts)[samples]
     all_times, neurons = call.on_host("spike_times")[places], call.on_host("spike_neurons")[places]
     populations = loop.population.numpy()[neurons]
     order = np.arange(len(neurons))
@@ -469,7 +472,7 @@ def _run_backward(call: LoopCall, count: int, needs: Sequence[bool], g_times: Se
               for g, (indices, _) in zip(g_times, call.populations, strict=True)]
     call.set(chunks=chunks, want_rates=int(rates), trace_capacity=traced,
              g_times=torch.cat([*joined, call.zeros(1, dtype=torch.float64)]),
-             scratch_bytes=_scratch(loop, sizes, len(call.sources), traced, spikes))
+             scratch_bytes=_scratch(call, sizes, traced, spikes))
     for name, value in zip(("g_probes", "g_highest", "g_integral"), g_voltages, strict=True):
         if value is not None and value.numel():
             call.set(**{name: value.to(dtype).contiguous()})

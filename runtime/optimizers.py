@@ -27,14 +27,27 @@ class _InMemoryOrder:
 
     A module keeps dense weights by input, as its kernels read them, that is transposed; torch's fused kernel copies
     every gradient that is not contiguous, which costs more than the update itself. What the update does to an element
-    does not depend on its place, so views give the same numbers.
+    does not depend on its place, so views give the same numbers. The kernel pairs elements by their place in memory:
+    gradients and states that lie otherwise than their parameter are laid out anew first.
     """
 
     def _init_group(self, group: Any, *lists: list[torch.Tensor]) -> Any:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            parameter.grad = _as_laid_out(parameter.grad, parameter)
+            kept = self.state[parameter]  # type: ignore[attr-defined]
+            kept.update({name: _as_laid_out(value, parameter) for name, value in kept.items()})
         told = super()._init_group(group, *lists)  # type: ignore[misc]
         for each in lists:
             each[:] = [tensor.t() if tensor.dim() == 2 and tensor.t().is_contiguous() else tensor for tensor in each]
         return told
+
+
+def _as_laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    if value.shape != like.shape or value.stride() == like.stride():
+        return value
+    return torch.empty_like(like, requires_grad=False).copy_(value)
 
 
 class FusedAdam(_InMemoryOrder, torch.optim.Adam):
