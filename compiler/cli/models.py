@@ -10,6 +10,7 @@ import typer
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.graph import Discretization, Graph
 from ...targets.registry import target_named
+from .console import say_error
 
 if TYPE_CHECKING:
     from ...targets.event.program import Program
@@ -20,13 +21,14 @@ ModelArgument = Annotated[str, typer.Argument(
     metavar="MODEL", help="file.py:callable (runs that code), a .nir or .spk file, or a compiled folder.")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")]
 DtOption = Annotated[float | None, typer.Option(
-    help="Seconds of a time step: of a torch model, or of the grid that a file was meant for.")]
+    help="Seconds of a time step: of a torch model, or, with --spike, of the grid that a file was meant for.")]
 SpikeOption = Annotated[str | None, typer.Option(
-    metavar="delta|box", help="What a spike of a file means on its grid: an impulse, or a current of 1 for dt.")]
+    metavar="delta|box", help="What a spike of a file means on its grid, with --dt: an impulse, or a current of 1 for "
+    "dt. Without both, a NIR file is read in continuous time.")]
 
 
 def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
-    """The graph that MODEL names.
+    """The graph that MODEL names. A NIR file without a grid is read in continuous time, which is said.
 
     Raises:
         BadInputError: no such model, malformed, or options that do not belong together.
@@ -37,10 +39,18 @@ def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
     from ...targets.event.program import GRAPH
     from ..frontends.models import load_model
 
+    discretization = _discretization(dt, spike)
     if Path(model).is_dir():
+        if dt is not None:
+            raise BadInputError(Diagnostic("SC550", f"'{model}' is a compiled folder, which states its grid itself",
+                                           remedy="Give --dt and --spike when the model is compiled."))
         check_artefact(model)
         return read(Path(model) / GRAPH)
-    return load_model(model, _discretization(dt, spike), dt)
+    graph = load_model(model, discretization, dt)
+    if Path(model).suffix == ".nir" and graph.discretization is None:
+        say_error(f"note: '{model}' states no time grid; it is read in continuous time, its spikes as impulses. "
+                  "For a model that was made on a grid give --dt SECONDS --spike delta|box")
+    return graph
 
 
 def open_program(model: str, target: str, dt: float | None, spike: str | None, dump_ir: Path | None = None) -> Program:

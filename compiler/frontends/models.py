@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,9 @@ __all__ = ["MODEL_KINDS", "load_model"]
 
 
 def load_model(model: str | Path, discretization: Discretization | None = None, dt: float | None = None) -> Graph:
-    """The graph that `model` names. `discretization`: for files that state none; `dt`: of torch modules.
+    """The graph that `model` names. `discretization`: for graphs and files that state none; `dt`: of torch modules.
+
+    What user code prints goes to stderr.
 
     Raises:
         BadInputError: no such file, an unknown kind, a malformed file, or user code that fails.
@@ -36,7 +39,8 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
     text = str(model)
     path, colon, name = text.rpartition(":")
     if colon and path.endswith(".py"):
-        return _from_code(Path(path), name, discretization, dt)
+        with redirect_stdout(sys.stderr):
+            return _from_code(Path(path), name, discretization, dt)
     file = Path(text)
     if file.suffix == ".py":
         raise BadInputError(Diagnostic("SC230", f"'{text}' is code, and does not say what to call",
@@ -45,7 +49,18 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
         raise BadInputError(Diagnostic("SC230", f"'{text}' is no model that spikec reads",
                                        value=file.suffix or "no suffix",
                                        limit=f"{', '.join(MODEL_KINDS)}, or FILE.py:NAME"))
+    if discretization is None:
+        _refuse_step(text, dt)
     return MODEL_KINDS[file.suffix](file, discretization)
+
+
+def _refuse_step(model: str, dt: float | None) -> None:
+    """A time step without the meaning of a spike on its grid is not a grid, and is never left aside in silence."""
+    if dt is not None:
+        raise BadInputError(Diagnostic(
+            "SC210", f"--dt alone does not say what a spike of '{model}' means on the grid", value=f"{dt:g} s",
+            remedy="Add --spike delta (an impulse) or --spike box (a current of 1 for dt); without --dt and --spike "
+            "the model is read in continuous time."))
 
 
 def _from_nir(path: Path, discretization: Discretization | None) -> Graph:
@@ -79,6 +94,28 @@ def _from_code(path: Path, name: str, discretization: Discretization | None, dt:
     where = f"{path}:{name}"
     if not path.is_file():
         raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'"))
+    found = _called(path, name, where)
+    if isinstance(found, Graph):
+        if discretization is None:
+            _refuse_step(where, dt)
+        return _stated(found, discretization)
+    if _is_module(found):
+        from .torch_frontend import from_torch
+
+        if discretization is not None:
+            raise BadInputError(Diagnostic(
+                "SC550", "a torch module says itself what a spike means on its grid", value=discretization.spike,
+                remedy="Leave --spike out; --dt alone is the module's time step."))
+        try:
+            return from_torch(found, dt=dt)
+        except SystemExit as error:
+            raise _failure(where, error) from error
+    raise BadInputError(Diagnostic("SC231", f"'{where}' gives no model", value=type(found).__name__,
+                                   limit="a Graph, a Builder or a torch module"))
+
+
+def _called(path: Path, name: str, where: str) -> Any:
+    """What `name` in the file is, or gives when it is called."""
     sys.path.insert(0, str(path.resolve().parent))  # as when Python runs the file
     try:
         module = _executed(path)
@@ -90,20 +127,17 @@ def _from_code(path: Path, name: str, discretization: Discretization | None, dt:
             found = found()
         if isinstance(found, Builder):
             found = found.build()
+        return found
     except SpikecError:
         raise
-    except Exception as error:
-        raise BadInputError(Diagnostic("SC231", f"'{where}' fails with {type(error).__name__}: {error}")) from error
+    except (Exception, SystemExit) as error:
+        raise _failure(where, error) from error
     finally:
         sys.path.pop(0)
-    if isinstance(found, Graph):
-        return _stated(found, discretization)
-    if _is_module(found):
-        from .torch_frontend import from_torch
 
-        return from_torch(found, dt=dt)
-    raise BadInputError(Diagnostic("SC231", f"'{where}' gives no model", value=type(found).__name__,
-                                   limit="a Graph, a Builder or a torch module"))
+
+def _failure(where: str, error: BaseException) -> BadInputError:
+    return BadInputError(Diagnostic("SC231", f"'{where}' fails with {type(error).__name__}: {error}"))
 
 
 def _executed(path: Path) -> ModuleType:

@@ -190,6 +190,7 @@ def _warn_about_dt(metadata: Mapping[str, Any], faults: Diagnostics) -> None:
         if key.rsplit("/", 1)[-1].lower() == "dt":
             faults.add("SC210", "the metadata speak of a time step, which says nothing of how it was used",
                        value=f"{key} = {value}", severity="warning",
-                       remedy="Pass discretization=Discretization(dt=…) if the model was made on a grid.")
+                       remedy="Pass discretization=Discretization(dt=…), or --dt and --spike to the command, if the "
+                       "model was made on a grid.")
 
 
