@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...ir.diagnostics import BadInputError, Diagnostic
 from .console import JsonOption, print_json, say, say_error
+from .losses import LOSS_HELP, choose_loss
 from .models import DtOption, ModelArgument, SpikeOption, TargetOption, open_program
 
 
@@ -23,7 +25,7 @@ def command(
     target: TargetOption = "event",
     dt: DtOption = None,
     spike: SpikeOption = None,
-    loss: Annotated[str, typer.Option(help="first-spike, voltage-max, integrated-voltage.")] = "first-spike",
+    loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 50,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
@@ -38,29 +40,74 @@ def command(
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
     from ...runtime.interruption import TrainingInterrupted
     from ...runtime.trainer import Trainer
-    from ..tasks import load_task
+    from ..tasks import check_task, load_task
 
+    _check_device(device)
     program = open_program(model, target, dt, spike)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
+    check_task(task, program.network)
+    chosen = choose_loss(loss, program.network, task)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    trainer = Trainer(program, loss, lr=lr, epochs=epochs, batch_size=batch, seed=seed, input_dropout=input_dropout,
+    trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch, seed=seed, input_dropout=input_dropout,
                       duration=duration if duration is not None else task.duration, checkpoint=checkpoint,
                       device=device, progress=not json)
-    start = time.perf_counter()
+    if loss is None:
+        say_error(f"loss {chosen}, the usual one for this output (--loss)")
     try:
+        resumed = 0 if fresh else _done(checkpoint, epochs)
+        start = time.perf_counter()
         history = trainer.fit(task.train, task.validation, resume=False if fresh else None)
     except TrainingInterrupted:
         say_error(f"training interrupted; the same command goes on from '{checkpoint}'")
         raise
+    except BadInputError as error:
+        raise BadInputError(*map(_in_words_of_the_command, error.diagnostics)) from error
     seconds = time.perf_counter() - start
     results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
     trainer.program.save(output)
     if json:
         print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
-                    "history": [record.as_dict() for record in history],
+                    "loss": chosen, "resumed_after": resumed, "history": [record.as_dict() for record in history],
                     **{name: asdict(result) for name, result in results.items()}})
         return
     for name, result in results.items():
         accuracy = "" if result.accuracy is None else f", accuracy {100 * result.accuracy:.2f} %"
         say(f"{name}: loss {result.loss:.4f}{accuracy} on {result.samples} samples")
     say(f"trained in {seconds:.1f} s; wrote {output}")
+
+
+def _check_device(device: str) -> None:
+    """Raises BadInputError where there is no such device."""
+    import torch
+
+    try:
+        kind, number = torch.device(device).type, torch.device(device).index or 0
+    except RuntimeError:
+        kind, number = "", 0
+    if kind not in ("cpu", "cuda"):
+        raise BadInputError(Diagnostic("SC504", "there is no such device", value=device, limit="cpu, cuda, cuda:N",
+                                       remedy="Use --device cpu."))
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and number >= there:
+        raise BadInputError(Diagnostic("SC504", "torch sees no such GPU", value=device, limit=f"{there} GPUs",
+                                       remedy="Use --device cpu; `spikec doctor` shows what is there."))
+
+
+def _done(checkpoint: Path, epochs: int) -> int:
+    """How many epochs the checkpoint holds; says so where there is one."""
+    from ...runtime.checkpoint import read_checkpoint
+
+    if not checkpoint.exists():
+        return 0
+    state = read_checkpoint(checkpoint)
+    done = int(state["epoch"])
+    say_error(f"'{checkpoint}' holds {done} of {epochs} epochs: "
+              + ("the training is complete, and only written again; --fresh starts over, more --epochs go on"
+                 if done >= epochs else "the training goes on from there; --fresh starts over"))
+    return done
+
+
+def _in_words_of_the_command(fault: Diagnostic) -> Diagnostic:
+    if fault.code in ("SC508", "SC509"):
+        return replace(fault, remedy="--fresh starts over; another --output keeps both.")
+    return fault

@@ -1,0 +1,52 @@
+"""Which loss `spikec train` uses: the one that was asked for, or the usual one for the kind of the output."""
+
+from __future__ import annotations
+
+from ...ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
+from ...ir.network import Network
+from ..tasks import Task
+
+__all__ = ["LOSS_HELP", "choose_loss"]
+
+_OF_SPIKES = ("first-spike", "spike-time")
+_OF_READOUTS = ("voltage-max", "integrated-voltage")
+
+LOSS_HELP = (f"Of an output that spikes: {', '.join(_OF_SPIKES)} (whose labels are the wanted times); of a readout: "
+             f"{', '.join(_OF_READOUTS)}. The first one that fits by default.")
+
+
+def choose_loss(wanted: str | None, network: Network, task: Task) -> str:
+    """The name of the loss: `wanted`, or the default for the network's output.
+
+    Raises:
+        BadInputError: no such loss, or one that fits neither the output nor the labels.
+        UnsupportedError: the network has several outputs.
+    """
+    if len(network.outputs) != 1:
+        raise UnsupportedError(Diagnostic(
+            "SC502", "the command trains a network with one output", value=", ".join(network.outputs),
+            remedy="Train it in Python: spikec.Trainer with a loss that names its output, as "
+            "spikec.losses.VoltageMaxCrossEntropy(output=NAME)."))
+    ((output, shown),) = network.outputs.items()
+    fitting, kind = (_OF_SPIKES, "spikes") if network.populations[shown].spiking else (_OF_READOUTS, "is a readout")
+    loss = fitting[0] if wanted is None else wanted
+    if loss not in (*_OF_SPIKES, *_OF_READOUTS):
+        raise BadInputError(Diagnostic("SC550", "there is no such loss", value=loss,
+                                       limit=", ".join((*_OF_SPIKES, *_OF_READOUTS)), remedy="See --loss."))
+    if loss not in fitting:
+        raise BadInputError(Diagnostic("SC409", f"the loss '{loss}' cannot be taken of this output, which {kind}",
+                                       node=output, value=loss, limit=", ".join(fitting),
+                                       remedy=f"Use --loss {fitting[0]}, or leave --loss out."))
+    labels = task.train[1]
+    if loss == "spike-time" and not (labels.dtype.kind == "f" and labels.ndim in (2, 3)):
+        raise BadInputError(Diagnostic(
+            "SC505", "the loss 'spike-time' needs the wanted spike times as labels", node=output,
+            value=f"labels {labels.dtype} {labels.shape}", limit="floats (samples, neurons) or with a last axis of "
+            "spikes, seconds, inf for none",
+            remedy="Give such labels in an .npz file, use --loss first-spike, or train in Python with "
+            "spikec.losses.SpikeTimeMSE(targets=…)."))
+    if loss != "spike-time" and not (labels.dtype.kind in "iu" and labels.ndim == 1):
+        raise BadInputError(Diagnostic("SC505", f"the loss '{loss}' needs the number of a class for each sample",
+                                       node=output, value=f"labels {labels.dtype} {labels.shape}",
+                                       limit="whole numbers (samples,)"))
+    return loss
