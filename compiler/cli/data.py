@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,19 +25,36 @@ def get(
     json: JsonOption = False,
 ) -> None:
     """Fetch a data set into SPIKEC_DATA (or the cache), and check it."""
+    if name == "digits":
+        datasets.load_digits()
+        _say_got(name, [], False, "digits come with scikit-learn, which is installed: nothing to fetch", json)
+        return
     if name not in datasets.DATASETS:
         raise BadInputError(Diagnostic("SC540", f"there is no data set '{name}'",
-                                       remedy=f"Data sets: {', '.join(datasets.DATASETS)}."))
+                                       remedy=f"Data sets: {', '.join(datasets.DATASETS)}; digits come with "
+                                       "scikit-learn."))
+    fetched = False
     with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=errors(),
                   disable=json) as bars:
         task = bars.add_task(name, total=None)
-        files = datasets.fetch(datasets.DATASETS[name], mirror=mirror,
-                               progress=lambda done, total: bars.update(task, completed=done, total=total))
+
+        def progress(done: int, total: int | None) -> None:
+            nonlocal fetched
+            fetched = True
+            bars.update(task, completed=done, total=total)
+
+        files = datasets.fetch(datasets.DATASETS[name], mirror=mirror, progress=progress)
+    _say_got(name, files, fetched, f"{name}: fetched" if fetched else f"{name}: present and sound, nothing to fetch",
+             json)
+
+
+def _say_got(name: str, files: Sequence[Path], fetched: bool, outcome: str, json: bool) -> None:
     if json:
-        print_json({"name": name, "files": [str(file) for file in files]})
-    else:
-        for file in files:
-            say(file)
+        print_json({"name": name, "files": [str(file) for file in files], "fetched": fetched})
+        return
+    for file in files:
+        say(file)
+    say(outcome)
 
 
 @app.command("list")

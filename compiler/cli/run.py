@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from ...ir.diagnostics import Diagnostics
-from .console import JsonOption, print_json, print_table, say
+from .console import JsonOption, print_json, print_table, say, say_error
 
 
 def command(
@@ -32,25 +32,32 @@ def command(
     probes = parse_probes(probe or [])
     program = load(folder)
     events = read_events(input, tuple(program.network.inputs))
+    engine = program.engine  # torch is imported here, which is no part of the time that is shown
     start = time.perf_counter()
-    result = program.run(events, duration=duration, probes=probes)
+    result = engine.run(events, duration=duration, probes=probes)
     seconds = time.perf_counter() - start
+    if result.truncated and program.network.discretization is None:
+        say_error("note: the model was compiled in continuous time. If it is a NIR file that was made on a grid, "
+                  "compile it again with --dt SECONDS --spike delta|box: without them its weights act as impulses")
     spikes = {name: result.spikes[name] for name in program.network.outputs if name in result.spikes}
     highest = {f"{name}.voltage_max": result.voltage_max[name][0]
                for name in program.network.outputs if name in result.voltage_max}
+    voltages = {**result.probes, **highest}
     if output is not None:
-        write_events(output, spikes, {**result.probes, **highest})
+        write_events(output, spikes, voltages)
     counts = {name: len(each) for name, each in spikes.items()}
     batch = next(iter(events.values())).batch
     if json:
+        shown = ({"probes": dict(result.probes), **highest} if output is None
+                 else {"shapes": {name: values.shape for name, values in voltages.items()}})
         print_json({"samples": batch, "spikes": counts, "truncated": result.truncated, "grazing": result.grazing,
-                    "duration": result.duration, "seconds": seconds, "probes": dict(result.probes), **highest,
+                    "duration": result.duration, "seconds": seconds, **shown,
                     "output": None if output is None else str(output)})
         return
     if counts:
         print_table(("output", "spikes", "per sample"),
                     [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in counts.items()])
-    for name, values in {**result.probes, **highest}.items():
+    for name, values in voltages.items():
         say(f"{name}: {' × '.join(map(str, values.shape))} voltages")
     say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
     if output is not None:
