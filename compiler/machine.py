@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from ..ir.diagnostics import SpikecWarning
 from ..runtime import datasets, jit, threads
 
 __all__ = ["OPTIONAL", "Finding", "examine"]
@@ -44,7 +46,9 @@ def examine() -> list[Finding]:
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
         _versions, _processor, _compiler, _cache, _gpu, _optional, _data,
     )
-    return [finding for part in parts for finding in part()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpikecWarning)  # what they would say is among the findings
+        return [finding for part in parts for finding in part()]
 
 
 def _versions() -> Iterator[Finding]:
@@ -64,6 +68,10 @@ def _processor() -> Iterator[Finding]:
                 features = set(line.split(":", 1)[1].split())
                 break
     vectors = [name for name in ("avx2", "fma", "avx512f", "avx512dq", "asimd", "sve") if name in features]
+    chosen = os.environ.get("SPIKEC_THREADS", "")
+    if chosen and not chosen.isdecimal():
+        yield Finding("SPIKEC_THREADS", "problem", f"'{chosen}' is not a number of threads: all cores are used",
+                      "Set SPIKEC_THREADS to a whole number, or unset it")
     yield Finding("processor", "ok", f"{threads.get_threads()} threads in use of {os.cpu_count()}; "
                                      f"vectors: {', '.join(vectors) or 'none known'}")
 
@@ -75,6 +83,10 @@ def _compiler() -> Iterator[Finding]:
                       "Install gcc or clang, set CC, or pip install ziglang")
         return
     command, version = found
+    stated = os.environ.get("CC", "").split()
+    if stated and list(command) != stated:
+        yield Finding("CC", "problem", f"'{' '.join(stated)}' does not answer as a C compiler: another one is used",
+                      "Set CC to the command of a C compiler, or unset it")
     yield Finding("C compiler", "ok", f"{' '.join(command)}: {version}")
     try:
         jit.compile_c("int spikec_doctor(void) { return 0; }")

@@ -79,6 +79,7 @@ CODES: dict[str, str] = {
     "SC409": "output cannot be asked for this",
     "SC410": "spikes graze their threshold",
     "SC411": "network has no exact gradient",
+    "SC412": "setting of a module is wrong",
     "SC420": "kernel template and its variables do not agree",
     "SC421": "no C compiler",
     "SC422": "kernel does not compile",

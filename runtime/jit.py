@@ -25,6 +25,7 @@ import jinja2
 from jinja2 import meta
 
 from ..ir.diagnostics import Diagnostic, SpikecError
+from .environment import warn_once
 
 __all__ = [
     "Fields", "KernelError", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "store", "stored",
@@ -104,19 +105,25 @@ def arguments_type(fields: tuple[tuple[str, str, int], ...]) -> type[ctypes.Stru
 @functools.cache
 def compiler() -> tuple[tuple[str, ...], str] | None:
     """The C compiler as (command, version line): CC, cc, gcc, clang, or the ziglang package; None without any."""
-    candidates: list[tuple[str, ...]] = []
-    if os.environ.get("CC"):
-        candidates.append(tuple(os.environ["CC"].split()))
-    candidates += [(found,) for name in ("cc", "gcc", "clang") if (found := shutil.which(name))]
-    candidates.append((sys.executable, "-m", "ziglang", "cc"))
-    for command in candidates:
-        try:
-            done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if done.returncode == 0:
-            return command, (done.stdout.splitlines() or ["unknown"])[0]
+    if stated := os.environ.get("CC", "").split():
+        if version := _version(stated):
+            return tuple(stated), version
+        warn_once("CC", " ".join(stated), "does not answer as a C compiler, so another one is looked for",
+                  "Set it to the command of a C compiler, or unset it.")
+    candidates = [(found,) for name in ("cc", "gcc", "clang") if (found := shutil.which(name))]
+    for command in (*candidates, (sys.executable, "-m", "ziglang", "cc")):
+        if version := _version(command):
+            return command, version
     return None
+
+
+def _version(command: Sequence[str]) -> str | None:
+    """The first line that a compiler says of its version; None where there is none."""
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return (done.stdout.splitlines() or ["unknown"])[0] if done.returncode == 0 else None
 
 
 def cache_folder() -> Path:
@@ -176,7 +183,7 @@ def _build(command: Sequence[str], source: str, scratch: Path) -> Path:
 
 
 def store(folder: Path, name: str, content: bytes) -> Path | None:
-    """Writes an entry of the cache and its SHA-256 atomically; None where the cache cannot be written."""
+    """Writes an entry of the cache and its SHA-256 atomically; None, and a warning, where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         digest = hashlib.sha256(content).hexdigest()
@@ -191,7 +198,9 @@ def store(folder: Path, name: str, content: bytes) -> Path | None:
                     os.unlink(fresh)
                 raise
         return folder / name
-    except OSError:
+    except OSError as error:
+        warn_once("SPIKEC_CACHE", str(folder), f"kernels cannot be kept there ({error.strerror or error}), and are "
+                  "built anew in every process", "Set it to a folder that can be written.")
         return None
 
 

@@ -13,6 +13,7 @@ import os
 from typing import Any
 
 from . import jit
+from .environment import warn_once
 
 __all__ = ["get_threads", "pool_source", "run_tasks", "set_threads"]
 
@@ -34,7 +35,12 @@ def get_threads() -> int:
     if _threads:
         return _threads
     chosen = os.environ.get("SPIKEC_THREADS", "")
-    return int(chosen) if chosen.isdigit() and int(chosen) > 0 else len(os.sched_getaffinity(0))
+    if chosen.isdecimal():
+        return int(chosen) or len(os.sched_getaffinity(0))
+    if chosen:
+        warn_once("SPIKEC_THREADS", chosen, "not a number of threads, so all cores are used",
+                  "Set it to a whole number, or 0 for all cores.")
+    return len(os.sched_getaffinity(0))
 
 
 def pool_source() -> str:
