@@ -40,8 +40,8 @@ def two():
 
 def jumps():
     net = Builder()
-    source = net.input("in", 4)
-    net.output("out", net.connect(source, net.lif("hidden", 2, tau=20e-3), weight=np.full((2, 4), 30e-3)))
+    source = net.input("in", 64)
+    net.output("out", net.connect(source, net.lif("hidden", 10, tau=20e-3), weight=np.full((10, 64), 30e-3)))
     return net.build()
 
 def ambiguous():
@@ -346,3 +346,157 @@ def test_an_npz_with_objects_or_false_sizes_is_refused(tmp_path: Path) -> None:
         assert {diagnostic.code for diagnostic in error.value.diagnostics} == {"SC523"}
     with pytest.raises(spikec.BadInputError, match="too many bytes"):
         read_npz(good, limit=10)
+
+
+def test_a_step_without_the_meaning_of_a_spike_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from spikec.compiler.cli.models import open_graph
+
+    spikec.to_nir(open_graph("net.py:make", None, None), "net.nir")
+    for model in ("net.nir", "net.py:make"):
+        code, _, err = say(capsys, "compile", model, "--dt", "1e-4", "-o", "net")
+        assert (code, "SC210" in err, "--spike" in err) == (4, True, True), err
+    code, _, err = say(capsys, "compile", "net.nir", "-o", "net")
+    assert (code, "continuous time" in err, "--dt SECONDS --spike" in err) == (0, True, True), err
+    code, told = say_json(capsys, "compile", "net.nir", "-o", "boxes", "--dt", "1e-4", "--spike", "box")
+    assert (code, told["report"]["discretization"]["dt"]) == (0, 1e-4)
+    code, _, err = say(capsys, "inspect", "net", "--dt", "1e-4", "--spike", "box")
+    assert (code, "compiled folder" in err) == (4, True), err
+
+
+def write_task(name: str, labels: np.ndarray, channels: int = 4) -> None:
+    events = Events.from_samples([(np.full(channels, 5e-3), np.arange(channels)) for _ in labels])
+    write_npz(name, {"times": events.times, "indices": events.indices, "offsets": events.offsets, "labels": labels})
+
+
+READOUT = """
+import spikec
+
+def make(inputs=4):
+    net = spikec.Builder()
+    source = net.input("in", inputs)
+    hidden = net.cubalif("hidden", 6, tau_mem=20e-3, tau_syn=5e-3)
+    digit = net.cubali("digit", 3, tau_mem=20e-3, tau_syn=5e-3)
+    source.connect(hidden, weight=spikec.normal(3.0, 1.0, seed=0))
+    hidden.connect(digit, weight=spikec.normal(2.0, 1.0, seed=1))
+    net.output("out", digit)
+    return net.build()
+
+def wide():
+    return make(64)
+"""
+
+
+def test_the_loss_follows_the_kind_of_the_output(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("readout.py").write_text(READOUT)
+    write_task("data.npz", np.array([0, 1, 2]))
+    options = ["--data", "data.npz", "--epochs", "1", "--duration", "0.05"]
+    code, told = say_json(capsys, "train", "readout.py:make", *options, "-o", "a")
+    assert (code, told["loss"]) == (0, "voltage-max")
+    code, told = say_json(capsys, "train", "net.py:make", *options, "-o", "b")
+    assert (code, told["loss"]) == (0, "first-spike")
+    code, _, err = say(capsys, "train", "readout.py:make", *options, "-o", "c", "--loss", "first-spike")
+    assert (code, "--loss voltage-max" in err) == (4, True), err
+    code, _, err = say(capsys, "train", "net.py:make", *options, "-o", "c", "--loss", "spike-time")
+    assert (code, "targets" in err) == (4, True), err
+    write_task("timed.npz", np.full((3, 3), 10e-3))
+    timed = ["--data", "timed.npz", "--epochs", "1", "--duration", "0.05", "-o", "d"]
+    assert say(capsys, "train", "net.py:make", *timed, "--loss", "spike-time")[0] == 0
+    code, _, err = say(capsys, "train", "net.py:make", *timed)
+    assert (code, "number of a class" in err) == (4, True), err
+
+
+def test_the_help_names_every_loss() -> None:
+    from spikec.compiler.cli.losses import LOSS_HELP
+    from spikec.runtime.losses import LOSSES
+
+    assert [name for name in LOSSES if name not in LOSS_HELP] == []
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("--data", "data.npz", "--device", "foo"), "foo"),
+    (("--data", "data.npz", "--device", "cuda:99"), "cuda:99"),
+    (("--data", "digits"), "the data have 64 channels, the network's input has 4"),
+    (("--data", "many.npz"), "the data have events on 5 channels, the network's input has 4"),
+    (("--data", "classes.npz"), "the data have 4 classes, the network's output has 3 neurons"),
+    (("--data", "empty.npz"), "no samples"),
+    (("--data", "data.npz", "--validation", "empty.npz"), "no samples"),
+    (("--data", "digits", "--t-max", "0"), "--t-max"),
+    (("--data", "data.npz", "--t-max", "0.01"), "--t-max"),
+    (("--data", "digits", "--validation", "data.npz"), "--validation"),
+])
+def test_train_refuses_what_does_not_fit(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    for name, labels, channels in (("data", [0, 1, 2], 4), ("many", [0, 1, 2], 5), ("classes", [0, 3], 4),
+                                   ("empty", [], 4)):
+        write_task(f"{name}.npz", np.array(labels, np.int64), channels)
+    code, _, err = say(capsys, "train", "net.py:make", *arguments, "--epochs", "1", "--duration", "0.05", "-o", "t")
+    assert (code, said in err) == (4, True), err
+    assert not Path("t").exists()
+
+
+def test_a_mostly_unused_input_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("readout.py").write_text(READOUT)
+    write_task("data.npz", np.array([0, 1, 2]))
+    code, _, err = say(capsys, "train", "readout.py:wide", "--data", "data.npz", "--epochs", "1", "--duration", "0.05",
+                       "-o", "t")
+    assert (code, "4 channels only, the network's input has 64" in err) == (0, True), err
+
+
+def test_a_resumed_training_says_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_task("data.npz", np.array([0, 1, 2]))
+    command = ["train", "net.py:make", "--data", "data.npz", "--duration", "0.05", "-o", "t"]
+    assert "--fresh" not in say(capsys, *command, "--epochs", "1")[2]
+    code, _, err = say(capsys, *command, "--epochs", "1")
+    assert (code, "complete" in err, "--fresh" in err) == (0, True, True), err
+    code, _, err = say(capsys, *command, "--epochs", "2")
+    assert (code, "goes on" in err, "--fresh" in err) == (0, True, True), err
+    code, _, err = say(capsys, *command, "--epochs", "2", "--lr", "0.5")
+    assert (code, "SC508" in err, "resume=False" in err) == (4, True, False), err
+    code, _, err = say(capsys, *command, "--epochs", "1", "--lr", "0.5", "--fresh")
+    assert (code, "complete" in err) == (0, False), err
+
+
+def test_code_that_prints_or_exits(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("loud.py").write_text(MODEL + "\nprint('loaded')\ndef loud():\n    print('made')\n    return make()\n"
+                               "def gone():\n    raise SystemExit(3)\n")
+    code, told = say_json(capsys, "compile", "loud.py:loud", "-o", "net")
+    assert (code, told["ok"]) == (0, True)
+    code, _, err = say(capsys, "compile", "loud.py:gone", "-o", "net")
+    assert (code, "SC231" in err, "SystemExit" in err) == (4, True, True), err
+
+
+def test_run_with_a_file_prints_shapes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("readout.py").write_text(READOUT)
+    write_events("in.npz", {"in": some_events()})
+    say(capsys, "compile", "readout.py:make", "-o", "net")
+    command = ["run", "net", "-i", "in.npz", "--duration", "0.05", "--probe", "hidden.v@0.01"]
+    code, told = say_json(capsys, *command)
+    assert (code, np.shape(told["probes"]["hidden.v"])) == (0, (3, 1, 6))
+    code, told = say_json(capsys, *command, "-o", "out.npz")
+    assert (code, told["shapes"]) == (0, {"hidden.v": [3, 1, 6], "out.voltage_max": [3, 3]})
+    assert "probes" not in told
+
+
+def test_data_get_says_when_there_is_nothing_to_fetch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikec.runtime.datasets.fetch", lambda parts, mirror, progress: [Path("there.npy")])
+    assert "present and sound" in say(capsys, "data", "get", "yin-yang")[1]
+    code, out, _ = say(capsys, "data", "get", "digits")
+    assert (code, "scikit-learn" in out) == (0, True)
+
+
+def test_environment_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    settings = {"SPIKEC_THREADS": "abc", "CC": "no-such-compiler", "SPIKEC_CACHE": str(tmp_path / "file" / "cache")}
+    done = subprocess.run([sys.executable, "-m", "spikec", "doctor", "--json"], capture_output=True, text=True,
+                          check=False, env=os.environ | settings)
+    problems = {each["part"] for each in json.loads(done.stdout)["findings"] if each["state"] == "problem"}
+    assert {"SPIKEC_THREADS", "CC", "kernel cache"} <= problems
+    code = ("from spikec.runtime import jit, threads\n"
+            "threads.get_threads(), threads.get_threads()\n"
+            "jit.compile_c('int one(void) { return 1; }'), jit.compile_c('int two(void) { return 2; }')")
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env=os.environ | settings).stderr
+    assert {name: told.count(f"SC552: {name}") for name in settings} == dict.fromkeys(settings, 1), told
