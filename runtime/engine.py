@@ -21,6 +21,7 @@ from .cells import Cell, cell_kind, make_cell
 from .event_lists import MAX_SOURCES, event_source
 from .loop import Loop
 from .outputs import Result, RunState, asked
+from .parameter_checks import check_delay, check_population, check_refractory, check_weight
 from .requests import check_duration, check_probes, check_state
 from .signals import Spikes, State, SweepResult
 from .sweep import Sweep
@@ -44,6 +45,10 @@ class Values:
     """The arrays of a network as tensors, from constants or from the parameters of a module, kept until those change.
 
     `parameters[node, param]` stand for the leaves of derived arrays; without them, every array is a constant.
+
+    Raises:
+        BadInputError: from each method, where a parameter is NaN, infinite or out of its range (SC103, SC104), or
+            cannot change (SC412). While a GPU trains, weights and delays are not looked at: it would have to wait.
     """
 
     def __init__(self, network: Network, dtype: torch.dtype,
@@ -55,37 +60,65 @@ class Values:
 
     def weight(self, number: int) -> Tensor:
         """Of projection `number`, in the type of the engine; dense ones by rows of sources, (n_source, n_target)."""
-        connection = self.network.projections[number].connection
+        projection = self.network.projections[number]
+        connection, key = projection.connection, ("weight", number)
 
         def make() -> Tensor:
             value = self._value(connection.weight).to(self.dtype)
+            if self._looks:
+                check_weight(value, projection.name, lambda: self._made_from(key))
             return value.t().contiguous() if isinstance(connection, Dense) else value.contiguous()
 
-        weight: Tensor = self._keep(("weight", number), (connection.weight,), make)
+        weight: Tensor = self._keep(key, (connection.weight,), make)
         return weight
 
     def delay(self, number: int) -> Tensor | None:
         """Of projection `number`, float64 seconds."""
-        delay = self.network.projections[number].delay
+        projection, key = self.network.projections[number], ("delay", number)
+        delay = projection.delay
         if delay is None:
             return None
-        seconds: Tensor = self._keep(
-            ("delay", number), (delay,), lambda: self._value(delay).to(torch.float64).contiguous())
+
+        def make() -> Tensor:
+            value = self._value(delay).to(torch.float64).contiguous()
+            if self._looks:
+                check_delay(value, projection.name, lambda: self._made_from(key))
+            return value
+
+        seconds: Tensor = self._keep(key, (delay,), make)
         return seconds
 
     def cell(self, name: str) -> tuple[Cell, bool]:
         """Of a population, in the type of the engine, and whether its rates are uniform."""
-        population = self.network.populations[name]
+        population, key = self.network.populations[name], ("cell", name)
         arrays = {each: getattr(population, each) for each in _CELL_FIELDS if getattr(population, each) is not None}
+        self._same_refractory(population)
 
         def make() -> tuple[Cell, bool]:
             values = {each: self._value(array).to(torch.float64) for each, array in arrays.items()}
+            if self.parameters:
+                check_population(population, values, lambda: self._made_from(key))
             cell = make_cell(population, values, cell_kind(population, self.network.discretization)).to(self.dtype)
             rates = torch.stack([cell.a.detach(), cell.b.detach(), cell.rho.detach()])
             return cell, bool((rates == rates[:, :1]).all())
 
-        cell: tuple[Cell, bool] = self._keep(("cell", name), tuple(arrays.values()), make)
+        cell: tuple[Cell, bool] = self._keep(key, tuple(arrays.values()), make)
         return cell
+
+    def _same_refractory(self, population: Population) -> None:
+        refractory, key = population.refractory, ("refractory", population.name)
+        if refractory is not None and self.parameters:
+            self._keep(key, (refractory,), lambda: check_refractory(
+                self._value(refractory), _tensor(np.asarray(refractory)), population.name,
+                lambda: self._made_from(key)))
+
+    @property
+    def _looks(self) -> bool:
+        """Whether arrays that come from parameters are looked at."""
+        return bool(self.parameters) and (self.device.type == "cpu" or not torch.is_grad_enabled())
+
+    def _made_from(self, key: Any) -> dict[tuple[str, str], Tensor]:
+        return {each: self.parameters[each] for each in self._used[key]}
 
     def _value(self, array: np.ndarray[Any, Any]) -> Tensor:
         if not self.parameters:

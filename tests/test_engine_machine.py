@@ -498,6 +498,33 @@ def test_malformed_parameters_are_diagnosed(field: str, value: float) -> None:
     assert any(each.node == node for each in caught.value.diagnostics)
 
 
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("hidden.tau_mem", -1e-3, "SC103 at 'hidden': tau_mem must be positive"),
+        ("hidden.tau_syn", 0.0, "SC103 at 'hidden': tau_syn must be positive"),
+        ("hidden.tau_mem", np.nan, "SC104 at 'hidden': tau_mem"),
+        ("hidden.v_threshold", -1.0, "SC103 at 'hidden': v_reset must be below v_threshold"),
+        ("hidden.refractory", -1e-3, "SC103 at 'hidden': refractory must not be negative"),
+        ("hidden.refractory", 5e-3, "SC412 at 'hidden': refractory is fixed"),
+        ("fc.weight", np.nan, "SC104 at 'fc': weight"),
+        ("fc.weight", np.inf, "SC104 at 'fc': weight"),
+        ("fc.delay", -1e-3, "SC103 at 'fc': delay must not be negative"),
+    ],
+)
+def test_parameters_that_became_illegal_are_named(name: str, value: float, said: str, grad: bool) -> None:
+    graph, events = problem(delay="synapse", refractory=1e-3)
+    module = spikec.compile(graph).module(train=[name])
+    module(events, duration=DURATION)
+    with torch.no_grad():
+        parameter = module.get_parameter(name)
+        parameter[(0,) * parameter.dim()] = value
+    with torch.set_grad_enabled(grad), pytest.raises(BadInputError) as caught:
+        module(events, duration=DURATION)
+    assert said in str(caught.value)
+
+
 def test_questions_without_an_answer_are_diagnosed() -> None:
     graph, events = problem(readout=True)
     out = spikec.compile(graph).module()(events, duration=DURATION)
