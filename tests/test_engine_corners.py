@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 import spikec
@@ -17,13 +18,15 @@ from spikec.runtime.optimizers import FusedAdam
 TAUS = {"tau_mem": 20e-3, "tau_syn": 10e-3}
 
 
-def layer(n: int, weight: np.ndarray[Any, Any], recurrent: float | None = None, **settings: Any) -> spikec.Graph:
-    """Inputs to n CubaLIF neurons, all to all with `recurrent` where that is given."""
+def layer(n: int, weight: np.ndarray[Any, Any], recurrent: float | None = None, sparse: bool = False,
+          **settings: Any) -> spikec.Graph:
+    """Inputs to n CubaLIF neurons, all to all with `recurrent` where that is given; `sparse` takes the lazy loop."""
     net = spikec.Builder()
     hidden = net.cubalif("hidden", n, **{**TAUS, **settings})
     net.connect(net.input("in", weight.shape[1]), hidden, weight=weight, name="fc")
     if recurrent is not None:
-        net.connect(hidden, hidden, weight=np.full((n, n), recurrent), name="rec")
+        everyone = np.full((n, n), recurrent)
+        net.connect(hidden, hidden, weight=scipy.sparse.csr_matrix(everyone) if sparse else everyone, name="rec")
     net.output("out", hidden)
     return net.build()
 
@@ -82,18 +85,16 @@ def test_a_maximum_counts_what_arrives_together_as_one(kind: str) -> None:
 @pytest.mark.parametrize("tau_mem", [10e-3, 13e-3, np.array([10e-3, 11e-3, 12e-3])])
 @pytest.mark.parametrize("refractory", [0.0, 1e-3])
 def test_a_negative_resistance_turns_the_sign_of_weights(tau_mem: Any, refractory: float) -> None:
-    spikes = [
-        spikec.compile(layer(3, np.full((3, 2), sign * 4.0), r=sign, tau_mem=tau_mem, refractory=refractory, tau_syn=5e-3))
-        .run(one_sample(1e-3, 2e-3), duration=0.05).spikes["out"]
-        for sign in (1.0, -1.0)
-    ]
+    same = {"tau_mem": tau_mem, "refractory": refractory, "tau_syn": 5e-3}
+    spikes = [spikec.compile(layer(3, np.full((3, 2), sign * 4.0), r=sign, **same))
+              .run(one_sample(1e-3, 2e-3), duration=0.05).spikes["out"] for sign in (1.0, -1.0)]
     assert len(spikes[0].times) >= 3
     assert np.array_equal(spikes[0].times, spikes[1].times)
 
 
-@pytest.mark.parametrize("n", [3, 64, 100])
-def test_neurons_that_fire_together_do_not_see_each_other(n: int) -> None:
-    graph = layer(n, np.full((n, 1), 6.0), recurrent=-20.0)
+@pytest.mark.parametrize(("n", "sparse"), [(3, False), (64, False), (100, False), (5, True)])
+def test_neurons_that_fire_together_do_not_see_each_other(n: int, sparse: bool) -> None:
+    graph = layer(n, np.full((n, 1), 6.0), recurrent=-20.0, sparse=sparse)
     module = spikec.compile(graph).module(dtype=torch.float64)
     times = torch.tensor([1e-3], dtype=torch.float64, requires_grad=True)
     out = module(Events(times, torch.tensor([0]), torch.tensor([0, 1])), duration=0.05)
