@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -500,3 +501,16 @@ def test_environment_that_cannot_be_used(tmp_path: Path) -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env=os.environ | settings).stderr
     assert {name: told.count(f"SC552: {name}") for name in settings} == dict.fromkeys(settings, 1), told
+
+
+def test_spikes_cut_off_in_continuous_time_name_the_grid(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spikec.runtime.engine import Engine
+
+    write_events("in.npz", {"in": some_events()})
+    say(capsys, "compile", "net.py:make", "-o", "net")
+    plain = Engine.run
+    assert "--spike" not in say(capsys, "run", "net", "-i", "in.npz", "--duration", "0.05")[2]
+    monkeypatch.setattr(Engine, "run", lambda *given, **named: replace(plain(*given, **named), truncated=True))
+    assert "--dt SECONDS --spike" in say(capsys, "run", "net", "-i", "in.npz", "--duration", "0.05")[2]

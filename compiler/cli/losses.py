@@ -12,7 +12,7 @@ _OF_SPIKES = ("first-spike", "spike-time")
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
 LOSS_HELP = (f"Of an output that spikes: {', '.join(_OF_SPIKES)} (whose labels are the wanted times); of a readout: "
-             f"{', '.join(_OF_READOUTS)}. The first one that fits by default.")
+             f"{' or '.join(_OF_READOUTS)} (the first one that fits by default).")
 
 
 def choose_loss(wanted: str | None, network: Network, task: Task) -> str:
