@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .diagnostics import Diagnostics
+from .diagnostics import BadInputError, Diagnostics
 
 __all__ = ["Events"]
 
@@ -41,7 +41,7 @@ class Events:
         times, indices = [], []
         for sample_times, sample_indices in samples:
             one_times = np.asarray(sample_times, dtype=np.float64).reshape(-1)
-            one_indices = np.asarray(sample_indices, dtype=np.int64).reshape(-1)
+            one_indices = _whole(sample_indices, "event indices").reshape(-1)
             order = np.lexsort((one_indices, one_times))
             times.append(one_times[order])
             indices.append(one_indices[order])
@@ -101,8 +101,8 @@ class Events:
         """The same events as numpy arrays, detached."""
         return Events(
             _numpy(self.times).astype(np.float64, copy=False),
-            _numpy(self.indices).astype(np.int64, copy=False),
-            _numpy(self.offsets).astype(np.int64, copy=False),
+            _whole(self.indices, "event indices"),
+            _whole(self.offsets, "offsets"),
         )
 
     def checked(self, channels: int, node: str | None = None) -> Events:
@@ -112,6 +112,8 @@ class Events:
         faults = Diagnostics()
         try:
             plain = self.numpy()
+        except BadInputError:
+            raise
         except (TypeError, ValueError) as error:
             faults.add("SC107", "times, indices and offsets are arrays of numbers", node=node, value=error)
             faults.raise_if_errors()
@@ -132,14 +134,33 @@ class Events:
             starts = offsets[:-1]
             within[starts[starts < len(times)]] = False
             if (np.diff(times, prepend=0.0)[within] < 0).any():
+                at = int(np.flatnonzero(within & (np.diff(times, prepend=0.0) < 0))[0])
+                sample = int(np.searchsorted(offsets, at, side="right")) - 1
                 faults.add("SC103", "event times must ascend within a sample", node=node,
+                           value=f"sample {sample}, position {at - offsets[sample]}: {times[at]} after {times[at - 1]}",
                            remedy="Use Events.from_samples, which sorts.")
             if len(indices) and (indices.min() < 0 or indices.max() >= channels):
                 bad = indices[(indices < 0) | (indices >= channels)][0]
-                faults.add("SC103", "an event index is out of range", node=node, value=bad, limit=f"0..{channels - 1}")
+                faults.add("SC405", "an event index is out of range", node=node, value=bad,
+                           limit=f"0..{channels - 1}, for {channels} channels")
         faults.raise_if_errors()
         self._checked_for.append(channels)
         return self
+
+
+def _whole(value: Any, what: str) -> np.ndarray[Any, Any]:
+    """As int64, where that changes no number.
+
+    Raises:
+        BadInputError: a number is not whole.
+    """
+    array = _numpy(value)
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.round(array)).all()):
+        faults = Diagnostics()
+        bad = array[~(np.isfinite(array) & (array == np.round(array)))]
+        faults.add("SC103", f"{what} must be whole numbers", value=bad[0], remedy="Round them on purpose.")
+        faults.raise_if_errors()
+    return array.astype(np.int64, copy=False)
 
 
 def _numpy(value: Any) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ from .event_lists import MAX_SOURCES, event_source
 from .loop import Loop
 from .outputs import Result, RunState, asked
 from .parameter_checks import check_delay, check_population, check_refractory, check_weight
-from .requests import check_duration, check_probes, check_state
+from .requests import check_duration, check_probes, check_state, raster
 from .signals import Spikes, State, SweepResult
 from .sweep import Sweep
 from .threads import get_threads, pool_source
@@ -335,7 +335,11 @@ class Engine:
                 if dt is None:
                     faults.add("SC405", "a dense raster needs dt", node=name, remedy="Give dt=… in seconds, or Events.")
                     continue
-                each = Events.from_dense(each, dt)
+                try:
+                    each = raster(each, dt, self.network.inputs[name], name)
+                except BadInputError as error:
+                    faults.extend(error.diagnostics)
+                    continue
             try:
                 each.checked(self.network.size(name), name)
             except BadInputError as error:
@@ -357,7 +361,10 @@ class Engine:
         """
         faults = Diagnostics()
         check_duration(duration, faults)
-        wanted = check_probes(self.network, probes or {}, duration, faults)
+        wanted = check_probes(self.network, {} if probes is None else probes, duration, faults)
+        if dtype not in (torch.float32, torch.float64):
+            faults.add("SC403", "dtype is not one that the engine computes in", value=dtype,
+                       limit="torch.float32, torch.float64")
         faults.raise_if_errors()
         values = self.constants(dtype)
         with torch.no_grad():

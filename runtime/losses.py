@@ -11,17 +11,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 
 __all__ = [
     "LOSSES", "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
-    "VoltageMaxCrossEntropy", "output_name",
+    "VoltageMaxCrossEntropy", "class_labels", "label_faults", "output_name", "wanted_faults",
 ]
 
 Silent = Literal["push", "bump"]
@@ -86,12 +86,14 @@ class FirstSpikeCrossEntropy:
     output: str | None = None
 
     def __post_init__(self) -> None:
+        _known_remedy(self.silent)
         _positive(self, tau0=self.tau0, tau1=self.tau1, strength=self.strength)
         _positive(self, zero_is_legal=True, alpha=self.alpha)
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
         name = output_name(out, self.output)
         times = out.first_spike(name)
+        _check_labels(labels, len(times), times.shape[1])
         xp, (time, label) = _arrays(times, labels)
         batch = max(len(label), 1)
         row = _count(len(label), labels.device)
@@ -169,6 +171,7 @@ class SpikeTimeMSE:
     output: str | None = None
 
     def __post_init__(self) -> None:
+        _known_remedy(self.silent)
         _positive(self, tau=self.tau, strength=self.strength)
         if self.targets is not None:
             table = torch.as_tensor(self.targets, dtype=torch.float64)
@@ -180,9 +183,21 @@ class SpikeTimeMSE:
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
         name = output_name(out, self.output)
-        table = None if self.targets is None else self.targets.to(labels.device)
+        faults, table = Diagnostics(), self.targets
+        samples = len(labels) if isinstance(labels, Tensor) and labels.ndim else 1
+        if table is None:
+            faults.extend(wanted_faults(labels))
+        else:
+            faults.extend(label_faults(labels, samples, len(table)))
+        faults.raise_if_errors()
+        table = None if table is None else table.to(labels.device)
         wanted = labels if table is None else table[labels]
         times = out.first_spike(name) if wanted.ndim == 2 else out.spike_times(name, wanted.shape[2])
+        if times.shape != wanted.shape:
+            raise BadInputError(Diagnostic(
+                "SC506", "wanted times and the spikes of the output differ in shape", name,
+                value=str(tuple(wanted.shape)), limit=str(tuple(times.shape)),
+                remedy="Labels, one for each sample; times, one for each neuron."))
         xp, (time, target) = _arrays(times, wanted)
         batch = max(len(time), 1)
         end = float(out.duration)
@@ -208,8 +223,56 @@ LOSSES: dict[str, Callable[[], Loss]] = {
 """The losses by name, with their default constants."""
 
 
+def class_labels(loss: Any) -> bool | None:
+    """Whether a loss wants class numbers for labels (True) or wanted times (False); None for one that is not known."""
+    if isinstance(loss, SpikeTimeMSE):
+        return loss.targets is not None
+    known = isinstance(loss, FirstSpikeCrossEntropy | VoltageMaxCrossEntropy | IntegratedVoltageCrossEntropy)
+    return True if known else None
+
+
+def label_faults(labels: Any, samples: int, classes: int | None) -> tuple[Diagnostic, ...]:
+    """What is wrong with class numbers (SC506); what lies on a GPU is not read, so that nobody waits for it."""
+    faults = Diagnostics()
+    if not isinstance(labels, Tensor) or labels.dtype.is_floating_point or labels.dtype.is_complex:
+        kind = str(labels.dtype) if isinstance(labels, Tensor) else type(labels).__name__
+        faults.add("SC506", "labels must be class numbers, a tensor of whole numbers", value=kind,
+                   remedy="Convert them with .long(); one-hot labels with .argmax(1).")
+    elif labels.ndim != 1:
+        faults.add("SC506", "labels must be one class number for each sample", value=tuple(labels.shape),
+                   limit=(samples,), remedy="Convert one-hot labels with .argmax(1).")
+    elif len(labels) != samples:
+        faults.add("SC506", "labels and samples differ in number", value=len(labels), limit=samples)
+    elif classes is not None and samples and labels.device.type == "cpu":
+        least, most = (int(each) for each in torch.aminmax(labels))
+        if least < 0 or most >= classes:
+            faults.add("SC506", "a label names no neuron of the output", value=least if least < 0 else most,
+                       limit=f"0..{classes - 1}", remedy="Number the classes from 0.")
+    return faults.errors
+
+
+def wanted_faults(labels: Any) -> tuple[Diagnostic, ...]:
+    """What is wrong with labels that are to be wanted spike times (SC506)."""
+    faults = Diagnostics()
+    if not isinstance(labels, Tensor) or not labels.dtype.is_floating_point or labels.ndim not in (2, 3):
+        shown = f"{labels.dtype}{tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        faults.add("SC506", "without targets the labels are wanted spike times in seconds", value=shown,
+                   limit="(samples, neurons) or (samples, neurons, spikes)",
+                   remedy="For class numbers give the times of each class: SpikeTimeMSE(targets=(classes, neurons)).")
+    elif labels.device.type == "cpu" and (bool(labels.isnan().any()) or bool((labels < 0).any())):
+        faults.add("SC506", "a wanted spike time is NaN or negative", limit=">= 0, +inf for none")
+    return faults.errors
+
+
+def _check_labels(labels: Any, samples: int, classes: int) -> None:
+    faults = label_faults(labels, samples, classes)
+    if faults:
+        raise BadInputError(*faults)
+
+
 def _cross_entropy(values: Tensor, labels: Tensor, scale: float) -> LossResult:
     """-log softmax(scale * values)[label], averaged over the batch."""
+    _check_labels(labels, *values.shape)
     xp, (value, label) = _arrays(values, labels)
     batch = max(len(label), 1)
     row = _count(len(label), labels.device)
@@ -273,12 +336,20 @@ def output_name(out: Any, name: str | None) -> str:
     return str(names[0])
 
 
+def _known_remedy(silent: Any) -> None:
+    legal = (None, *get_args(Silent))
+    if silent not in legal:
+        raise BadInputError(Diagnostic("SC501", "silent is not known", value=repr(silent),
+                                       limit=", ".join(map(repr, legal))))
+
+
 def _positive(loss: Any, zero_is_legal: bool = False, **constants: float) -> None:
     faults = [
         Diagnostic("SC501", f"{name} of {type(loss).__name__} is out of range", value=str(value),
                    limit=">= 0" if zero_is_legal else "> 0")
         for name, value in constants.items()
-        if not (math.isfinite(value) and (value >= 0 if zero_is_legal else value > 0))
+        if not (isinstance(value, int | float | np.number) and math.isfinite(value)
+                and (value >= 0 if zero_is_legal else value > 0))
     ]
     if faults:
         raise BadInputError(*faults)

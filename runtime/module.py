@@ -28,6 +28,7 @@ class EventModule(nn.Module):
     `train=("weight", "tau_mem")`).
 
     Raises:
+        BadInputError: `dtype` is not one of the engine, or `train` names no parameter (SC412).
         UnsupportedError: training can reach nothing, since every spike sits on its input's time (SC411).
     """
 
@@ -41,9 +42,10 @@ class EventModule(nn.Module):
     def __init__(self, graph: Graph, network: Network, dtype: torch.dtype = torch.float32,
                  train: Iterable[str] | None = None) -> None:
         super().__init__()
+        chosen = None if train is None else {train} if isinstance(train, str) else set(train)
+        _check_settings(graph, dtype, chosen)
         self._graph, self._network, self._dtype = graph, network, dtype
         refuse_jump_networks(network)
-        chosen = None if train is None else set(train)
         for name, node in graph.nodes.items():
             units = {entry.name: entry.metadata for entry in fields(node)}
             for param, value in params(node).items():
@@ -91,6 +93,7 @@ class EventModule(nn.Module):
         self.__dict__.update(_engine=engine, _values=values)
 
     def _apply(self, fn: Any, recurse: bool = True) -> EventModule:
+        _check_dtype(fn(torch.zeros(1, dtype=self._values.dtype, device=self._values.device)).dtype)
         super()._apply(fn, recurse)
         self._prepare()
         return self
@@ -110,6 +113,29 @@ class EventModule(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._prepare()
+
+
+def _check_settings(graph: Graph, dtype: Any, chosen: set[str] | None) -> None:
+    faults = Diagnostics()
+    _dtype_fault(dtype, faults)
+    known = {name: params(node) for name, node in graph.nodes.items()}
+    names = {param for held in known.values() for param in held}
+    names |= {f"{name}.{param}" for name, held in known.items() for param in held}
+    for each in sorted(set() if chosen is None else chosen - names, key=str):
+        faults.add("SC412", "train names no parameter", value=repr(each), limit=", ".join(sorted(names)))
+    faults.raise_if_errors()
+
+
+def _check_dtype(dtype: Any) -> None:
+    faults = Diagnostics()
+    _dtype_fault(dtype, faults)
+    faults.raise_if_errors()
+
+
+def _dtype_fault(dtype: Any, faults: Diagnostics) -> None:
+    if dtype not in (torch.float32, torch.float64):
+        faults.add("SC412", "dtype is not one that the engine computes in", value=dtype,
+                   limit="torch.float32, torch.float64", remedy="Use module.float() or module.double().")
 
 
 def refuse_jump_networks(network: Network) -> None:

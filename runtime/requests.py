@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from ..ir.diagnostics import Diagnostics
+from ..ir.events import Events
 from ..ir.network import Network
 from .outputs import RunState
 
-__all__ = ["check_duration", "check_probes", "check_state"]
+__all__ = ["check_duration", "check_probes", "check_state", "raster"]
 
 
 def check_duration(duration: Any, faults: Diagnostics) -> None:
@@ -24,10 +25,14 @@ def check_duration(duration: Any, faults: Diagnostics) -> None:
         faults.add("SC406", "duration must be a finite, non-negative time in seconds", value=repr(duration))
 
 
-def check_probes(network: Network, probes: Mapping[str, Any], duration: Any,
+def check_probes(network: Network, probes: Any, duration: Any,
                  faults: Diagnostics) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
     """(population, times) by label `<neuron node>.v`; faults are SC407."""
-    wanted = {}
+    wanted: dict[str, tuple[str, np.ndarray[Any, Any]]] = {}
+    if not isinstance(probes, Mapping):
+        faults.add("SC407", "probes are times by name", value=type(probes).__name__,
+                   remedy="Give probes={'<neuron node>.v': times in seconds}.")
+        return wanted
     bounded = float(duration) if isinstance(duration, int | float | np.floating) else math.inf
     for label, times in probes.items():
         node, _, quantity = str(label).rpartition(".")
@@ -71,3 +76,23 @@ def check_state(network: Network, state: Any, batch: int, faults: Diagnostics) -
         elif len(spikes.offsets) != batch + 1:
             faults.add("SC403", "state has another number of samples", node=name,
                        value=len(spikes.offsets) - 1, limit=batch)
+
+
+def raster(given: Any, dt: Any, shape: tuple[int, ...], node: str) -> Events:
+    """Events of a (batch, time, *shape) raster for the input `node`, or of one with the channels in a row.
+
+    Raises:
+        BadInputError: it is no array of numbers, or its shape is another than that of the input (SC405).
+    """
+    faults = Diagnostics()
+    counts = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
+    if counts.dtype.kind not in "biuf":
+        faults.add("SC405", "input is neither Events nor a raster of spike counts", node=node,
+                   value=type(given).__name__)
+    elif counts.ndim < 3 or counts.shape[2:] not in (shape, (math.prod(shape),)):
+        faults.add("SC405", "the raster's shape differs from the input's", node=node, value=counts.shape,
+                   limit="(" + ", ".join(["batch", "time", *map(str, shape)]) + ")")
+    if not isinstance(dt, int | float | np.number):
+        faults.add("SC405", "dt must be a number of seconds", node=node, value=repr(dt))
+    faults.raise_if_errors()
+    return Events.from_dense(counts, dt)

@@ -13,6 +13,7 @@ import torch
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.events import Events
 from ..ir.nodes import Array
+from .losses import label_faults, wanted_faults
 
 __all__ = ["Order", "Samples"]
 
@@ -49,7 +50,14 @@ class Samples:
         streams = list(events.values()) if isinstance(events, Mapping) else [events]
         if not streams or not all(isinstance(stream, Events) for stream in streams):
             raise BadInputError(_form(" of ".join(type(each).__name__ for each in (data, events))))
-        tensor = torch.as_tensor(np.asarray(labels) if isinstance(labels, list | tuple) else labels)
+        try:
+            tensor = torch.as_tensor(np.asarray(labels) if isinstance(labels, list | tuple) else labels)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInputError(Diagnostic("SC506", "labels are no numbers", value=type(labels).__name__,
+                                           remedy="Give class numbers, (samples,).")) from error
+        if not tensor.ndim:
+            raise BadInputError(Diagnostic("SC506", "labels have no axis of samples", value=str(tensor.item()),
+                                           remedy="Give class numbers, (samples,)."))
         if not tensor.is_floating_point():
             tensor = tensor.to(torch.int64)
         faults = Diagnostics()
@@ -61,8 +69,9 @@ class Samples:
                  else events.numpy())
         return cls(plain, tensor)
 
-    def checked(self, channels: Mapping[str, int], classes: int | None) -> Samples:
-        """Itself, with events and labels checked once for all batches that are taken.
+    def checked(self, channels: Mapping[str, int], classes: int | None, numbers: bool | None = None) -> Samples:
+        """Itself, with events and labels checked once for all batches that are taken. `numbers`: whether labels are
+        class numbers (True) or wanted times (False); None where that is not known.
 
         Raises:
             BadInputError: naming every fault of the events and labels.
@@ -73,11 +82,12 @@ class Samples:
                 stream.checked(channels[name], name)
             except BadInputError as error:
                 faults.extend(error.diagnostics)
-        labels = self.labels
-        if classes is not None and not labels.is_floating_point() and len(labels) and (
-                labels.min() < 0 or labels.max() >= classes):
-            faults.add("SC506", "a label names no neuron of the output", value=f"{labels.min()}..{labels.max()}",
-                       limit=f"0..{classes - 1}")
+        if not len(self):
+            faults.add("SC505", "there are no samples", value=0, remedy="Give one sample at least.")
+        elif numbers is False:
+            faults.extend(wanted_faults(self.labels))
+        elif numbers or (not self.labels.is_floating_point() and self.labels.ndim == 1):
+            faults.extend(label_faults(self.labels, len(self), classes))
         faults.raise_if_errors()
         return self
 

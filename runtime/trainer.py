@@ -24,7 +24,7 @@ from .display import Display
 from .history import EpochRecord, Evaluation, History, Tally
 from .incoming import incoming
 from .interruption import InterruptGuard, TrainingInterrupted
-from .losses import LOSSES, Loss, LossResult, output_name
+from .losses import LOSSES, Loss, LossResult, class_labels, output_name
 from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
 from .samples import Order, Samples
 
@@ -83,8 +83,9 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
         evaluation_batch: int = 500,
     ) -> None:
-        _check(rule, loss, batch_size=batch_size, epochs=epochs, seed=seed, evaluation_batch=evaluation_batch,
-               input_dropout=input_dropout, lr=lr, duration=duration, gradient_clip=gradient_clip)
+        _check(program, rule, loss, device, dtype, batch_size=batch_size, epochs=epochs, seed=seed,
+               evaluation_batch=evaluation_batch, input_dropout=input_dropout, lr=lr, duration=duration,
+               gradient_clip=gradient_clip)
         self.loss: Loss = LOSSES[loss]() if isinstance(loss, str) else loss
         self.duration = duration
         self.batch_size = batch_size
@@ -224,8 +225,17 @@ class Trainer:
         return record
 
     def _loss(self, out: Any, labels: torch.Tensor) -> LossResult:
-        result = self.loss(out, labels)
-        return LossResult(result) if isinstance(result, torch.Tensor) else result
+        given = self.loss(out, labels)
+        result = LossResult(given) if isinstance(given, torch.Tensor) else given
+        value = result.value if isinstance(result, LossResult) else None
+        if not isinstance(value, torch.Tensor) or value.ndim or (torch.is_grad_enabled() and not value.requires_grad):
+            shown = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(given).__name__
+            raise BadInputError(Diagnostic(
+                "SC510", "the loss must give one number that depends on the outputs", value=f"{shown}"
+                f"{', no gradient' if isinstance(value, torch.Tensor) and not value.requires_grad else ''}",
+                limit="a scalar tensor with a gradient, or a LossResult of one",
+                remedy="Reduce it with .mean(), and leave out detach, item and counts of spikes."))
+        return result
 
     def _require_finite(self, value: float) -> None:
         if not math.isfinite(value):
@@ -242,7 +252,7 @@ class Trainer:
     def _data(self, data: Any) -> Samples:
         samples = Samples.of(data)
         channels = {name: self._network.size(name) for name in self._network.inputs}
-        return samples.checked(channels, self._classes())
+        return samples.checked(channels, self._classes(), class_labels(self.loss))
 
     def _classes(self) -> int | None:
         """How many classes labels may name, where that is known."""
@@ -321,22 +331,46 @@ def _in_order(data: Samples, size: int) -> Iterator[tuple[Any, torch.Tensor]]:
 
 
 def _check(
-    rule: Any, loss: Any, *, input_dropout: float, lr: float | None, duration: float | None,
-    gradient_clip: float | None, **whole: int
+    program: Any, rule: Any, loss: Any, device: Any, dtype: Any, *, input_dropout: float, lr: float | None,
+    duration: float | None, gradient_clip: float | None, **whole: int
 ) -> None:
     if rule not in _RULES:
         raise UnsupportedError(Diagnostic("SC503", "this training rule is not there", value=str(rule),
                                           limit=", ".join(_RULES), remedy="Use rule='exact'."))
     faults = Diagnostics()
-    if isinstance(loss, str) and loss not in LOSSES:
-        faults.add("SC504", "loss is not known", value=loss, limit=", ".join(LOSSES))
+    if not (hasattr(program, "module") and hasattr(program, "network")):
+        faults.add("SC504", "the trainer takes a compiled program", value=type(program).__name__,
+                   remedy="Compile first: Trainer(spikec.compile(graph), …).")
+    if loss not in LOSSES if isinstance(loss, str) else isinstance(loss, type) or not callable(loss):
+        faults.add("SC504", "loss is not known", value=repr(loss), limit=", ".join(LOSSES),
+                   remedy="Or give a callable of (outputs, labels), as spikec.losses.FirstSpikeCrossEntropy().")
+    _check_device(device, faults)
+    if dtype not in (torch.float32, torch.float64):
+        faults.add("SC504", "dtype is not one that the engine computes in", value=dtype,
+                   limit="torch.float32, torch.float64")
     for name, number in whole.items():
         least = 0 if name == "seed" else 1
-        if number != int(number) or number < least:
+        if not isinstance(number, int | np.integer) or number < least:
             faults.add("SC504", f"{name} is out of range", value=number, limit=f"a whole number >= {least}")
-    if not 0 <= input_dropout < 1:
+    if not (_is_number(input_dropout) and 0 <= input_dropout < 1):
         faults.add("SC504", "input_dropout is out of range", value=input_dropout, limit="0 <= input_dropout < 1")
     for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            faults.add("SC504", f"{name} must be positive", value=value)
+        if value is not None and not (_is_number(value) and math.isfinite(value) and value > 0):
+            faults.add("SC504", f"{name} must be positive", value=repr(value))
     faults.raise_if_errors()
+
+
+def _check_device(device: Any, faults: Diagnostics) -> None:
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        faults.add("SC504", "device is not known", value=repr(device), limit="cpu, cuda")
+        return
+    if kind not in ("cpu", "cuda"):
+        faults.add("SC504", "the engine does not run on this device", value=kind, limit="cpu, cuda")
+    elif kind == "cuda" and not torch.cuda.is_available():
+        faults.add("SC504", "there is no CUDA device here", value=str(device), remedy="Use device='cpu'.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)

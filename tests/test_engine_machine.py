@@ -424,6 +424,8 @@ def events_with(times: Any, indices: Any = None, offsets: Any = None) -> Events:
         None,
         Events(None, None, None),
         Events([0.01], ["a"], [0, 1]),
+        events_with([0.01], [0.5]),
+        events_with([0.01], [np.nan]),
     ],
 )
 def test_malformed_events_are_diagnosed(bad: Any) -> None:
@@ -450,6 +452,9 @@ def test_malformed_events_are_diagnosed(bad: Any) -> None:
         {"duration": 0.05, "probes": {"hidden.x": [0.01]}},
         {"duration": 0.05, "probes": {"hidden.v": "now"}},
         {"duration": 0.05, "state": "of mind"},
+        {"duration": 0.05, "probes": ["hidden.v"]},
+        {"duration": 0.05, "dtype": torch.float16},
+        {"duration": 0.05, "durations": 0.05},
         {},
     ],
 )
@@ -458,6 +463,32 @@ def test_malformed_requests_are_diagnosed(arguments: dict[str, Any]) -> None:
     with pytest.raises(BadInputError) as caught:
         spikec.compile(graph).run(events, **arguments)
     assert caught.value.diagnostics
+
+
+def test_what_is_said_of_events() -> None:
+    program = spikec.compile(problem()[0])
+    for wrong, said in (
+        ({"events": events_with([0.01], [6])}, "SC405 at 'in': an event index is out of range (value: 6; limit: 0..5"),
+        ({"events": events_with([0.1, 0.2, 0.1], None, [0, 1, 3])}, "sample 1, position 1: 0.1 after 0.2"),
+        ({"events": np.zeros((1, 4, 5)), "dt": 1e-3}, "(1, 4, 5); limit: (batch, time, 6)"),
+        ({"events": np.zeros((4, 6)), "dt": 1e-3}, "(4, 6); limit: (batch, time, 6)"),
+        ({"events": "events", "dt": 1e-3}, "SC405 at 'in': input is neither"),
+    ):
+        with pytest.raises(BadInputError) as caught:
+            program.run(duration=DURATION, **wrong)
+        assert said in str(caught.value)
+    assert len(program.run(np.ones((1, 4, 6)), duration=DURATION, dt=1e-3).spikes) > 0
+
+
+def test_settings_of_a_module_are_checked() -> None:
+    program = spikec.compile(problem()[0])
+    module = program.module()
+    for wrong in (lambda: program.module(dtype=torch.float16), lambda: program.module(dtype=torch.int32),
+                  lambda: program.module(train=["foo"]), module.half):
+        with pytest.raises(BadInputError, match="SC412"):
+            wrong()
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+    assert program.module(train="weight").fc.weight.requires_grad
 
 
 def test_a_state_of_another_net_or_batch_is_diagnosed() -> None:

@@ -201,6 +201,9 @@ def test_float32_and_empty_batch() -> None:
         lambda: IntegratedVoltageCrossEntropy(decay=-1),
         lambda: SpikeTimeMSE(targets=[1.0]),
         lambda: SpikeTimeMSE(tau=0),
+        lambda: SpikeTimeMSE(silent="foo"),
+        lambda: FirstSpikeCrossEntropy(silent="foo"),
+        lambda: FirstSpikeCrossEntropy(tau0="a"),
     ],
 )
 def test_illegal_constants_are_diagnosed(wrong) -> None:  # type: ignore[no-untyped-def]
@@ -214,3 +217,24 @@ def test_several_outputs_need_a_name() -> None:
     with pytest.raises(BadInputError, match="SC502"):
         FirstSpikeCrossEntropy()(out, torch.tensor([0, 1]))
     assert FirstSpikeCrossEntropy(output="a")(out, torch.tensor([0, 1])).value.isfinite()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.tensor([0.0, 1.0]), torch.eye(2, dtype=torch.int64), torch.tensor([0]), torch.tensor([0, 2]),
+     torch.tensor([0, -1]), [0, 1]],
+)
+@pytest.mark.parametrize(
+    "loss", [FirstSpikeCrossEntropy(), VoltageMaxCrossEntropy(), SpikeTimeMSE(targets=[[0.1, 0.2], [0.2, 0.1]])])
+def test_malformed_labels_are_diagnosed(loss, labels) -> None:  # type: ignore[no-untyped-def]
+    values = torch.rand(2, 2, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(BadInputError, match="SC506"):
+        loss(FakeOut(values, values), labels)
+
+
+def test_class_numbers_are_no_wanted_times() -> None:
+    out = FakeOut(torch.rand(2, 2, dtype=torch.float64, requires_grad=True))
+    with pytest.raises(BadInputError, match=r"SC506.*targets"):
+        SpikeTimeMSE()(out, torch.tensor([0, 1]))
+    with pytest.raises(BadInputError, match=r"SC506.*shape"):
+        SpikeTimeMSE(targets=torch.rand(2, 3))(out, torch.tensor([0, 1]))

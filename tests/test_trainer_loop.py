@@ -16,6 +16,7 @@ import torch
 
 from spikec.ir.diagnostics import BadInputError, UnsupportedError
 from spikec.ir.events import Events
+from spikec.ir.graph import Graph
 from spikec.runtime.checkpoint import read_checkpoint, write_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.losses import FirstSpikeCrossEntropy, LossResult
@@ -292,6 +293,8 @@ def test_rules_that_are_not_there_are_named() -> None:
 @pytest.mark.parametrize("options", [
     {"batch_size": 0}, {"epochs": 0}, {"input_dropout": 1.0}, {"lr": -1.0}, {"optimizer": "nothing"},
     {"scheduler": "nothing"}, {"gradient_clip": 0.0}, {"duration": float("nan")},
+    {"lr": "a"}, {"batch_size": "a"}, {"device": "foo"}, {"device": "meta"}, {"dtype": torch.float16},
+    {"dtype": torch.int32},
 ])
 def test_options_out_of_range_are_diagnosed(options: dict[str, Any]) -> None:
     with pytest.raises(BadInputError, match="SC504"):
@@ -304,8 +307,38 @@ def test_options_out_of_range_are_diagnosed(options: dict[str, Any]) -> None:
     lambda events, labels: (labels, labels),
     lambda events, labels: ({"elsewhere": events}, labels),
     lambda events, labels: (events, labels + 1),
+    lambda events, labels: (events, labels - 1),
+    lambda events, labels: (events, labels.astype(float)),
+    lambda events, labels: (events, np.eye(CLASSES)[labels]),
+    lambda events, labels: (events, np.eye(CLASSES, dtype=int)[labels]),
+    lambda events, labels: (events, ["a"] * len(labels)),
+    lambda events, labels: (events, 3),
+    lambda events, labels: (events.take([]), labels[:0]),
     lambda events, labels: (Events(events.times - 1, events.indices, events.offsets), labels),
 ])
 def test_data_that_do_not_fit_are_diagnosed(wrong: Any) -> None:
     with pytest.raises(BadInputError, match=r"SC10|SC50"):
         trainer().fit(wrong(*data()))
+
+
+def test_a_program_and_a_loss_are_asked_for() -> None:
+    with pytest.raises(BadInputError, match=r"spikec\.compile"):
+        Trainer(Graph({}, ()), FirstSpikeCrossEntropy())
+    with pytest.raises(BadInputError, match="SC504: loss"):
+        Trainer(StandInProgram(), None)  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match=r"SC506.*targets"):
+        Trainer(StandInProgram(), "spike-time", duration=0.03, progress=False).fit(data())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(BadInputError, match=r"SC504.*CUDA"):
+        trainer(device="cuda")
+
+
+@pytest.mark.parametrize("value", [
+    lambda out: out.first_spike("out").sum(1), lambda out: out.first_spike("out").sum().detach(), lambda out: 3.0,
+])
+def test_a_loss_that_is_no_scalar_with_a_gradient_is_diagnosed(value: Any) -> None:
+    with pytest.raises(BadInputError, match="SC510"):
+        Trainer(StandInProgram(), lambda out, labels: value(out), duration=0.03, progress=False).fit(data())

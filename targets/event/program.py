@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Graph
 from ...ir.network import Network
 from ...ir.text import write
@@ -60,6 +61,10 @@ class Program:
         Raises:
             BadInputError: naming every fault of the events, the probes or the duration.
         """
+        faults = Diagnostics()
+        for unknown in sorted(set(options) - {"dtype", "dt"}):
+            faults.add("SC403", f"run has no option '{unknown}'", limit="duration, probes, state, dt, dtype")
+        faults.raise_if_errors()
         return self.engine.run(events, duration=duration, probes=probes, state=state, **options)
 
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None) -> EventModule:
