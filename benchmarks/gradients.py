@@ -32,7 +32,7 @@ from random_nets import KINDS, RATIOS, Array, Case
 import spikec
 from spikec.ir.exact import simulate_exact
 from spikec.ir.graph import Graph
-from spikec.ir.nodes import LIF, CubaLIF, Output
+from spikec.ir.nodes import LIF, CubaLIF, Output, params
 
 TRAINED = ("weight", "bias", "delay", "v_threshold", "v_reset", "v_leak", "v0", "r", "w_in", "tau", "tau_mem",
            "tau_syn")
@@ -54,7 +54,8 @@ class Trial:
     case: Case
 
     def __post_init__(self) -> None:
-        self.module = spikec.compile(self.case.graph).module(dtype=torch.float64, train=TRAINED)
+        there = {name for node in self.case.graph.nodes.values() for name in params(node)}
+        self.module = spikec.compile(self.case.graph).module(dtype=torch.float64, train=sorted(there & set(TRAINED)))
         times = torch.from_numpy(np.array(self.case.events.times)).requires_grad_()
         self.events = spikec.Events(times, torch.from_numpy(self.case.events.indices),
                                     torch.from_numpy(self.case.events.offsets))
