@@ -47,6 +47,12 @@ NOTHING = 1e-8
 the times of an IF neuron's inputs, of which only the charge matters. Adjoint and differences must both say so."""
 
 
+def module_of(graph: Graph, dtype: torch.dtype) -> Any:
+    """With all that it has of `TRAINED` requiring grad."""
+    there = {name for node in graph.nodes.values() for name in params(node)}
+    return spikec.compile(graph).module(dtype=dtype, train=sorted(there & set(TRAINED)))
+
+
 @dataclass
 class Trial:
     """A net as a module, with a loss: a random sum of the spike times and voltage maxima that it shows."""
@@ -54,8 +60,7 @@ class Trial:
     case: Case
 
     def __post_init__(self) -> None:
-        there = {name for node in self.case.graph.nodes.values() for name in params(node)}
-        self.module = spikec.compile(self.case.graph).module(dtype=torch.float64, train=sorted(there & set(TRAINED)))
+        self.module = module_of(self.case.graph, torch.float64)
         times = torch.from_numpy(np.array(self.case.events.times)).requires_grad_()
         self.events = spikec.Events(times, torch.from_numpy(self.case.events.indices),
                                     torch.from_numpy(self.case.events.offsets))
@@ -364,7 +369,7 @@ def _identities(case: Case) -> tuple[float, float, float] | None:
         terms = torch.cat([(gradient * trial.tensors[name].detach()).flatten()
                            for name, gradient in zip(names, rest, strict=True) if gradient is not None])
         scaling = max(scaling, float(terms.sum().abs() / terms.abs().sum()))
-    low = spikec.compile(case.graph).module(dtype=torch.float32, train=TRAINED)
+    low = module_of(case.graph, torch.float32)
     single = low(case.events, duration=case.duration).spike_times("hidden", 2).flatten()
     both = torch.isfinite(single.detach()) & torch.isfinite(times.detach())
     error = float((single - times).detach()[both].abs().max() / times.detach()[both].max())
