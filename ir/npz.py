@@ -47,6 +47,7 @@ def read_npz(source: str | Path | bytes, name: str | None = None, limit: int = L
                 try:
                     with archive.open(member) as stream:
                         arrays[key] = read_array(stream, member.file_size)
+                # zipfile says NotImplementedError of a compression or an encryption that it does not know
                 except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
                     faults.add("SC523", f"the array '{key}' of '{label}' cannot be read: {error}")
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.network import Population
+from ..ir.nodes import Array
 from ..ir.ranges import NOT_NEGATIVE, POSITIVE, check_finite, check_range, check_reset
 
 __all__ = ["check_delay", "check_population", "check_refractory", "check_weight"]
@@ -89,5 +91,5 @@ def _check(name: str, tensor: Tensor, node: str, faults: Diagnostics) -> None:
         check_range(name, _array(tensor), node, faults)
 
 
-def _array(tensor: Tensor):  # type: ignore[no-untyped-def]
-    return tensor.detach().cpu().numpy()
+def _array(tensor: Tensor) -> Array:
+    return np.asarray(tensor.detach().cpu())

@@ -99,7 +99,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         nvrtc.compile_cuda("", "sm_90")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is said where there is no CUDA device, and here is one")
 def test_the_benchmark_says_what_is_missing() -> None:
     script = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)

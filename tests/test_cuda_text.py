@@ -21,7 +21,7 @@ from spikec.runtime.gpu import DeviceLoop, DeviceSweep
 from spikec.runtime.nvrtc import missing_packages
 from spikec.runtime.outputs import Outputs
 
-pytestmark = pytest.mark.skipif(jit.compiler() is None, reason="no C compiler")
+pytestmark = pytest.mark.skipif(jit.compiler() is None, reason="needs a C compiler, to run the CUDA text as C++")
 GRID = torch.tensor([0.0, 0.011, 0.03, DURATION], dtype=torch.float64)
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-4}
 
@@ -144,7 +144,7 @@ EVERY = [*LOOPS, *((kind, {"box": box} | settings) for kind, box, settings in CA
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available() or bool(missing_packages()),
-                    reason=f"no CUDA device, or not installed: {', '.join(missing_packages())}")
+                    reason=", ".join(["needs a CUDA device", *missing_packages()]))
 @pytest.mark.parametrize(("kind", "settings"), EVERY, ids=str)
 def test_a_gpu_gives_what_the_cpu_gives(kind: str, settings: dict[str, Any]) -> None:
     rng = np.random.default_rng(len(str(settings)))
