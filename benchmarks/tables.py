@@ -23,6 +23,10 @@ TASKS = {
     "mnist": "784-350-10, batch 50", "yin_yang": "5-120-3, batch 150", "recurrent": "700-256-20 recurrent, batch 32",
 }
 
+SOURCES = ("gradients_differences", "gradients_sweep", "accuracy_yin_yang", "accuracy_mnist", "steps",
+           "time_to_accuracy", "scaling_size", "scaling_start")
+"""The results that the summary is written from."""
+
 
 class NotMeasured(Exception):
     """A figure whose measurement has not been run."""
@@ -46,6 +50,25 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
+def measured(*names: str) -> str:
+    """Commit and day of each of these results that is there, by day."""
+    stands: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        stored = read_result(name)
+        if stored is not None:
+            record = stored["machine"]
+            changes = " with uncommitted changes" if record["uncommitted_changes"] else ""
+            stand = (record["started"][:10], f"`{record['commit'][:7]}`{changes}")
+            stands.setdefault(stand, []).append(name.replace("_", " "))
+    if not stands:
+        return "Not measured yet."
+    if len(stands) == 1:
+        ((day, commit),) = stands
+        return f"Measured at {commit}, {day}."
+    parts = "; ".join(f"{', '.join(held)} at {commit}, {day}" for (day, commit), held in sorted(stands.items()))
+    return f"Measured at different commits: {parts}."
+
+
 def number(value: float) -> str:
     """Three significant digits, thousands separated."""
     if abs(value) >= 100:
@@ -63,8 +86,9 @@ def steps() -> str:
                          number(row["cpu_ms"]), number(row["times_spikec"]), number(row["hidden_spikes"]),
                          number(row["output_spikes"]) if row["output_spikes"] else "–",
                          "yes" if row["spikes_within_20_percent"] else "no"))
-    return table(("task", "simulator", "CPU ms a step", "times spikec", "hidden spikes a sample",
-                  "output spikes a sample", "spikes within 20 %"), rows)
+    head = ("task", "simulator", "CPU ms a step", "times spikec", "hidden spikes a sample", "output spikes a sample",
+            "spikes within 20 %")
+    return f"{table(head, rows)}\n\n{measured('steps')}"
 
 
 def limits() -> str:
@@ -77,7 +101,8 @@ def limits() -> str:
                      number(part["rows"]["spikec"]["cpu_ms"]), number(part["times_limit"]),
                      f"{threads['gain']:.2f}" if threads else "–"))
     return table(("task", "synaptic events", "limit, ms", "spikec, ms", "times the limit", "two threads, times one"),
-                 rows) + f"\n\nMeasured peak of one core: {number(found['peak_gfma'])} GFMA/s in float32."
+                 rows) + (f"\n\nMeasured peak of one core: {number(found['peak_gfma'])} GFMA/s in float32. "
+                          f"{measured('steps')}")
 
 
 def scaling() -> str:
@@ -91,7 +116,7 @@ def scaling() -> str:
     size = figures("scaling_size")
     rows += [(f"{point['neurons']:,} neurons, fan-out 100", f"{point['spikes']:,} spikes",
               f"{number(point['us_per_spike'])} µs a spike") for point in size["points"]]
-    return table(("growth with", "range", "found"), rows)
+    return f"{table(('growth with', 'range', 'found'), rows)}\n\n{measured('scaling_events', 'scaling_size')}"
 
 
 def start() -> str:
@@ -102,7 +127,7 @@ def start() -> str:
         ("the same, with every public name", number(found["import_with_all_names_s"])),
         ("first compile, empty cache", number(found["compile_cold_s"])),
         ("the same, kernels cached", number(found["compile_cached_s"])),
-    ])
+    ]) + f"\n\n{measured('scaling_start')}"
 
 
 def race() -> str:
@@ -117,6 +142,7 @@ def race() -> str:
         table(("simulator", "wall s", "CPU s", "epochs"), rows),
         f"snnTorch with the best of its grid (learning rate {number(best['lr'])}, batch {best['batch']}):",
         table(("learning rate", "batch", "reached 97.5 %", "CPU s", "best accuracy, %"), grid),
+        measured("time_to_accuracy", "time_to_accuracy_grid"),
     ])
 
 
@@ -136,6 +162,7 @@ def gradients() -> str:
     return "\n\n".join([
         table(("neuron", "tau_mem / tau_syn", "net", "nets", "worst of max abs(g − FD) / max abs(FD)"), rows),
         table(("check", "found"), summary),
+        measured("gradients_differences", "gradients_sweep", "gradients_identities"),
     ])
 
 
@@ -197,18 +224,24 @@ def summary() -> str:
             rows.append((what, aim, "not measured", "–"))
         else:
             rows.append((what, aim, form.format(value), "yes" if met(value) else "**no**"))
-    return table(("what", "aim", "found", "met"), rows)
+    return f"{table(('what', 'aim', 'found', 'met'), rows)}\n\n{measured(*SOURCES)}"
 
 
 def machine() -> str:
-    """Where the steps were measured."""
-    stored = read_result("steps")
-    if stored is None:
+    """What the summary's figures were measured on; a line for each machine."""
+    machines: dict[str, list[str]] = {}
+    for name in SOURCES:
+        stored = read_result(name)
+        if stored is not None:
+            record = stored["machine"]
+            text = (f"{record['processor']}, {record['cores']} cores; {record['compiler']}; "
+                    f"Python {record['python']}, torch {record['versions']['torch']}")
+            machines.setdefault(text, []).append(name)
+    if not machines:
         raise NotMeasured("steps")
-    record = stored["machine"]
-    return (f"Machine: {record['processor']}, {record['cores']} cores; {record['compiler']}; "
-            f"Python {record['python']}, torch {record['versions']['torch']}; "
-            f"commit `{record['commit'][:10]}`, {record['started']}.")
+    if len(machines) == 1:
+        return f"Machine: {next(iter(machines))}."
+    return "\n".join(f"- {', '.join(held)}: {text}." for text, held in machines.items())
 
 
 TABLES: dict[str, Callable[[], str]] = {
