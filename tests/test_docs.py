@@ -18,33 +18,42 @@ GROUPS = {"1": "The graph", "2": "Ways in", "3": "Passes", "4": "Event target an
 SOURCES = [path for folder in rooms().values() for path in sorted(folder.rglob("*.py"))]
 
 
-def errors_page() -> str:
+def remedies(page: str) -> dict[str, str]:
+    """The last column of the page of codes: the one that is written by hand."""
+    return dict(re.findall(r"^\| (SC\d{3}) \| .* \| (.*) \|$", page, re.MULTILINE))
+
+
+def errors_page(remedy: dict[str, str]) -> str:
     lines = [
         "# Error codes",
         "",
-        "Every diagnostic has one of these codes; it names the node, the value met, the limit and the remedy.",
-        "This page is written from the table `CODES` in `ir/diagnostics.py` by",
-        "`pytest tests/test_docs.py --update-golden`.",
+        "Every diagnostic has one of these codes. Its message names what there is of the node, the value met, the limit,",
+        "and a remedy for that very case; here is what helps in general. As a warning (`SpikecWarning`) it stops nothing.",
+        "",
+        "Codes and meanings are written from the table `CODES` in `ir/diagnostics.py` by",
+        "`pytest tests/test_docs.py --update-golden`; what helps is written here.",
         "",
         "Exit codes of the commands: 0 ok, 1 mismatch (`MismatchError`), 2 does not fit (`DoesNotFitError`),",
         "3 unsupported (`UnsupportedError`), 4 bad input or usage (`BadInputError`), 70 internal error,",
         "130 interrupted.",
     ]
     for digit, title in GROUPS.items():
-        lines += ["", f"## SC{digit}xx: {title}", "", "| code | meaning |", "| --- | --- |"]
-        lines += [f"| {code} | {meaning} |" for code, meaning in sorted(CODES.items()) if code[2] == digit]
+        lines += ["", f"## SC{digit}xx: {title}", "", "| code | meaning | what helps |", "| --- | --- | --- |"]
+        lines += [f"| {code} | {meaning} | {remedy.get(code, '')} |" for code, meaning in sorted(CODES.items()) if code[2] == digit]
     return "\n".join(lines) + "\n"
 
 
 def test_the_page_of_error_codes_is_up_to_date(update_golden: bool) -> None:
+    written = remedies(ERRORS.read_text())
     if update_golden:
-        ERRORS.write_text(errors_page())
-    assert ERRORS.read_text() == errors_page(), "`pytest tests/test_docs.py --update-golden` writes it anew"
+        ERRORS.write_text(errors_page(written))
+    assert ERRORS.read_text() == errors_page(written), "`pytest tests/test_docs.py --update-golden` writes it anew"
+    assert [code for code in CODES if not written.get(code)] == [], "their last column is to be written"
 
 
 def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
     used = {code for path in SOURCES if path.name != "diagnostics.py"
-            for code in re.findall(r"\bSC\d{3}\b", path.read_text())}
+            for code in re.findall(r'"(SC\d{3})"', path.read_text())}
     assert used == set(CODES)
 
 
