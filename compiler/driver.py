@@ -21,8 +21,10 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
     the graph after each pass.
 
     Raises:
-        BadInputError: `graph` is no graph or a malformed one, or there is no such target.
-        UnsupportedError: the graph asks for what the target cannot do, or the target is only planned.
+        BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
+            (SC530), or `dump_ir` cannot be written (SC522).
+        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC305), or the target is only planned
+            (SC531).
     """
     target_named(target)
     if isinstance(graph, Builder):
@@ -40,7 +42,8 @@ def load(folder: str | Path) -> Program:
     nothing in it is executed.
 
     Raises:
-        BadInputError: no compiled folder, an unknown version, or files that are missing, unknown or damaged.
+        BadInputError: no compiled folder, or files that are missing, unknown or damaged (SC520), or an unknown version
+            (SC521).
     """
     if not isinstance(folder, str | Path):
         raise BadInputError(Diagnostic("SC520", "load takes the path of a compiled folder",

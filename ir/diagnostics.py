@@ -136,6 +136,7 @@ class Diagnostic:
         return f"{text}. {self.remedy}" if self.remedy else text
 
     def as_dict(self) -> dict[str, str | None]:
+        """The fields by name, as `--json` prints them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 

@@ -20,7 +20,8 @@ class Events:
     `times` may require grad. Several events at one instant and of one index are legal, and count each.
 
     Raises:
-        BadInputError: from `checked`, naming every fault (type, length, order, range, NaN).
+        BadInputError: from `checked`, naming every fault: shape and type (SC107), NaN (SC104), order and sign of times
+            (SC103), an index out of range (SC405).
     """
 
     times: Any
@@ -30,6 +31,7 @@ class Events:
 
     @property
     def batch(self) -> int:
+        """Number of samples."""
         return len(self.offsets) - 1
 
     def __len__(self) -> int:
@@ -53,7 +55,11 @@ class Events:
 
     @classmethod
     def from_dense(cls, raster: Any, dt: float) -> Events:
-        """From a (batch, time, *shape) array of spike counts; column n (from 0) is time (n + 1) dt."""
+        """From a (batch, time, *shape) array of spike counts; column n (from 0) is time (n + 1) dt, `dt` in seconds.
+
+        Raises:
+            BadInputError: too few axes (SC107), counts that are negative or not whole (SC104), `dt` (SC103).
+        """
         counts = _numpy(raster)
         faults = Diagnostics()
         if counts.ndim < 3:

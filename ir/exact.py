@@ -80,7 +80,8 @@ def simulate_exact(
         state: of an earlier result: this run goes on where that one ended.
 
     Raises:
-        BadInputError: the graph, the events or the probes are malformed, or `duration` is missing.
+        BadInputError: the graph (SC101 to SC117), the events or the probes (SC403, SC405) are malformed, or `duration`
+            is missing (SC402).
         UnsupportedError: the graph has no meaning in continuous time (SC303 to SC305), or a neuron would fire twice at
             one instant (SC401).
     """

@@ -29,6 +29,7 @@ class Discretization:
     `integrator`: `exact` (closed form over a step, inputs at its start), `euler` (forward), or `decay` (the
     framework's own x := beta x + input, beta = exp(-dt/tau)). `reset`: in the `same` step as the spike, or one step
     late (`next`). `delay`: steps that a spike takes over a recurrent edge. `unit`: of times in the framework's files.
+    What is malformed is told when the graph is checked (SC116).
     """
 
     dt: float
@@ -44,7 +45,8 @@ class Graph:
     """A network. Several edges into a node sum; cycles are normal; there is no batch axis.
 
     `nodes` by name, in order; `edges` (source, target); `discretization`: what the source framework's grid meant, or
-    None for a model that was stated in continuous time; `metadata`: flat, informative only.
+    None for a model that was stated in continuous time; `metadata`: flat, informative only. `print` shows the text
+    form. A graph is checked when it is compiled, not when it is made.
     """
 
     nodes: Mapping[str, Node]
@@ -59,10 +61,12 @@ class Graph:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
+        """Names of the input nodes, in order."""
         return tuple(name for name, node in self.nodes.items() if isinstance(node, Input))
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
+        """Names of the output nodes, in order."""
         return tuple(name for name, node in self.nodes.items() if isinstance(node, Output))
 
     @cached_property

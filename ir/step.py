@@ -69,7 +69,7 @@ def simulate_step(
         discretization: instead of the graph's own.
 
     Raises:
-        BadInputError: the graph or the raster is malformed, or no discretisation is stated.
+        BadInputError: the graph (SC101 to SC117) or the raster is malformed, or no discretisation is stated (SC403).
         UnsupportedError: a readout feeds neurons, or a maximum or threshold is over constant currents (SC303 to SC305).
     """
     wiring = Wiring(graph)

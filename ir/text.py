@@ -64,7 +64,7 @@ def parse(text: str, arrays: Mapping[str, Array] | None = None) -> Graph:
     """The graph that a text form, with its arrays, speaks of. It need not be legal: see `checks.verify`.
 
     Raises:
-        BadInputError: naming every fault, with line and column.
+        BadInputError: naming every fault, with line and column (SC120, SC121).
     """
     return Document(text).graph(arrays or {})
 
@@ -74,7 +74,7 @@ def write(graph: Graph, path: str | Path) -> None:
     sidecar first, so that a text never stands without it.
 
     Raises:
-        BadInputError: a file cannot be written.
+        BadInputError: `path` is not named x.spk (SC122), or a file cannot be written (SC522).
     """
     path, sidecar = _paths(path)
     arrays = {key: np.ascontiguousarray(array) for key, array in to_arrays(graph).items()}
@@ -90,8 +90,8 @@ def read(path: str | Path) -> Graph:
     """The graph in `path` and its sidecar. Sizes are compared with the text's before anything large is read.
 
     Raises:
-        BadInputError: a file is missing, too large, damaged or malformed, or the sidecar is not the one written with
-            the text; naming every fault.
+        BadInputError: a file is missing or too large (SC122), damaged (SC523) or malformed (SC120, SC121), or the
+            sidecar is not the one written with the text (SC123); naming every fault.
     """
     path, sidecar = _paths(path)
     try:

@@ -108,7 +108,7 @@ def fetch(
     and checked, or not at all. `mirror`: a base address that is asked instead of the known ones.
 
     Raises:
-        BadInputError: naming every file that could not be fetched, and why.
+        BadInputError: naming every file that could not be fetched, and why (SC541, SC542, SC543, SC522).
     """
     place = data_folder() if folder is None else folder
     faults = Diagnostics()
@@ -127,7 +127,7 @@ def load_mnist(validation: int = 5000) -> Dataset:
     """MNIST as (samples, 28, 28) uint8; the last `validation` of the 60,000 training images validate.
 
     Raises:
-        BadInputError: not present (`spikec data get mnist`), or damaged.
+        BadInputError: not present (`spikec data get mnist`; SC540), or damaged (SC523, SC542, SC543).
     """
     images, labels, test_images, test_labels = (arrays["idx"] for arrays in _read("mnist"))
     everything = Split(images, labels.astype(np.int64))
@@ -141,7 +141,7 @@ def load_yin_yang() -> Dataset:
     x, y, 1 - x, 1 - y.
 
     Raises:
-        BadInputError: not present (`spikec data get yin-yang`), or damaged.
+        BadInputError: not present (`spikec data get yin-yang`; SC540), or damaged (SC523, SC542, SC543).
     """
     arrays = [one["npy"] for one in _read("yin-yang")]
     train, validation, test = (Split(arrays[i], arrays[i + 1].astype(np.int64)) for i in (0, 2, 4))
@@ -152,7 +152,7 @@ def load_digits(seed: int = 0) -> Dataset:
     """scikit-learn's digits as (samples, 8, 8) float64, values 0..16; a seeded split of 1297 / 200 / 300.
 
     Raises:
-        BadInputError: scikit-learn is not installed.
+        BadInputError: scikit-learn is not installed (SC532).
     """
     try:
         from sklearn import datasets
@@ -169,7 +169,7 @@ def load_fsdd() -> Recordings:
     """The Free Spoken Digit Dataset: 3000 recordings of ten digits by six speakers.
 
     Raises:
-        BadInputError: not present (`spikec data get fsdd`), or damaged.
+        BadInputError: not present (`spikec data get fsdd`; SC540), or damaged (SC523, SC542, SC543).
     """
     (arrays,) = _read("fsdd")
     return Recordings(arrays["audio"], arrays["offsets"], arrays["label"].astype(np.int64), arrays["speaker"],

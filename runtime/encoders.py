@@ -22,7 +22,7 @@ def latency(
 
     `values` (batch, ...): those at or below `threshold` give no spike. `v_max`: the value that fires at `t_min`; by
     default the largest of the type for unsigned integers (255 for images), else 1. Times in seconds.
-    Raises: BadInputError for values that are not finite or above `v_max`, or times out of order.
+    Raises: BadInputError (SC511) for values that are not finite or above `v_max`, or times out of order.
     """
     rows = _rows(values)
     if v_max is None:
@@ -52,7 +52,7 @@ def latency(
 def regular(rates: Any, duration: float) -> Events:
     """Evenly spaced spikes at k / rate, k = 1, 2, ..., up to and including `duration`. `rates` (batch, ...) in Hz.
 
-    Raises: BadInputError for a rate that is negative or not finite.
+    Raises: BadInputError (SC511) for a rate that is negative or not finite.
     """
     rows = _rates(rates, duration)
     times, indices, counts = [], [], []
@@ -76,7 +76,7 @@ def poisson(rates: Any, duration: float, seed: int = 0, *, first_sample: int = 0
 
     Counter-based: sample s of the batch draws from a stream keyed by (seed, first_sample + s) alone, so that a sample's
     spikes do not depend on the batch that it is in.
-    Raises: BadInputError for a rate that is negative or not finite.
+    Raises: BadInputError (SC511) for a rate that is negative or not finite.
     """
     rows = _rates(rates, duration)
     times, indices, counts = [], [], []
@@ -96,7 +96,7 @@ def poisson(rates: Any, duration: float, seed: int = 0, *, first_sample: int = 0
 def spikes(raster: Any, dt: float) -> Events:
     """A (batch, time, ...) array of spike counts; column n (from 0) is time (n + 1) dt.
 
-    Raises: BadInputError for counts that are negative or not whole.
+    Raises: BadInputError for counts that are negative or not whole (SC104), as `Events.from_dense`.
     """
     return Events.from_dense(raster, dt)
 
@@ -105,7 +105,7 @@ def yin_yang(samples: Any, *, t_max: float = 30e-3) -> Events:
     """The Yin-Yang data set as five channels (Kriener et al. 2022): x, y, 1 - x, 1 - y as times in [0, t_max], and a
     bias spike at t = 0. `samples` (batch, 2), or (batch, 4) with the mirrored coordinates already there.
 
-    Raises: BadInputError for coordinates outside [0, 1].
+    Raises: BadInputError (SC511) for coordinates outside [0, 1].
     """
     points = _rows(samples).astype(np.float64)
     faults = Diagnostics()

@@ -36,10 +36,12 @@ class EpochRecord:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
+        """The record as plain values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> EpochRecord:
+        """What `as_dict` gave, as a record again."""
         validation = record["validation"]
         return cls(record["epoch"], Evaluation(**record["train"]),
                    None if validation is None else Evaluation(**validation), record["learning_rate"], record["seconds"])
@@ -61,6 +63,7 @@ class History:
         return self.records[number]
 
     def as_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """All records as plain values."""
         return {"records": [record.as_dict() for record in self.records]}
 
 

@@ -56,8 +56,8 @@ class Trainer:
         callbacks: called as `callback(trainer, record)` after every epoch; a true value ends the training.
 
     Raises:
-        BadInputError: naming every option that is out of range.
-        UnsupportedError: a rule that is not there, or a network that has no exact gradient.
+        BadInputError: naming every option that is out of range (SC504).
+        UnsupportedError: a rule that is not there (SC503), or a network that has no exact gradient (SC411).
     """
 
     def __init__(
@@ -134,8 +134,8 @@ class Trainer:
         False leaves it aside and writes over it.
 
         Raises:
-            BadInputError: events, labels or the checkpoint are malformed, or the checkpoint belongs to another
-                training, or the loss is no longer a number.
+            BadInputError: events (SC405, SC505), labels (SC506) or the checkpoint (SC509) are malformed, the checkpoint
+                belongs to another training (SC508), or the loss is no scalar (SC510) or no longer a number (SC507).
             TrainingInterrupted: after Ctrl-C, between two batches, with everything saved. It is a KeyboardInterrupt.
         """
         data = self._data(train)
@@ -157,7 +157,7 @@ class Trainer:
         """Loss, accuracy, silent labels and spikes over `data`, without dropout; the weights stay as they are.
 
         Raises:
-            BadInputError: events or labels are malformed.
+            BadInputError: events (SC405, SC505) or labels (SC506) are malformed.
         """
         return self._evaluate(self._data(data), None)
 

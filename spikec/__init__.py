@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .ir.events import Events
     from .ir.graph import Discretization, Graph
     from .runtime import datasets, encoders, losses
+    from .runtime.threads import get_threads, set_threads
     from .runtime.trainer import Trainer
     from .targets.event.program import Program
 
@@ -40,7 +41,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "MismatchError",
     "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "datasets",
-    "encoders", "errors", "from_nir", "from_onnx", "from_torch", "load", "losses", "normal", "to_nir", "uniform",
+    "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load", "losses", "normal",
+    "set_threads", "to_nir", "uniform",
 ]
 
 # Where each public name lives; None: the name is the module itself.
@@ -59,6 +61,8 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Graph": (".ir.graph", "Graph"),
     "Program": (".targets.event.program", "Program"),
     "Trainer": (".runtime.trainer", "Trainer"),
+    "get_threads": (".runtime.threads", "get_threads"),
+    "set_threads": (".runtime.threads", "set_threads"),
     "datasets": (".runtime.datasets", None),
     "encoders": (".runtime.encoders", None),
     "losses": (".runtime.losses", None),

@@ -51,11 +51,13 @@ class Handle:
 class Builder:
     """Collects nodes and edges; `build` checks them and returns the `Graph`.
 
-    Times in seconds. A parameter of a neuron is a scalar or an array that spreads over its shape. Weights are arrays
-    or initialisers (`normal`, `uniform`). `discretization` and `metadata` go into the graph.
+    Times in seconds. A `shape` is that of one sample, a number or a tuple. A parameter of a neuron is a scalar or an
+    array that spreads over its shape. Weights are arrays or initialisers (`normal`, `uniform`). `reset`: "zero",
+    "v_reset" or "subtract". Below, S is the sum of what is connected to a neuron. `discretization` and `metadata` go
+    into the graph. Every method but `build` and `free_name` returns the `Handle` of a node.
 
     Raises:
-        BadInputError: from every method, at once, where an argument is wrong.
+        BadInputError: from every method, at once, where an argument is wrong (SC201) or a name is taken (SC202).
     """
 
     def __init__(self, discretization: Discretization | None = None,
@@ -235,7 +237,7 @@ class Builder:
         """The graph, checked.
 
         Raises:
-            BadInputError: with every fault of the network.
+            BadInputError: with every fault of the network (SC101 to SC117).
         """
         graph = Graph(self._nodes, tuple(self._edges), self._discretization, self._metadata)
         return verify(graph)

@@ -41,10 +41,18 @@ class Initialiser:
 
 
 def normal(mean: float = 0.0, std: float = 1.0, seed: int = 0) -> Initialiser:
-    """Gaussian weights. Give each connection a seed of its own: equal seeds give equal draws."""
+    """Gaussian weights. Give each connection a seed of its own: equal seeds give equal draws.
+
+    Raises:
+        BadInputError: a parameter is not finite, or `std` is negative (SC201).
+    """
     return Initialiser("normal", float(mean), float(std), seed)
 
 
 def uniform(low: float = 0.0, high: float = 1.0, seed: int = 0) -> Initialiser:
-    """Weights spread evenly over [low, high). Give each connection a seed of its own."""
+    """Weights spread evenly over [low, high). Give each connection a seed of its own.
+
+    Raises:
+        BadInputError: a bound is not finite, or `high` lies below `low` (SC201).
+    """
     return Initialiser("uniform", float(low), float(high), seed)

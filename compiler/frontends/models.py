@@ -28,12 +28,13 @@ __all__ = ["MODEL_KINDS", "load_model"]
 
 
 def load_model(model: str | Path, discretization: Discretization | None = None, dt: float | None = None) -> Graph:
-    """The graph that `model` names. `discretization`: for graphs and files that state none; `dt`: of torch modules.
-
-    What user code prints goes to stderr.
+    """The graph that `model` names, as on the command line: `FILE.py:NAME` (runs the file, and calls what it names
+    where that can be called), `.nir`, or the text form `.spk`. `discretization`: for graphs and files that state none.
+    `dt`: seconds a step, of torch modules. What user code prints goes to stderr.
 
     Raises:
-        BadInputError: no such file, an unknown kind, a malformed file, or user code that fails.
+        BadInputError: no such file or an unknown kind (SC230), a malformed file, user code that fails (SC231), or `dt`
+            where it says too little (SC210).
         UnsupportedError: a kind or a model that spikec cannot read.
     """
     text = str(model)

@@ -40,7 +40,8 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     read.
 
     Raises:
-        BadInputError: no NIR file, damaged, too large, or not a legal graph; with every fault found.
+        BadInputError: no NIR file, damaged, too large (SC202 to SC211), or not a legal graph (SC101 to SC117); with
+            every fault found.
     """
     faults = Diagnostics()
     root = read_tree(path, limits or Limits(), faults)

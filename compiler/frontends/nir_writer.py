@@ -59,8 +59,8 @@ def to_nir(graph: Graph, path: str | Path, *, extensions: bool = False) -> None:
     `extensions`: keep what NIR lacks in metadata, for `from_nir`. Other readers then see the graph without it.
 
     Raises:
-        UnsupportedError: with everything that the file could not say.
-        BadInputError: the graph is not legal, or the file cannot be written.
+        UnsupportedError: with everything that the file could not say (SC209).
+        BadInputError: the graph is not legal (SC101 to SC117), or the file cannot be written (SC522).
     """
     verify(graph)
     faults = Diagnostics()

@@ -14,7 +14,7 @@ def from_onnx(path: str | Path) -> Graph:
     """The graph of an ONNX file.
 
     Raises:
-        UnsupportedError: always, in this version.
+        UnsupportedError: always, in this version (SC230).
     """
     raise UnsupportedError(Diagnostic("SC230", f"'{path}' cannot be read: this version has no ONNX front end",
                                       remedy="Export the model as NIR, or give the torch module as FILE.py:NAME."))

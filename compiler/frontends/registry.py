@@ -37,7 +37,7 @@ _registered: dict[str, Leaf] = {}
 
 
 def register(name: str, leaf: Leaf) -> None:
-    """Makes spikec understand the class with this qualified name, as `package.module.Class`."""
+    """Makes `from_torch` understand the module class with this qualified name, as `package.module.Class`."""
     _registered[name] = leaf
 
 

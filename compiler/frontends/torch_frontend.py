@@ -39,11 +39,13 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
     constant currents of the same effect.
 
     With `check`, model and graph run side by side on random spikes, in float64; the metadata say how that went
-    (`import.check`), and a `SpikecWarning` names the first neuron and step that differ.
+    (`import.check`), and a `SpikecWarning` (SC224) names the first neuron and step that differ.
 
     Raises:
-        UnsupportedError: a module, an operation or a setting that a graph cannot express; all of them are named.
-        BadInputError: `dt` or the input's shape is missing, or the graph is not legal (NaN weights, …).
+        UnsupportedError: a module (SC220), an operation (SC221, SC226) or a setting (SC223) that a graph cannot
+            express; all of them are named.
+        BadInputError: `dt` (SC222) or the input's shape (SC225) is missing, `module` is none (SC232), or the graph is
+            not legal (NaN weights, …; SC101 to SC117).
     """
     from .torch_trace import private_copy, trace
 

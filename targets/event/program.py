@@ -28,8 +28,8 @@ GRAPH = "graph.spk"
 
 
 class Program:
-    """`graph`: the model as the user stated it. `network`: the same, lowered to populations and projections by
-    `lower`."""
+    """A network that runs and trains on the event target; `compile` and `load` make it. `graph`: the model as the user
+    stated it. `network`: the same, lowered to populations and projections by `lower`."""
 
     target: ClassVar[str] = "event"
 
@@ -55,11 +55,15 @@ class Program:
         """Simulates a batch of samples from t = 0 to `duration` seconds, exactly in time.
 
         `events`: `Events`, a dict of them by input node, or a (batch, time, *shape) array of spike counts with the
-        option `dt`. `probes`: times in seconds by `"<node>.v"`. `state`: a former result's, whose stream goes on.
-        Returns spikes by output (`Events`), probes, the state at the end, and whether anything was truncated.
+        option `dt` (seconds). `duration` may be left out where the network falls silent by itself. `probes`: times in
+        seconds by `"<node>.v"`. `state`: a former result's, whose stream goes on. The option `dtype` is that of the
+        arithmetic between events (default float64); times are float64 always. Spikes that were cut off (SC408) and
+        crossings near a slope of zero (SC410) are told by a `SpikecWarning`.
 
         Raises:
-            BadInputError: naming every fault of the events, the probes or the duration.
+            BadInputError: naming every fault of the duration (SC402, SC406), of `state` and the options (SC403), of the
+                events (SC103, SC104, SC107, SC405) and of the probes (SC407); or a neuron would fire twice at one
+                instant (SC401).
         """
         faults = Diagnostics()
         for unknown in sorted(set(options) - {"dtype", "dt"}):
@@ -74,6 +78,7 @@ class Program:
         parameters that require grad, as "weight" or "hidden.tau_mem"; without it weights, biases and scales.
 
         Raises:
+            BadInputError: `dtype` is not float32 or float64, or `train` names no parameter (SC412).
             UnsupportedError: no weight of the network has an exact gradient (SC411).
         """
         import torch
@@ -86,12 +91,16 @@ class Program:
         """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
 
         Raises:
-            BadInputError: the place is taken by something else, or cannot be written; what was there stays.
+            BadInputError: the place is taken by something else, or cannot be written (SC522); what was there stays.
         """
         write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
 
     def recompile(self, graph: Graph) -> Program:
-        """A program of the same target for another graph, as `module.to_graph()` gives one."""
+        """A program of the same target for another graph, as `module.to_graph()` gives one.
+
+        Raises:
+            BadInputError, UnsupportedError: as `compile`.
+        """
         return Program(graph, self._lower(graph), self._lower)
 
     def report(self) -> Report:

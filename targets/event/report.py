@@ -40,7 +40,8 @@ class ProjectionRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Rows of the network's parts, totals, and the schedule. `bytes`: the network's arrays as they are held."""
+    """Rows of the network's parts, totals, and the schedule; `print` shows it. `outputs`: the population that each
+    output shows. `bytes`: the network's arrays as they are held."""
 
     target: str
     inputs: dict[str, tuple[int, ...]]
@@ -73,6 +74,7 @@ class Report:
         )
 
     def as_dict(self) -> dict[str, Any]:
+        """The report as plain values, as `--json` prints it."""
         return asdict(self)
 
     def __str__(self) -> str:
