@@ -194,7 +194,7 @@ class Threshold(Node):
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Neuron(Node):
     """Base of everything with a membrane. Scalars are spread over `shape`; without `shape`, it is that of the
-    parameters broadcast together. `v0`: the membrane at t = 0."""
+    parameters broadcast together. `v0`: the membrane at t = 0. In the equations S is the sum of what comes in."""
 
     shape: tuple[int, ...] | None = None
     v0: Array = param(default=0.0)
@@ -223,12 +223,12 @@ class Neuron(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class I(Neuron):  # noqa: E742  (NIR's name)
-    """Integrator: dV/dt = R I."""
+    """Integrator: dV/dt = r S."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LI(Neuron):
-    """Leaky integrator: tau dV/dt = (v_leak - V) + R I."""
+    """Leaky integrator: tau dV/dt = (v_leak - V) + r S."""
 
     tau: Array = param("s")
     v_leak: Array = param(default=0.0)
@@ -236,7 +236,7 @@ class LI(Neuron):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CubaLI(Neuron):
-    """Current-based leaky integrator: tau_syn dI/dt = -I + w_in S; tau_mem dV/dt = (v_leak - V) + R I."""
+    """Current-based leaky integrator: tau_syn dI/dt = -I + w_in S; tau_mem dV/dt = (v_leak - V) + r I."""
 
     tau_mem: Array = param("s")
     tau_syn: Array = param("s")

@@ -23,7 +23,9 @@ __all__ = ["EventModule"]
 
 
 class EventModule(nn.Module):
-    """Parameters are those of the model graph: `fc1.weight`, `hidden.tau_mem`, …. Weights, biases and scales require
+    """A network as a `torch.nn.Module`; `Program.module` makes it, and a call gives `Outputs`.
+
+    Parameters are those of the model graph: `fc1.weight`, `hidden.tau_mem`, …. Weights, biases and scales require
     grad from the start; every other parameter can (`module.get_parameter("hidden.tau_mem").requires_grad_()`, or
     `train=("weight", "tau_mem")`).
 

@@ -37,16 +37,18 @@ _RULES = ("exact",)
 
 
 class Trainer:
-    """Trains the parameters of a compiled program.
+    """Trains the parameters of a compiled program. `module`, `optimizer` and `history` are attributes.
 
     Args:
         program: what `spikec.compile` gave; it is not changed.
         loss: one of `spikec.losses`, its name ("first-spike", "voltage-max", "integrated-voltage", "spike-time"), or a
             callable of (outputs, labels) giving a `LossResult` or a scalar tensor.
-        optimizer, lr: "adam" (fused), "adamw" (fused), "sgd", or a factory of torch optimizers.
+        optimizer, lr: "adam" (fused), "adamw" (fused), "sgd", or a factory of torch optimizers; without `lr` the
+            optimizer's own default.
         scheduler: None, a factor per epoch, "cosine", or a factory of torch schedulers; stepped once an epoch.
         rule: "exact", the adjoint of the event engine.
-        duration: seconds that every sample is simulated for.
+        duration: seconds that every sample is simulated for; needed where the network does not fall silent by itself.
+        batch_size, epochs: samples a step, and rounds over the training data.
         input_dropout: fraction of input events left out, drawn anew each epoch; not in evaluation.
         gradient_clip: largest norm of the gradient of one spiking neuron's incoming weights; tames spikes that graze
             the threshold. None leaves gradients as they are, and so are those of what feeds readouts, always.
@@ -54,6 +56,9 @@ class Trainer:
         checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, and after
             `checkpoint_seconds` within a long epoch.
         callbacks: called as `callback(trainer, record)` after every epoch; a true value ends the training.
+        progress: shows epochs as they pass.
+        device, dtype: "cpu" or "cuda"; float32 or float64, of parameters and of the arithmetic between events.
+        evaluation_batch: samples at once in evaluation.
 
     Raises:
         BadInputError: naming every option that is out of range (SC504).

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import api_page
 import pytest
 from as_installed import ROOT, rooms
 
+import spikec
 from spikec.ir.diagnostics import CODES
 
 ERRORS = ROOT / "docs" / "errors.md"
+API = ROOT / "docs" / "api.md"
 GROUPS = {"1": "The graph", "2": "Ways in", "3": "Passes", "4": "Event target and runtime",
           "5": "Training, data, files, machine"}
 SOURCES = [path for folder in rooms().values() for path in sorted(folder.rglob("*.py"))]
@@ -27,8 +30,9 @@ def errors_page(remedy: dict[str, str]) -> str:
     lines = [
         "# Error codes",
         "",
-        "Every diagnostic has one of these codes. Its message names what there is of the node, the value met, the limit,",
-        "and a remedy for that very case; here is what helps in general. As a warning (`SpikecWarning`) it stops nothing.",
+        "Every diagnostic has one of these codes. Its message names what there is of the node, the value met, the",
+        "limit, and a remedy for that very case; here is what helps in general. As a warning (`SpikecWarning`) it stops",
+        "nothing.",
         "",
         "Codes and meanings are written from the table `CODES` in `ir/diagnostics.py` by",
         "`pytest tests/test_docs.py --update-golden`; what helps is written here.",
@@ -39,7 +43,8 @@ def errors_page(remedy: dict[str, str]) -> str:
     ]
     for digit, title in GROUPS.items():
         lines += ["", f"## SC{digit}xx: {title}", "", "| code | meaning | what helps |", "| --- | --- | --- |"]
-        lines += [f"| {code} | {meaning} | {remedy.get(code, '')} |" for code, meaning in sorted(CODES.items()) if code[2] == digit]
+        lines += [f"| {code} | {meaning} | {remedy.get(code, '')} |"
+                  for code, meaning in sorted(CODES.items()) if code[2] == digit]
     return "\n".join(lines) + "\n"
 
 
@@ -55,6 +60,35 @@ def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
     used = {code for path in SOURCES if path.name != "diagnostics.py"
             for code in re.findall(r'"(SC\d{3})"', path.read_text())}
     assert used == set(CODES)
+
+
+def test_the_page_of_the_api_is_up_to_date(update_golden: bool) -> None:
+    if update_golden:
+        API.write_text(api_page.page())
+    assert API.read_text() == api_page.page(), "`pytest tests/test_docs.py --update-golden` writes it anew"
+
+
+def test_the_page_of_the_api_has_every_public_name() -> None:
+    listed = {name.removeprefix("spikec.") for name in api_page.names()}
+    modules = {"datasets", "encoders", "errors", "losses"}
+    assert set(spikec.__all__) - listed == {*modules, "__version__"}
+    assert set(spikec.encoders.__all__) <= {name.removeprefix("encoders.") for name in listed}
+    assert {"datasets." + name for name in spikec.datasets.__all__} - listed == {"datasets.DATASETS"}
+    kinds = {type(loss()).__name__ for loss in spikec.losses.LOSSES.values()}
+    assert {f"losses.{name}" for name in kinds} <= listed
+
+
+def test_codes_that_documents_and_docstrings_name_exist() -> None:
+    named = {code for path in [*SOURCES, *(ROOT / page for page in PAGES)]
+             for code in re.findall(r"\bSC\d{3}\b", path.read_text())}
+    assert named - set(CODES) == set()
+
+
+def test_a_function_without_a_docstring_has_no_entry() -> None:
+    def bare() -> None: ...
+
+    with pytest.raises(LookupError):
+        api_page._documented(bare, "bare")
 
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(ERRORS.parent.glob("*.md")))]

@@ -40,6 +40,7 @@ class Program:
 
     @cached_property
     def engine(self) -> Engine:
+        """What runs the network, made on first use."""
         from ...runtime.engine import Engine
 
         return Engine(self.network)

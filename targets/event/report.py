@@ -57,6 +57,7 @@ class Report:
 
     @classmethod
     def of(cls, network: Network) -> Report:
+        """The report on a network."""
         populations = tuple(_population_row(each) for each in network.populations.values())
         projections = tuple(_projection_row(each, network) for each in network.projections)
         return cls(
