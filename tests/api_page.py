@@ -209,8 +209,8 @@ def _nodes() -> str:
     """All node kinds with their fields."""
     lines = [
         "Classes of `spikec.ir.nodes`, for `Graph` and `Builder.add`; the builder's own methods make them too. They "
-        "take keywords alone. V is the membrane, `v0` that at t = 0, I the synaptic current, S the sum of what comes in. "
-        "Units stand in brackets where there is one.",
+        "take keywords alone. V is the membrane, `v0` that at t = 0, I the synaptic current, S the sum of what comes "
+        "in. Units stand in brackets where there is one.",
         "",
         "| kind | meaning | fields |", "| --- | --- | --- |",
     ]
