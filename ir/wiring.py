@@ -193,7 +193,9 @@ def _passed_late(node: Linear | SparseLinear, delays: Array, given: Impulses) ->
     """The same through a matrix with a delay of its own for each connection."""
     weights = node.weight
     if isinstance(node, SparseLinear):
-        rows, columns = np.repeat(np.arange(node.size[0]), np.diff(node.indptr)), np.asarray(node.indices)
+        kept = weights != 0  # a weight of 0 is no connection, however it is written
+        rows, columns = np.repeat(np.arange(node.size[0]), np.diff(node.indptr))[kept], np.asarray(node.indices)[kept]
+        weights, delays = weights[kept], np.broadcast_to(delays, kept.shape)[kept]
     else:
         rows, columns = np.nonzero(weights)
         weights, delays = weights[rows, columns], delays[rows, columns]

@@ -125,6 +125,9 @@ class DeviceSweep(SweepCall):
             self.set(traces=torch.empty(numbers, dtype=self.dtype, device=self.device))
         self._over_neurons("backward", self.arguments.chunks)
 
+    def sums(self, chunks: int, rows: int) -> Tensor:
+        return torch.zeros((chunks, rows, self.sweep.n), dtype=self.dtype, device=self.device)
+
     def chunks(self) -> int:
         """One for each sample, unless their weight gradients outgrow the memory: a function of the problem alone."""
         return max(1, min(self.batch, _GRADIENT_NUMBERS // max(1, sum(self.sweep.rows) * self.sweep.n)))
@@ -145,7 +148,7 @@ class DeviceLoop(LoopCall):
     run_kernel = staticmethod(launch)
 
     def prepare(self) -> None:
-        self.text = _loop_text("cuda", self.dtype, self.loop.dense)
+        self.text = _loop_text("cuda", self.dtype, self.dense)
 
     def run_workers(self, entry: str, workers: int) -> None:
         if not workers:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
 from ..ir.network import Conv, Network, Projection, Sparse
 from . import jit
 from .cells import Cell, cell_kind
@@ -120,7 +120,8 @@ class Loop:
             return torch.cat([torch.full((size,), value, dtype=dtype) for size, value in parts])
 
         self.spiking = spread([population.spiking for population in populations], torch.uint8)
-        self.subtract = spread([population.reset == "subtract" for population in populations], torch.uint8)
+        self._subtracting = [population.reset == "subtract" for population in populations]
+        self.subtract = spread(self._subtracting, torch.uint8)
         self.moves_u = spread([kinds[name] == "u" for name in component], torch.uint8)
         self.population = spread(list(range(len(component))), torch.int64)
         self.population_first = torch.tensor(list(self.firsts.values()), dtype=torch.int64)
@@ -142,6 +143,14 @@ class Loop:
         """The text of its kernels for the CPU; whether rates are uniform they see for themselves."""
         return loop_source("c", dtype, self.dense)
 
+    def _stays_above(self, cells: Sequence[Cell], states: Sequence[State] | None) -> bool:
+        """Whether a neuron may stay above its threshold after a spike, so that inputs make it fire again: only the loop
+        that looks at who is reached can tell. Inputs of the other loop move no voltage, so its neurons start there."""
+        if states is not None:
+            return any(bool((state.u > cell.theta).any()) for state, cell in zip(states, cells, strict=True))
+        return any(subtract and bool((cell.u0 - cell.drop > cell.theta).any())
+                   for cell, subtract in zip(cells, self._subtracting, strict=True))
+
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], cells: Sequence[Cell], duration: float, *, batch: int,
             states: Sequence[State] | None = None, probe_times: Tensor | None = None, want_highest: bool = False,
@@ -152,7 +161,9 @@ class Loop:
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
         like = cells[0].a
-        call = CALLS[like.device.type](self, slots, returning, sources, duration, batch, states, probe_times, like)
+        dense = self.dense and not self._stays_above(cells, states)
+        call = CALLS[like.device.type](self, slots, returning, sources, duration, batch, states, probe_times, like,
+                                       dense)
         if want_highest:
             call.set(highest_slopes=call.empty(), highest_times=call.empty(torch.float64))
         call.want_highest, call.want_integral = want_highest, want_integral
@@ -223,8 +234,9 @@ class LoopCall:
     machine does differently are `prepare` and `run_workers` (see `gpu.DeviceLoop`)."""
 
     def __init__(self, loop: Loop, slots: list[str], returning: list[str], sources: list[Spikes], duration: float,
-                 batch: int, states: Sequence[State] | None, probe_times: Tensor | None, like: Tensor) -> None:
-        self.loop, self.sources, self.duration, self.batch = loop, sources, duration, batch
+                 batch: int, states: Sequence[State] | None, probe_times: Tensor | None, like: Tensor,
+                 dense: bool) -> None:
+        self.loop, self.sources, self.duration, self.batch, self.dense = loop, sources, duration, batch, dense
         self.states, self.probe_times, self.dtype, self.device = states, probe_times, like.dtype, like.device
         self.slot = {name: number for number, name in enumerate(slots)}
         self.history = {name: len(slots) + number for number, name in enumerate(returning)}
@@ -248,11 +260,11 @@ class LoopCall:
 
     def prepare(self) -> None:
         """Makes the kernels ready."""
-        self.kernels = loop_library(self.dtype, self.loop.dense)
+        self.kernels = loop_library(self.dtype, self.dense)
 
     def record_bytes(self) -> list[int]:
         """Sizes of the kernels' records."""
-        library = loop_library(self.dtype, self.loop.dense)
+        library = loop_library(self.dtype, self.dense)
         return [library.record_bytes(which) for which in range(5)]
 
     def run_workers(self, entry: str, workers: int) -> None:
@@ -395,9 +407,9 @@ def _run_forward(call: LoopCall) -> list[Tensor]:
         call.run_workers("forward", batch)
         seen = int(np.bitwise_or.reduce(call.on_host("faults"), initial=0))
         if seen & _FAULT_CYCLE:
-            raise BadInputError(Diagnostic(
-                "SC401", "a cycle of delta synapses without delay would fire a neuron twice at one instant",
-                node=loop.component[0], remedy="Give a connection of the cycle a delay."))
+            raise UnsupportedError(Diagnostic(
+                "SC401", "a cycle without delay would fire a neuron twice at one instant", node=loop.component[0],
+                remedy="Give a connection of the cycle a delay, or the neuron a refractory period."))
         if not seen & (_FAULT_LOG | _FAULT_QUEUE):
             break
         if seen & _FAULT_LOG:
@@ -413,7 +425,7 @@ def _scratch(call: LoopCall, sizes: Sequence[int], traced: int, spikes: int = 0)
     """Bytes of working memory of one worker: `sizes` are those of the kernel's records, `traced` stretches kept."""
     loop = call.loop
     queue, slack = sizes[1] * call.arguments.queue_capacity, 64 * 24 + 8 * (spikes + len(call.sources) + 2)
-    if loop.dense:
+    if call.dense:
         padded = -(-loop.n // 16) * 16
         pair = (sizes[2] - 16) // 12 * 2  # twelve numbers a neuron; a stretch keeps two
         return _whole_lines(queue + padded * (sizes[2] + sizes[4]) + traced * (sizes[3] + padded * pair) + slack)
@@ -466,7 +478,7 @@ def _run_backward(call: LoopCall, count: int, needs: Sequence[bool], g_times: Se
     rates = any(needs_cell)
     traced = 0
     if rates:
-        traced = int(call.buffers["trace_counts"].max()) if loop.dense and batch else _trace_length(call)
+        traced = int(call.buffers["trace_counts"].max()) if call.dense and batch else _trace_length(call)
     spikes = int(call.buffers["spike_counts"].max()) if batch else 0
     joined = [call.zeros(len(indices), dtype=torch.float64) if g is None else g
               for g, (indices, _) in zip(g_times, call.populations, strict=True)]
