@@ -40,7 +40,7 @@ RECORDS: jit.Fields = (
 )
 _PACK: jit.Fields = (
     ("int64_t", "batch", 0), ("int64_t", "blocks", 0), ("int64_t", "capacity", 0), ("int64_t", "failed", 0),
-    ("int64_t", "most", 0), ("int64_t", "cut", 0), ("int64_t", "total", 0), *RECORDS,
+    ("int64_t", "most", 0), ("int64_t", "cut", 0), ("int64_t", "total", 0), ("int64_t", "longest", 0), *RECORDS,
     ("const uint8_t *", "truncated", 0),
     ("int64_t *", "spike_offsets", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_indices", 0),
 )

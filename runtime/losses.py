@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 
@@ -273,13 +274,9 @@ def _check_labels(labels: Any, samples: int, classes: int) -> None:
 def _cross_entropy(values: Tensor, labels: Tensor, scale: float) -> LossResult:
     """-log softmax(scale * values)[label], averaged over the batch."""
     _check_labels(labels, *values.shape)
-    xp, (value, label) = _arrays(values, labels)
-    batch = max(len(label), 1)
-    row = _count(len(label), labels.device)
-    log_softmax, gradient = _log_softmax(xp, value * scale)
-    gradient[row, label] -= 1
-    total = _known(values, log_softmax[row, label].sum() / -batch, gradient * (scale / batch))
-    return LossResult(total, _tensor(value.argmax(1)))
+    scores = values if scale == 1.0 else values * scale
+    total = cross_entropy(scores, labels, reduction="sum") / max(len(labels), 1)
+    return LossResult(total, scores.detach().argmax(1))
 
 
 def _log_softmax(xp: Any, scores: Any) -> tuple[Any, Any]:

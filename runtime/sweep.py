@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -180,6 +181,7 @@ class SweepCall:
         packer = PackArguments()
         offsets = torch.empty(batch + 1, dtype=torch.int64)
         packer.batch, packer.blocks, packer.spike_offsets = batch, self.blocks, offsets.data_ptr()
+        packer.longest = self.arguments.longest
         links = [("gather", self.gatherer), (self.kernels.forward, self.arguments), ("count_spikes", packer)]
         while True:
             capacity = sweep._capacity.setdefault(self.lanes, 4 * self.lanes)
@@ -211,6 +213,11 @@ class SweepCall:
 
     def sweep_backward(self) -> None:
         run_tasks(self.kernels.backward, self.arguments, self.blocks * self.arguments.chunks)
+
+    def sums(self, chunks: int, rows: int) -> Tensor:
+        """Room for the gradients of weights, (chunks, rows, n); each task of the reverse sweep clears its own part."""
+        shape = chunks, rows, self.sweep.n
+        return room(math.prod(shape) * self.dtype.itemsize, self.device).view(self.dtype).view(shape)
 
     def chunks(self) -> int:
         """Sample chunks of the reverse sweep: enough tasks for 16 cores, unless their weight gradients would cost more
@@ -312,7 +319,7 @@ def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: T
             call.set(**{name: value.to(dtype).contiguous()})
     g_weights: list[Tensor | None] = []
     for number, needed in enumerate(needs_weights):
-        gradient = zeros((chunks, sweep.rows[number], n), dtype, call.device) if needed else None
+        gradient = call.sums(chunks, sweep.rows[number]) if needed else None
         call.arguments.g_weights[number] = None if gradient is None else gradient.data_ptr()
         g_weights.append(gradient)
     if want_events:
