@@ -32,7 +32,7 @@ _GRADIENTS = tuple(f"g_{name}" for name in _CELL)
 LOOP: jit.Fields = (
     *(("int64_t", name, 0) for name in (
         "batch", "n", "slots", "projections", "n_probes", "fresh", "limit", "log_capacity", "queue_capacity",
-        "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c")),
+        "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c", "failed")),
     ("double", "duration", 0), ("double", "box", 0), ("double", "grazing", 0),
     *(("const real *", name, 0) for name in (*_CELL, "refractory", "longest_k")),
     *(("const uint8_t *", name, 0) for name in ("spiking", "subtract", "moves_u")),

@@ -12,6 +12,7 @@ import functools
 import os
 from typing import Any
 
+from ..ir.diagnostics import Diagnostic
 from . import jit
 from .environment import warn_once
 
@@ -55,10 +56,18 @@ def _pool() -> Any:
 
 def run_tasks(entry: Any, arguments: ctypes.Structure, tasks: int) -> None:
     """Calls `entry(arguments, first, last)`, a function of a kernel library, over all tasks, in parallel where there
-    are cores and tasks. May be called from several threads at the same time, and after a fork."""
+    are cores and tasks. May be called from several threads at the same time, and after a fork.
+
+    Raises:
+        KernelError: the kernel found no memory to work in, which it says in the field `failed` of its arguments (SC423).
+    """
     address, whole = ctypes.c_void_p(ctypes.addressof(arguments)), ctypes.c_int64
     threads = min(get_threads(), tasks)
     if threads > 1:
         _pool()(entry, address, whole(tasks), whole(threads))
     elif tasks:
         entry(address, whole(0), whole(tasks))
+    if getattr(arguments, "failed", 0):
+        arguments.failed = 0  # they may be used once more
+        raise jit.KernelError(Diagnostic("SC423", "there was no memory for a kernel to work in",
+                                         remedy="Use fewer samples or events at once, or fewer threads."))

@@ -638,3 +638,19 @@ def test_ten_million_synapses() -> None:
     reached = np.unique(np.nonzero((columns == 4321).any(axis=1))[0])
     assert np.array_equal(found.spikes["out"].indices, reached)
     assert found.spikes["out"].times == pytest.approx(0.5 + 0.647014262315, abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"recurrent": True}, {"wires": "sparse"}])
+def test_a_kernel_without_memory_says_so(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, events = problem(**options)
+    program = spikec.compile(graph)
+    module = program.module(dtype=torch.float64, train=("weight", "tau_mem"))
+    out = module(events, duration=DURATION)
+    if options:
+        monkeypatch.setattr("spikec.runtime.loop._scratch", lambda *_: 1 << 60)
+        with pytest.raises(SpikecError, match="SC423.*fewer"):
+            program.run(events, duration=DURATION)
+    else:
+        out._activity.results["hidden"].end.arguments.longest = 1 << 50
+    with pytest.raises(SpikecError, match="SC423.*fewer"):
+        out.events("hidden").times.sum().backward()
