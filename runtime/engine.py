@@ -23,7 +23,7 @@ from .loop import Loop
 from .outputs import Result, RunState, asked
 from .parameter_checks import check_delay, check_population, check_refractory, check_weight
 from .requests import check_duration, check_probes, check_state, raster
-from .signals import Spikes, State, SweepResult
+from .signals import Spikes, State, SweepResult, cut_off
 from .sweep import Sweep
 from .threads import get_threads, pool_source
 
@@ -386,8 +386,9 @@ class Engine:
                         any(each.truncated for each in activity.results.values()),
                         sum(each.end.grazing() for each in activity.results.values()))
         if result.truncated:
-            warnings.warn(str(Diagnostic("SC408", "spikes were cut off at the limit of their buffer",
-                                         remedy="Check for runaway activity.")), SpikecWarning, stacklevel=3)
+            cut = [name for name, each in activity.results.items() if each.truncated]
+            warnings.warn(str(cut_off(cut, self.stage_of[cut[0]].kernel.limit, self.network.discretization is not None)),
+                          SpikecWarning, stacklevel=3)
         if result.grazing:
             warnings.warn(str(Diagnostic("SC410", "spikes graze their threshold, so their times are ill-conditioned",
                                          value=str(result.grazing), remedy="Gradients through them are bounded.")),

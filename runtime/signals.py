@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["GRAZING", "Ending", "Spikes", "State", "SweepResult", "count_grazing"]
+from ..ir.diagnostics import Diagnostic
+
+__all__ = ["GRAZING", "Ending", "Spikes", "State", "SweepResult", "count_grazing", "cut_off"]
 
 GRAZING = 1e-6
 """A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
@@ -70,3 +72,13 @@ def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
     """Of crossings at current `j` by neurons of these `a`, `rho`, `theta`: how many rise slower than the guard."""
     drive = rates["rho"] * j
     return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
+
+
+def cut_off(names: Sequence[str], limit: int, on_a_grid: bool) -> Diagnostic:
+    """What is said of populations that came to the limit of spikes, and what helps."""
+    remedy = "Lower the weights or the duration, add inhibition, or give the neurons a refractory period."
+    if not on_a_grid:
+        remedy += (" The model is read in continuous time, where a spike is an impulse: if it was made on a grid, read it "
+                   "with discretization=Discretization(dt=…, spike=…), or --dt SECONDS --spike delta|box.")
+    return Diagnostic("SC408", "more spikes than a sample has room for: the rest is cut off", node=", ".join(names),
+                      limit=f"{limit} spikes", remedy=remedy)

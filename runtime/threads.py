@@ -59,7 +59,7 @@ def run_tasks(entry: Any, arguments: ctypes.Structure, tasks: int) -> None:
     are cores and tasks. May be called from several threads at the same time, and after a fork.
 
     Raises:
-        KernelError: the kernel found no memory to work in, which it says in the field `failed` of its arguments (SC423).
+        KernelError: the kernel found no memory to work in, as it says in the field `failed` of its arguments (SC423).
     """
     address, whole = ctypes.c_void_p(ctypes.addressof(arguments)), ctypes.c_int64
     threads = min(get_threads(), tasks)

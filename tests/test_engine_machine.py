@@ -648,9 +648,9 @@ def test_a_kernel_without_memory_says_so(options: dict[str, Any], monkeypatch: p
     out = module(events, duration=DURATION)
     if options:
         monkeypatch.setattr("spikec.runtime.loop._scratch", lambda *_: 1 << 60)
-        with pytest.raises(SpikecError, match="SC423.*fewer"):
+        with pytest.raises(SpikecError, match=r"SC423.*fewer"):
             program.run(events, duration=DURATION)
     else:
         out._activity.results["hidden"].end.arguments.longest = 1 << 50
-    with pytest.raises(SpikecError, match="SC423.*fewer"):
+    with pytest.raises(SpikecError, match=r"SC423.*fewer"):
         out.events("hidden").times.sum().backward()

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from ...ir.diagnostics import Diagnostics
-from .console import JsonOption, print_json, print_table, say, say_error
+from .console import JsonOption, print_json, print_table, say
 
 
 def command(
@@ -36,9 +36,6 @@ def command(
     start = time.perf_counter()
     result = engine.run(events, duration=duration, probes=probes)
     seconds = time.perf_counter() - start
-    if result.truncated and program.network.discretization is None:
-        say_error("note: the model was compiled in continuous time. If it is a NIR file that was made on a grid, "
-                  "compile it again with --dt SECONDS --spike delta|box: without them its weights act as impulses")
     spikes = {name: result.spikes[name] for name in program.network.outputs if name in result.spikes}
     highest = {f"{name}.voltage_max": result.voltage_max[name][0]
                for name in program.network.outputs if name in result.voltage_max}
