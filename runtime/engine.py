@@ -387,8 +387,8 @@ class Engine:
                         sum(each.end.grazing() for each in activity.results.values()))
         if result.truncated:
             cut = [name for name, each in activity.results.items() if each.truncated]
-            warnings.warn(str(cut_off(cut, self.stage_of[cut[0]].kernel.limit, self.network.discretization is not None)),
-                          SpikecWarning, stacklevel=3)
+            told = cut_off(cut, self.stage_of[cut[0]].kernel.limit, self.network.discretization is not None)
+            warnings.warn(str(told), SpikecWarning, stacklevel=3)
         if result.grazing:
             warnings.warn(str(Diagnostic("SC410", "spikes graze their threshold, so their times are ill-conditioned",
                                          value=str(result.grazing), remedy="Gradients through them are bounded.")),

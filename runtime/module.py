@@ -95,7 +95,7 @@ class EventModule(nn.Module):
         self.__dict__.update(_engine=engine, _values=values)
 
     def _apply(self, fn: Any, recurse: bool = True) -> EventModule:
-        _check_dtype(fn(torch.zeros(1, dtype=self._values.dtype, device=self._values.device)).dtype)
+        _check_move(fn, torch.zeros(1, dtype=self._values.dtype, device=self._values.device))
         super()._apply(fn, recurse)
         self._prepare()
         return self
@@ -128,9 +128,21 @@ def _check_settings(graph: Graph, dtype: Any, chosen: set[str] | None) -> None:
     faults.raise_if_errors()
 
 
-def _check_dtype(dtype: Any) -> None:
+def _check_move(fn: Any, sample: Tensor) -> None:
+    """Refuses what `fn`, of `Module._apply`, would make of parameters, tried on a sample before it touches them."""
     faults = Diagnostics()
-    _dtype_fault(dtype, faults)
+    devices = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+    remedy = "Leave the module on the CPU; `spikec doctor` shows what is there."
+    try:
+        moved = fn(sample)
+    except (RuntimeError, AssertionError) as error:  # torch's ways to say that a device is not there
+        why = str(error).strip().partition("\n")[0]
+        faults.add("SC412", "torch cannot move the module there", value=why, limit=devices, remedy=remedy)
+    else:
+        _dtype_fault(moved.dtype, faults)
+        if moved.device.type not in ("cpu", "cuda"):
+            faults.add("SC412", "the engine does not run on this device", value=moved.device, limit=devices,
+                       remedy=remedy)
     faults.raise_if_errors()
 
 

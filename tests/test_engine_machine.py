@@ -654,3 +654,14 @@ def test_a_kernel_without_memory_says_so(options: dict[str, Any], monkeypatch: p
         out._activity.results["hidden"].end.arguments.longest = 1 << 50
     with pytest.raises(SpikecError, match=r"SC423.*fewer"):
         out.events("hidden").times.sum().backward()
+
+
+@pytest.mark.parametrize("move", [lambda module: module.to("cuda:63"), lambda module: module.cuda(63),
+                                  lambda module: module.to("meta")])
+def test_a_device_that_is_not_there_is_named_and_the_module_stays(move: Any) -> None:
+    graph, events = problem()
+    module = spikec.compile(graph).module()
+    with pytest.raises(BadInputError, match=r"SC412.*cpu.*spikec doctor"):
+        move(module)
+    assert {parameter.device.type for parameter in module.parameters()} == {"cpu"}
+    assert len(module(events, duration=DURATION).events("hidden").times)
