@@ -162,6 +162,7 @@ class SweepCall:
         run_events("lay_out", gatherer, 1)
         total = gatherer.events
         names = ("event_em", "event_es", "event_k", "event_bound") if self.uniform else ()
+        names += ("event_of_u", "event_of_j") if self.uniform and self.want_integral else ()
         self.set(event_offsets=offsets, events=total, longest=gatherer.longest)
         self.carve((arguments,), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
                    event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch,

@@ -29,6 +29,7 @@ _SWEEP: jit.Fields = (
     ("real *", "u_end", 0), ("real *", "j_end", 0), ("real *", "c_end", 0), ("double *", "hold_end", 0),
     *EVENTS,
     ("real *", "event_em", 0), ("real *", "event_es", 0), ("real *", "event_k", 0), ("real *", "event_bound", 0),
+    ("real *", "event_of_u", 0), ("real *", "event_of_j", 0),
     ("const real *", "weights", _P), *RECORDS, ("real *", "record_j", 0), ("real *", "record_u", 0),
     ("uint8_t *", "truncated", 0),
     ("real *", "probes", 0), ("real *", "highest", 0), ("real *", "highest_slopes", 0),
