@@ -13,7 +13,7 @@ __all__ = ["gather_events", "sort_records", "sum_origins"]
 
 
 def gather_events(sources: Sequence[Spikes], delays: Mapping[int, Tensor], box: float, duration: float, batch: int,
-                  probe_times: Tensor | None, fresh: bool, device: torch.device) -> dict[str, Tensor]:
+                  probe_times: Tensor | None, device: torch.device) -> dict[str, Tensor]:
     """The events that reach a population, sample after sample: start (source -1), inputs in order of arrival, probes
     (source -2), end (-1). Ties are in the order of sources and of their events; `origins` count the events of all
     sources, -1 for what is none. Returns the arrays of the kernels by name."""
@@ -33,7 +33,8 @@ def gather_events(sources: Sequence[Spikes], delays: Mapping[int, Tensor], box: 
         arrivals = torch.stack([times, times + box][:ends], 1).reshape(-1)
         signs = torch.ones(count, ends, dtype=torch.int64, device=device)
         signs[:, 1:] = -1
-        kept = (arrivals <= duration) & ((arrivals > 0) | ((arrivals == 0) & fresh))
+        new = (source.times.detach() >= 0).repeat_interleave(ends)
+        kept = (arrivals <= duration) & ((arrivals > 0) | ((arrivals == 0) & new))
         columns = [arrivals, arrivals, samples.repeat_interleave(ends), torch.full_like(signs.reshape(-1), number),
                    source.indices.repeat_interleave(ends), signs.reshape(-1), origins.repeat_interleave(ends)]
         parts.append(tuple(column[kept] for column in columns))

@@ -444,13 +444,15 @@ def join(first: Spikes, second: Spikes) -> Spikes:
 
 
 def shift(spikes: Spikes, by: float, reach: float) -> Spikes:
-    """Events of the last `reach` seconds before `by`, their times counted from `by`."""
+    """Events of the last `reach` seconds up to `by`, their times counted from `by` and all below 0: an event at 0 is
+    one of the next run."""
     keep = (spikes.times <= by) & (spikes.times + reach > by)
     samples = _samples(spikes)[keep]
     counts = torch.bincount(samples, minlength=len(spikes.offsets) - 1)
     offsets = torch.zeros_like(spikes.offsets)
     torch.cumsum(counts, 0, out=offsets[1:])
-    return Spikes((spikes.times[keep] - by).detach(), spikes.indices[keep], offsets)
+    just_before = -np.nextafter(0.0, 1.0)
+    return Spikes((spikes.times[keep] - by).detach().clamp(max=just_before), spikes.indices[keep], offsets)
 
 
 def _samples(spikes: Spikes) -> Tensor:

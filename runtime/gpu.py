@@ -76,7 +76,7 @@ class DeviceSweep(SweepCall):
         delays = {number: self.buffers[f"delay{number}"] for number in range(len(self.sources))
                   if f"delay{number}" in self.buffers}
         events = gather_events(self.sources, delays, self.sweep.box, self.duration, self.batch, self.probe_times,
-                               self.state is None, self.device)
+                               self.device)
         total = len(events["event_times"])
         self.set(**events, events=total, longest=int(events["event_counts"].max()) if self.batch else 0)
         if self.uniform:

@@ -156,3 +156,35 @@ def test_an_optimizer_pairs_elements_however_they_lie(shape: tuple[int, int], la
                     one.state[parameter][name] = one.state[parameter][name].contiguous()
         moved.append(parameter.detach())
     assert torch.allclose(moved[0], moved[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("parts", ["before", "after"])
+def test_a_spike_at_the_end_of_a_run_arrives_once(parts: str, sparse: bool, late: bool) -> None:
+    """`parts`: on which side of the cut the input at the cut is given."""
+    unit, cut = 2.0**-10, 8 * 2.0**-10
+    weight, net = np.array([[2.0, 0.4], [0.3, 1.6]]), spikec.Builder()
+    source, first, then = net.input("in", 2), net.if_("first", 2), net.if_("then", 2, v_threshold=0.9)
+    net.connect(source, first, weight=weight, name="fc")
+    for pair, name in (((first, first), "rec"), ((first, then), "fc2")):
+        each = np.array([[0.3, 0.2], [0.1, 0.4]])
+        net.connect(*pair, weight=scipy.sparse.csr_matrix(each) if sparse else each, name=name,
+                    delay=3 * unit if late or name == "rec" else None)
+    net.output("out", then)
+    graph = net.build()
+    times, indices = np.array([0, 2, 5, 5, 8, 8, 11, 14, 20]) * unit, np.array([0, 1, 0, 1, 0, 1, 1, 0, 1])
+    early = times <= cut if parts == "before" else times < cut
+    program, pieces = spikec.compile(graph), []
+    for run, key in ((program.run, "engine"), (lambda *args, **named: simulate_exact(graph, *args, **named), "exact")):
+        one = run(Events(times[early], indices[early], np.array([0, early.sum()])), duration=cut)
+        other = Events(times[~early] - cut, indices[~early], np.array([0, (~early).sum()]))
+        two = run(other, duration=30 * unit, state=one.state)
+        pieces.append({name: np.concatenate([one.spikes[name].times, two.spikes[name].times + cut])
+                       for name in ("first", "then")})
+        assert len(pieces[-1]["then"]) > 2, key
+    whole = program.run(Events(times, indices, np.array([0, len(times)])), duration=cut + 30 * unit).spikes
+    for name in ("first", "then"):
+        assert pieces[0][name] == pytest.approx(pieces[1][name], abs=1e-12)
+        if parts == "before":
+            assert pieces[0][name] == pytest.approx(whole[name].times, abs=1e-12)
