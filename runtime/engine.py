@@ -357,7 +357,7 @@ class Engine:
         """See `Program.run`. `dtype`: of the arithmetic between events; times are float64 always.
 
         Raises:
-            BadInputError: events, duration, probes or state are malformed (SC405 to SC411).
+            BadInputError: events, duration, probes, state or dtype are malformed (SC402, SC403, SC405 to SC407).
         """
         faults = Diagnostics()
         check_duration(duration, faults)

@@ -75,8 +75,11 @@ class FirstSpikeCrossEntropy:
     simulation: that keeps the value finite and lets the other neurons learn to fire later; the label itself learns
     through `silent`. Beyond t = 20 tau1 the regulariser goes on linearly, so that it cannot overflow.
 
-    `strength`: of the push, per unit of the membrane.
-    Raises: BadInputError for constants that are not positive (alpha: negative).
+    `tau0`, `tau1`: seconds. `strength`: of the push, per unit of the membrane.
+
+    Raises:
+        BadInputError: a constant is not positive, alpha negative (SC501); from a call, of several outputs none is named
+            (SC502), or the labels are no class numbers (SC506).
     """
 
     tau0: float = 0.5e-3
@@ -123,7 +126,11 @@ class FirstSpikeCrossEntropy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoltageMaxCrossEntropy:
     """Cross-entropy of a softmax over `scale` times the maximum of each readout's membrane: EventProp's loss for
-    readouts without spikes. `scale` in 1 / membrane unit."""
+    readouts without spikes. `scale` in 1 / membrane unit.
+
+    Raises:
+        BadInputError: as `FirstSpikeCrossEntropy` (SC501, SC502, SC506).
+    """
 
     scale: float = 1.0
     output: str | None = None
@@ -140,7 +147,11 @@ class IntegratedVoltageCrossEntropy:
     """Cross-entropy of a softmax over the readouts' mean membrane, weighted by exp(-t / decay):
     x = scale / decay * integral of V(t) exp(-t / decay) dt from 0 to the end. Without `decay`, the plain mean over the
     duration. The loss shaping of mlGeNN (Nowotny et al., arXiv 2212.01232): an early decision counts more, so that
-    hidden neurons do not fall silent."""
+    hidden neurons do not fall silent. `decay` in seconds, `scale` in 1 / membrane unit.
+
+    Raises:
+        BadInputError: as `FirstSpikeCrossEntropy` (SC501, SC502, SC506).
+    """
 
     decay: float | None = None
     scale: float = 1.0

@@ -51,7 +51,11 @@ class Result:
 
 class Outputs:
     """The forward pass of a module: spikes are there, voltages are computed when asked for. Names are neuron nodes, or
-    output nodes. All tensors are differentiable once, and (batch, neuron) in C-order over the node's shape."""
+    output nodes. All tensors are differentiable once, and (batch, neuron) in C-order over the node's shape.
+
+    Raises:
+        BadInputError: from each method, where no node has the name, or it has no such quantity (SC409).
+    """
 
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
@@ -73,7 +77,7 @@ class Outputs:
 
     @property
     def grazing(self) -> int:
-        """Number of smooth crossings whose slope was below the guard (`sweep.GRAZING`)."""
+        """Number of smooth crossings whose slope was below the guard, a millionth of the drive."""
         return sum(result.end.grazing() for result in self._activity.results.values())
 
     def events(self, name: str) -> Events:
@@ -115,20 +119,14 @@ class Outputs:
         return picked.view(-1, n, k)
 
     def voltage_max(self, name: str) -> Tensor:
-        """(batch, n): the highest voltage of a readout over the duration, that at t = 0 included.
-
-        Raises:
-            BadInputError: `name` is a spiking node (SC409); its membrane ends at the threshold.
-        """
+        """(batch, n): the highest voltage of a readout over the duration, that at t = 0 included. A spiking node has
+        none (SC409): its membrane ends at the threshold."""
         population = self._readout(name)
         return self._from_rest(population, self._activity.readout(population, want_highest=True).highest)
 
     def voltage_integral(self, name: str, decay: float | None = None) -> Tensor:
-        """(batch, n): the integral over the duration of V(t) exp(-t / decay), without the exponential for None.
-
-        Raises:
-            BadInputError: `name` is a spiking node (SC409).
-        """
+        """(batch, n): the integral over the duration of a readout's V(t) exp(-t / decay), membrane units times
+        seconds; `decay` in seconds, None for no exponential."""
         population = self._readout(name)
         result = self._activity.readout(population, want_integral=True, integral_decay=decay)
         rate = 0.0 if decay is None else 1.0 / decay

@@ -63,8 +63,8 @@ class Program:
 
         Raises:
             BadInputError: naming every fault of the duration (SC402, SC406), of `state` and the options (SC403), of the
-                events (SC103, SC104, SC107, SC405) and of the probes (SC407); or a neuron would fire twice at one
-                instant (SC401).
+                events (SC103, SC104, SC107, SC405) and of the probes (SC407).
+            UnsupportedError: a neuron would fire twice at one instant (SC401).
         """
         faults = Diagnostics()
         for unknown in sorted(set(options) - {"dtype", "dt"}):
