@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ LOOP: jit.Fields = (
     ("double", "duration", 0), ("double", "box", 0), ("double", "grazing", 0),
     *(("const real *", name, 0) for name in (*_CELL, "refractory", "longest_k")),
     *(("const uint8_t *", name, 0) for name in ("spiking", "subtract", "moves_u")),
-    ("const int64_t *", "population", 0), ("const int64_t *", "population_first", 0),
+    *(("const int64_t *", name, 0) for name in ("population", "population_first", "wave")),
     *(("const real *", name, 0) for name in ("u_start", "j_start", "c_start")), ("const double *", "hold_start", 0),
     *(("real *", name, 0) for name in ("u_end", "j_end", "c_end")), ("double *", "hold_end", 0),
     ("const double *", "times", _P), ("const int64_t *", "indices", _P), ("const int64_t *", "offsets", _P),
@@ -124,6 +125,7 @@ class Loop:
         self.subtract = spread(self._subtracting, torch.uint8)
         self.moves_u = spread([kinds[name] == "u" for name in component], torch.uint8)
         self.population = spread(list(range(len(component))), torch.int64)
+        self.wave = spread(_waves(component, projections), torch.int64)
         self.population_first = torch.tensor(list(self.firsts.values()), dtype=torch.int64)
         self.refractory = torch.cat([
             torch.zeros(population.n, dtype=torch.float64) if population.refractory is None
@@ -207,6 +209,19 @@ class _Part:
     def ending(self) -> State:
         ends = ("u_end", "j_end", "c_end", "hold_end")
         return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ends))
+
+
+def _waves(component: Sequence[str], projections: Sequence[Projection]) -> list[int]:
+    """The place of each population in the order in which spikes without delay reach them; those on a cycle of such
+    connections share one."""
+    view: nx.DiGraph = nx.DiGraph()
+    view.add_nodes_from(component)
+    view.add_edges_from((each.source, each.target) for each in projections
+                        if each.source in component and (each.delay is None or not bool((each.delay > 0).all())))
+    condensed = nx.condensation(view)
+    place = {name: number for number, group in enumerate(nx.topological_sort(condensed))
+             for name in condensed.nodes[group]["members"]}
+    return [place[name] for name in component]
 
 
 def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, moves: int) -> _Wire:
@@ -321,7 +336,7 @@ class _LoopFunction(torch.autograd.Function):
             has_c=int(loop.has_c), duration=call.duration, box=loop.box, grazing=GRAZING,
             refractory=loop.refractory.to(dtype), longest_k=_longest_k(values["a"], values["b"]),
             spiking=loop.spiking, subtract=loop.subtract, moves_u=loop.moves_u, population=loop.population,
-            population_first=loop.population_first,
+            population_first=loop.population_first, wave=loop.wave,
             **{name: call.zeros(batch, loop.n) for name in ("u_end", "j_end", "c_end")},
             hold_end=call.zeros(batch, loop.n, dtype=torch.float64),
         )

@@ -188,3 +188,22 @@ def test_a_spike_at_the_end_of_a_run_arrives_once(parts: str, sparse: bool, late
         assert pieces[0][name] == pytest.approx(pieces[1][name], abs=1e-12)
         if parts == "before":
             assert pieces[0][name] == pytest.approx(whole[name].times, abs=1e-12)
+
+
+@pytest.mark.parametrize("delay", [None, 2e-3])
+@pytest.mark.parametrize(("direct", "through"), [(2.0, -5.0), (0.8, 1.5), (-3.0, 5.0)])
+def test_a_neuron_waits_for_spikes_of_the_same_instant(direct: float, through: float, delay: float | None) -> None:
+    """An input reaches `then` both at once and through `first`; with `delay` the two are on a cycle."""
+    net = spikec.Builder()
+    then, first = net.if_("then", 1), net.if_("first", 1)
+    source = net.input("in", 1)
+    net.connect(source, then, weight=np.array([[direct]]), name="direct")
+    net.connect(source, first, weight=np.array([[2.0]]), name="fc")
+    net.connect(first, then, weight=np.array([[through]]), name="through")
+    if delay:
+        net.connect(then, first, weight=np.array([[0.1]]), name="back", delay=delay)
+    net.output("out", then)
+    graph = net.build()
+    found = spikec.compile(graph).run(one_sample(1e-3), duration=0.01).spikes["out"].times
+    assert np.array_equal(found, simulate_exact(graph, one_sample(1e-3), 0.01).spikes["out"].times)
+    assert len(found) == (direct + through > 1)
