@@ -22,6 +22,7 @@ from .event_lists import MAX_SOURCES, event_source
 from .loop import Loop
 from .outputs import Result, RunState, asked
 from .parameter_checks import check_delay, check_population, check_refractory, check_weight
+from .pending import join, under_way
 from .requests import check_duration, check_probes, check_state, raster
 from .signals import Spikes, State, SweepResult, cut_off
 from .sweep import Sweep
@@ -411,19 +412,20 @@ class Engine:
             end = result.end.ending()
             hold = torch.where(end.hold > activity.duration, end.hold - activity.duration, -1.0)
             populations[name] = State(end.u, end.j, end.c, hold)
-        history = {}
-        reach: dict[str, float] = {}
+        delays: dict[str, list[Tensor]] = {}
         for number, projection in enumerate(self.network.projections):
             delay = values.delay(number)
-            longest = self.box + (float(delay.max()) if delay is not None and len(delay) else 0.0)
-            reach[projection.source] = max(reach.get(projection.source, 0.0), longest)
-        for source, longest in reach.items():
-            if longest <= 0 or source not in activity.spikes:
+            met = torch.zeros(1, dtype=torch.float64, device=values.device) if delay is None else delay.reshape(-1)
+            delays.setdefault(projection.source, []).append(met.detach())
+        history = {}
+        for source, parts in delays.items():
+            every = torch.cat(parts).unique()
+            if source not in activity.spikes or not len(every) or float(every[-1]) + self.box <= 0:
                 continue
             spikes = activity.spikes[source]
             if activity.state is not None and source in activity.state.history:
                 spikes = join(activity.state.history[source], spikes)
-            history[source] = shift(spikes, activity.duration, longest)
+            history[source] = under_way(spikes, activity.duration, every, self.box)
         return RunState(populations, history)
 
 
@@ -433,31 +435,6 @@ def as_spikes(events: Events) -> Spikes:
                                for value in (events.times, events.indices, events.offsets))
     return Spikes(times.to(torch.float64).contiguous(), indices.to(torch.int64).contiguous(),
                   offsets.to(torch.int64).contiguous())
-
-
-def join(first: Spikes, second: Spikes) -> Spikes:
-    """Sample by sample, the events of `first` and then those of `second`."""
-    samples = torch.cat([_samples(first), _samples(second)])
-    order = torch.argsort(samples, stable=True)
-    return Spikes(torch.cat([first.times, second.times])[order], torch.cat([first.indices, second.indices])[order],
-                  first.offsets + second.offsets)
-
-
-def shift(spikes: Spikes, by: float, reach: float) -> Spikes:
-    """Events of the last `reach` seconds up to `by`, their times counted from `by` and all below 0: an event at 0 is
-    one of the next run."""
-    keep = (spikes.times <= by) & (spikes.times + reach > by)
-    samples = _samples(spikes)[keep]
-    counts = torch.bincount(samples, minlength=len(spikes.offsets) - 1)
-    offsets = torch.zeros_like(spikes.offsets)
-    torch.cumsum(counts, 0, out=offsets[1:])
-    just_before = -np.nextafter(0.0, 1.0)
-    return Spikes((spikes.times[keep] - by).detach().clamp(max=just_before), spikes.indices[keep], offsets)
-
-
-def _samples(spikes: Spikes) -> Tensor:
-    numbers = torch.arange(len(spikes.offsets) - 1, device=spikes.offsets.device)
-    return torch.repeat_interleave(numbers, spikes.offsets.diff())
 
 
 def _events(spikes: Spikes) -> Events:

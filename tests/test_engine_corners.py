@@ -13,6 +13,7 @@ import torch
 import spikec
 from spikec.ir.events import Events
 from spikec.ir.exact import simulate_exact
+from spikec.ir.graph import Discretization
 from spikec.runtime.optimizers import FusedAdam
 
 TAUS = {"tau_mem": 20e-3, "tau_syn": 10e-3}
@@ -207,3 +208,35 @@ def test_a_neuron_waits_for_spikes_of_the_same_instant(direct: float, through: f
     found = spikec.compile(graph).run(one_sample(1e-3), duration=0.01).spikes["out"].times
     assert np.array_equal(found, simulate_exact(graph, one_sample(1e-3), 0.01).spikes["out"].times)
     assert len(found) == (direct + through > 1)
+
+
+@pytest.mark.parametrize("box", [None, 1e-3])
+@pytest.mark.parametrize("wires", ["dense", "sparse", "synapse"])
+def test_what_arrives_just_at_a_cut_of_a_decimal_grid_arrives_once(wires: str, box: float | None) -> None:
+    """Milliseconds are no sums of powers of two: t + delay and (t - cut) + delay round to different sides."""
+    weight, steps = np.eye(60) * (2.5 / (box or 1.0)), np.arange(1, 61)
+    given = scipy.sparse.csr_matrix(weight) if wires == "sparse" else weight
+    net = spikec.Builder(discretization=None if box is None else Discretization(dt=box, spike="box"))
+    source, then = net.input("in", 60), net.if_("then", 60, reset="subtract", v_threshold=1.0)
+    if wires == "synapse":
+        delay = np.broadcast_to(steps * 1e-3, (60, 60))
+        net.connect(source, then, weight=given, delay=delay, name="fc")
+    else:
+        net.connect(net.delay("late", source, delay=steps * 1e-3), then, weight=given, name="fc")
+    net.output("out", then)
+    program, both = spikec.compile(net.build()), 0
+    for cut in range(62, 130, 3):
+        sent = (cut - steps) * 1e-3
+        if box is not None:
+            sent = sent - box  # the box ends at the cut
+        order = np.argsort(sent)
+        events = Events(sent[order], np.arange(60)[order], np.array([0, 60]))
+        nothing = Events(np.zeros(0), np.zeros(0, dtype=np.int64), np.array([0, 0]))
+        first = program.run(events, duration=cut * 1e-3, probes={"then.v": [cut * 1e-3]})
+        second = program.run(nothing, duration=5e-3, state=first.state, probes={"then.v": [5e-3]})
+        whole = program.run(events, duration=(cut + 5) * 1e-3, probes={"then.v": [(cut + 5) * 1e-3]})
+        both += len(first.spikes["out"]) + len(second.spikes["out"])
+        assert np.bincount(first.spikes["out"].indices, minlength=60).sum() == len(first.spikes["out"])
+        assert np.abs(second.probes["then.v"] - whole.probes["then.v"]).max() < 1e-9
+        assert len(first.spikes["out"]) + len(second.spikes["out"]) == len(whole.spikes["out"])
+    assert both > 1000
