@@ -43,7 +43,8 @@ class Cell:
         return self.a, self.b, self.rho, self.gain, self.theta, self.reset, self.drop, self.u0, self.j0
 
     def to(self, dtype: torch.dtype) -> Cell:
-        return Cell(*(getattr(self, entry.name).to(dtype) for entry in fields(self)))
+        """In the type of the engine, each tensor contiguous, as the kernels read them."""
+        return Cell(*(getattr(self, entry.name).to(dtype).contiguous() for entry in fields(self)))
 
 
 def cell_kind(population: Population, discretization: Discretization | None) -> CellKind:

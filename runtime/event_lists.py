@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..ir.diagnostics import Diagnostic
 from . import jit
-from .threads import run_tasks
+from .threads import check_memory, run_tasks
 
 __all__ = ["EVENTS", "MAX_SOURCES", "RECORDS", "GatherArguments", "PackArguments", "event_source", "first_spikes",
            "run_chain", "run_events"]
@@ -68,10 +68,9 @@ def _library() -> ctypes.CDLL:
 def run_events(entry: str, arguments: ctypes.Structure, tasks: int) -> None:
     """A kernel of event lists over `tasks` samples."""
     run_tasks(getattr(_library(), entry), arguments, tasks)
-    _check(arguments)
 
 
-def run_chain(links: list[tuple[Any, ctypes.Structure]], tasks: int) -> None:
+def run_chain(links: Sequence[tuple[Any, ctypes.Structure]], tasks: int) -> None:
     """Kernels one after the other on each sample, while what one leaves for the next is near, in one go: handing them
     out costs once. A link is a kernel, by name where it is one of event lists, and its arguments."""
     chain = _ChainArguments()
@@ -82,13 +81,7 @@ def run_chain(links: list[tuple[Any, ctypes.Structure]], tasks: int) -> None:
         chain.arguments[number] = ctypes.addressof(arguments)
     run_tasks(_library().chain, chain, tasks)
     for _, arguments in links:
-        _check(arguments)
-
-
-def _check(arguments: ctypes.Structure) -> None:
-    if getattr(arguments, "failed", 0):
-        raise jit.KernelError(Diagnostic("SC423", "there was no memory to sort the events of a sample in",
-                                         remedy="Use fewer samples or events at once, or fewer threads."))
+        check_memory(arguments)
 
 
 def first_spikes(times: Tensor, indices: Tensor, offsets: Tensor, n: int) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor
 from . import nvrtc
 from .device_events import gather_events, sort_records, sum_origins
 from .loop import CALLS as LOOP_CALLS
-from .loop import LoopCall, loop_source
+from .loop import LoopCall
+from .loop_kernels import loop_source
 from .sweep import CALLS as SWEEP_CALLS
 from .sweep import SweepCall
 from .sweep_kernels import sweep_source

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..ir.diagnostics import Diagnostic, SpikecError
 from .environment import warn_once
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import jinja2
 
 __all__ = [
-    "Fields", "KernelError", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "store", "stored",
-    "structure",
+    "Arguments", "Fields", "KernelError", "arguments_type", "cache_folder", "compile_c", "compiler", "render", "store",
+    "stored", "structure",
 ]
 
 Fields = Sequence[tuple[str, str, int]]
@@ -121,15 +121,21 @@ def structure(fields: Fields) -> list[tuple[str, str]]:
     return [(kind, f"{name}[{length}]" if length else name) for kind, name, length in fields]
 
 
+class Arguments(ctypes.Structure):
+    """What a kernel is given; pointers are addresses. `names`: of its fields."""
+
+    names: ClassVar[frozenset[str]] = frozenset()
+
+
 @functools.cache
-def arguments_type(fields: tuple[tuple[str, str, int], ...]) -> type[ctypes.Structure]:
-    """The ctypes structure of the same layout; pointers are addresses."""
+def arguments_type(fields: tuple[tuple[str, str, int], ...]) -> type[Arguments]:
+    """The ctypes structure of the same layout."""
     scalars: Mapping[str, Any] = {"int64_t": ctypes.c_int64, "double": ctypes.c_double}
     members = []
     for kind, name, length in fields:
         base = ctypes.c_void_p if kind.endswith("*") else scalars[kind]
         members.append((name, base * length if length else base))
-    return type("Args", (ctypes.Structure,), {"_fields_": members})
+    return type("Args", (Arguments,), {"_fields_": members, "names": frozenset(name for name, _ in members)})
 
 
 @functools.cache

@@ -3,8 +3,6 @@ synapse by synapse."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,68 +14,21 @@ from torch import Tensor
 
 from ..ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
 from ..ir.network import Conv, Network, Projection, Sparse
-from . import jit
 from .cells import Cell, cell_kind
+from .loop_kernels import LOOP_CELL, LOOP_GRADIENTS, MAX_PROJECTIONS, LoopArguments, loop_library, loop_source
 from .signals import GRAZING, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
 
-__all__ = ["CALLS", "MAX_PROJECTIONS", "Loop", "LoopCall"]
+__all__ = ["CALLS", "Loop", "LoopCall"]
 
 CALLS: dict[str, type[LoopCall]] = {}
 """How a loop runs, by type of device; devices other than the host add theirs (see `gpu`)."""
 
-MAX_PROJECTIONS = 64
-_P = MAX_PROJECTIONS
-_CELL = ("a", "b", "rho", "gain", "theta", "reset", "drop")
-_GRADIENTS = tuple(f"g_{name}" for name in _CELL)
-LOOP: jit.Fields = (
-    *(("int64_t", name, 0) for name in (
-        "batch", "n", "slots", "projections", "n_probes", "fresh", "limit", "log_capacity", "queue_capacity",
-        "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c", "failed")),
-    ("double", "duration", 0), ("double", "box", 0), ("double", "grazing", 0),
-    *(("const real *", name, 0) for name in (*_CELL, "refractory", "longest_k")),
-    *(("const uint8_t *", name, 0) for name in ("spiking", "subtract", "moves_u")),
-    *(("const int64_t *", name, 0) for name in ("population", "population_first", "wave")),
-    *(("const real *", name, 0) for name in ("u_start", "j_start", "c_start")), ("const double *", "hold_start", 0),
-    *(("real *", name, 0) for name in ("u_end", "j_end", "c_end")), ("double *", "hold_end", 0),
-    ("const double *", "times", _P), ("const int64_t *", "indices", _P), ("const int64_t *", "offsets", _P),
-    ("int64_t", "slot_first", _P),
-    *(("int64_t", name, _P) for name in (
-        "p_kinds", "p_moves", "p_slot", "p_history", "p_population", "p_first", "p_targets", "p_delay_per", "p_weights",
-        "p_n_delays")),
-    ("const int64_t *", "p_indptr", _P), ("const int64_t *", "p_indices", _P), ("const int64_t *", "p_order", _P),
-    ("const int64_t *", "p_geometry", _P), ("const double *", "p_delays", _P), ("const real *", "weights", _P),
-    ("const double *", "probe_times", 0), ("real *", "probes", 0),
-    ("void *", "log", 0), ("int64_t *", "log_counts", 0), ("int64_t *", "faults", 0), ("int64_t *", "trace_counts", 0),
-    ("char *", "scratch", 0),
-    ("int64_t *", "spike_counts", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_neurons", 0),
-    ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
-    ("real *", "highest", 0), ("real *", "highest_slopes", 0), ("double *", "highest_times", 0),
-    ("real *", "integral", 0),
-    ("double", "integral_rate", 0), ("const real *", "g_highest", 0), ("const real *", "g_integral", 0),
-    ("const double *", "g_times", 0), ("const real *", "g_probes", 0), ("double *", "g_origins", 0),
-    ("real *", "g_weights", _P), ("double *", "g_delays", _P),
-    *(("real *", name, 0) for name in _GRADIENTS), ("real *", "g_u_start", 0), ("real *", "g_j_start", 0),
-)
 _ENTRY = np.dtype([("time", "f8"), ("origin", "i8"), ("j", "f8"), ("u", "f8"), ("what", "i4"), ("index", "i4"),
                    ("projection", "i4"), ("sign", "i4"), ("synapse", "i8")])
 _SMOOTH = 1
-_REALS = {torch.float32: "float", torch.float64: "double"}
 _MOVES = {"j": 0, "u": 1, "c": 2}
 _FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT = 1, 2, 4, 8
-
-
-def loop_source(machine: str, dtype: torch.dtype, dense: bool) -> str:
-    """The text of the event loop that brings every neuron to every event (`dense`), or only those that it touches."""
-    return jit.render("loop_dense.jinja" if dense else "loop_lazy.jinja", machine=machine, real=_REALS[dtype],
-                      fields=jit.structure(LOOP))
-
-
-@functools.cache
-def loop_library(dtype: torch.dtype, dense: bool) -> ctypes.CDLL:
-    library = jit.compile_c(loop_source("c", dtype, dense))
-    library.record_bytes.restype = ctypes.c_int64
-    return library
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +207,7 @@ class LoopCall:
         self.slot = {name: number for number, name in enumerate(slots)}
         self.history = {name: len(slots) + number for number, name in enumerate(returning)}
         self.prepare()
-        self.arguments = jit.arguments_type(tuple(LOOP))()
+        self.arguments = LoopArguments()
         self.buffers: dict[str, Tensor] = {}
         self.populations: list[tuple[Tensor, Tensor]] = []
         self.truncated = self.want_highest = self.want_integral = False
@@ -325,7 +276,7 @@ class _LoopFunction(torch.autograd.Function):
         loop, batch, dtype = call.loop, call.batch, call.dtype
         wires = len(loop.wires)
         delays, weights = tensors[count:count + wires], tensors[count + wires:count + 2 * wires]
-        cell = dict(zip((*_CELL, "u0", "j0"), tensors[count + 2 * wires:], strict=True))
+        cell = dict(zip((*LOOP_CELL, "u0", "j0"), tensors[count + 2 * wires:], strict=True))
         values = {name: value.detach().contiguous() for name, value in cell.items()}
         rates = torch.stack([values["a"], values["b"], values["rho"]])
         call.buffers.update(u0=values.pop("u0"), j0=values.pop("j0"))
@@ -517,11 +468,11 @@ def _run_backward(call: LoopCall, count: int, needs: Sequence[bool], g_times: Se
         call.place("g_weights", number, g_weights[-1])
         call.place("g_delays", number, g_delays[-1])
     if rates:
-        call.set(**{name: call.zeros(chunks, loop.n) for name in _GRADIENTS})
+        call.set(**{name: call.zeros(chunks, loop.n) for name in LOOP_GRADIENTS})
         call.set(**{name: call.zeros(batch, loop.n) for name in ("g_u_start", "g_j_start")})
     call.run_workers("backward", chunks)
     split = origins[:totals].split([len(source.times) for source in call.sources])
-    sums = [call.buffers[name].sum(0) for name in (*_GRADIENTS, "g_u_start", "g_j_start")] if rates else [None] * 9
+    sums = [call.buffers[name].sum(0) for name in (*LOOP_GRADIENTS, "g_u_start", "g_j_start")] if rates else [None] * 9
     delays = [None if g is None else g.sum(0).t() if g.dim() == 3 else g.sum(0) for g in g_delays]
     return (
         None, None, *(each if needed else None for each, needed in zip(split, needs_times, strict=True)),

@@ -100,25 +100,28 @@ class FirstSpikeCrossEntropy:
         _check_labels(labels, len(times), times.shape[1])
         xp, (time, label) = _arrays(times, labels)
         batch = max(len(label), 1)
-        row = _count(len(label), labels.device)
-        is_label = label[:, None] == _count(time.shape[1], labels.device)
-        reached = xp.where(is_label, time.clip(max=float(out.duration)), time)
-        log_softmax, softmax = _log_softmax(xp, reached * (-1 / self.tau0))
-        label_time = reached[row, label]
-        loss = -log_softmax[row, label]
-        softmax[row, label] -= 1
-        gradient = softmax * (-1 / self.tau0 / batch)
+        place = _count(len(label), labels.device) * time.shape[1] + label
+        first = time.reshape(-1)[place]
+        silent = xp.isinf(first)
+        any_silent = bool(silent.any())
+        label_time = first.clip(max=float(out.duration)) if any_silent else first
+        scores = time * (-1 / self.tau0)
+        scores.reshape(-1)[place] = label_time * (-1 / self.tau0)
+        scores -= xp.amax(scores, axis=1, keepdims=True)
+        weights = xp.exp(scores)
+        whole = weights.sum(axis=1, keepdims=True)
+        loss = xp.log(whole[:, 0]) - scores.reshape(-1)[place]
+        gradient = weights * (-1 / self.tau0 / batch / whole)
+        of_label = gradient.reshape(-1)[place] + 1 / self.tau0 / batch
         if self.alpha:
             exponent = label_time * (1 / self.tau1)
             growth = xp.exp(exponent.clip(max=_MAX_EXPONENT))
             loss = loss + self.alpha * (growth * (1 + (exponent - _MAX_EXPONENT).clip(min=0)) - 1)
-            gradient[row, label] += (self.alpha / self.tau1 / batch) * growth
-        silent = xp.isinf(time[row, label])
-        any_silent = bool(silent.any())
-        if any_silent:
-            gradient = xp.where(xp.isinf(time), 0 * gradient, gradient)
+            of_label = of_label + (self.alpha / self.tau1 / batch) * growth
+        gradient.reshape(-1)[place] = of_label * ~silent
         total = _known(times, loss.sum() / batch, gradient)
         if self.silent == "push" and any_silent:
+            is_label = label[:, None] == _count(time.shape[1], labels.device)
             total = total + _push(out, name, silent[:, None] & is_label, self.strength)
         return LossResult(total, _tensor(time.argmin(1)), _tensor(silent))
 
@@ -288,14 +291,6 @@ def _cross_entropy(values: Tensor, labels: Tensor, scale: float) -> LossResult:
     scores = values if scale == 1.0 else values * scale
     total = cross_entropy(scores, labels, reduction="sum") / max(len(labels), 1)
     return LossResult(total, scores.detach().argmax(1))
-
-
-def _log_softmax(xp: Any, scores: Any) -> tuple[Any, Any]:
-    """log softmax and softmax over the last axis; at least one score of a row is finite."""
-    shifted = scores - xp.amax(scores, axis=1, keepdims=True)
-    weights = xp.exp(shifted)
-    whole = weights.sum(axis=1, keepdims=True)
-    return shifted - xp.log(whole), weights / whole
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, list[Any]]:

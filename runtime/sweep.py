@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from torch import Tensor
 
 from .arenas import room, zeros
 from .cells import Cell, CellKind
-from .event_lists import EVENTS, RECORDS, GatherArguments, PackArguments, run_chain, run_events
+from .event_lists import GatherArguments, PackArguments, run_chain, run_events
+from .jit import Arguments
 from .signals import GRAZING, Spikes, State, SweepResult, count_grazing
 from .sweep_kernels import SweepArguments, lanes_of, sweep_library, sweep_source
 from .threads import run_tasks
@@ -55,9 +55,11 @@ class Sweep:
         """Spikes and voltages over [0, duration] s. `weights` (n_source, n) row-major each, all of the cell's type."""
         rate = 0.0 if integral_decay is None else 1.0 / integral_decay
         call = CALLS[cell.a.device.type](self, list(sources), duration, uniform, batch, probe_times, want_highest,
-                                        want_integral, rate, state, cell.a)
+                                        want_integral, rate, state, cell)
         tensors: list[Tensor | None] = [source.times for source in sources]
-        tensors += [*delays, *weights, *cell.differentiable()]
+        tensors += [*delays, *weights]
+        if any(value.requires_grad for value in cell.differentiable()):
+            tensors += cell.differentiable()
         times, probes, highest, integral = _SweepFunction.apply(call, len(sources), *tensors)
         return SweepResult(
             Spikes(times, call.spike_indices, call.spike_offsets), probes if probe_times is not None else None,
@@ -66,21 +68,17 @@ class Sweep:
         )
 
 
-def _lines(size: int) -> int:
-    """Bytes, rounded up to whole cache lines."""
-    return (size + 63) & ~63
-
-
 class SweepCall:
     """One evaluation: the buffers that the forward sweep leaves for the reverse one. This one runs on the host; what
     another machine does differently are the methods from `prepare` on (see `gpu.DeviceSweep`)."""
 
     def __init__(self, sweep: Sweep, sources: list[Spikes], duration: float, uniform: bool, batch: int,
                  probe_times: Tensor | None, want_highest: bool, want_integral: bool, integral_rate: float,
-                 state: State | None, like: Tensor) -> None:
+                 state: State | None, cell: Cell) -> None:
         self.sweep, self.sources, self.duration, self.uniform, self.batch = sweep, sources, duration, uniform, batch
         self.probe_times, self.want_highest, self.want_integral = probe_times, want_highest, want_integral
-        self.integral_rate, self.state, self.dtype, self.device = integral_rate, state, like.dtype, like.device
+        self.integral_rate, self.state, self.dtype, self.device = integral_rate, state, cell.a.dtype, cell.a.device
+        self.cell = [value.detach() if value.requires_grad else value for value in cell.differentiable()]
         self.buffers: dict[str, Tensor] = {}
         self.places: dict[str, tuple[Tensor, int, int]] = {}
         self.truncated = False
@@ -116,15 +114,20 @@ class SweepCall:
                 value = value.data_ptr()
             setattr(self.arguments, name, value)
 
-    def carve(self, structures: Sequence[ctypes.Structure], **sizes: int) -> None:
-        """Arrays of the given sizes in bytes, all in one allocation; their addresses go into the structures."""
-        arena = room(sum(_lines(size) for size in sizes.values()), self.device)
-        base, offset = arena.data_ptr(), 0
+    def carve(self, structures: Sequence[Arguments], **sizes: int) -> None:
+        """Arrays of the given sizes in bytes, all in one allocation; their addresses go into those structures that have
+        a field for them."""
+        places, total = [], 0
         for name, size in sizes.items():
-            for structure in structures:
-                setattr(structure, name, base + offset)
+            places.append((name, total, size))
+            total += (size + 63) & ~63  # whole cache lines
+        arena = room(total, self.device)
+        base = arena.data_ptr()
+        for name, offset, size in places:
             self.places[name] = arena, offset, size
-            offset += _lines(size)
+            for structure in structures:
+                if name in structure.names:
+                    setattr(structure, name, base + offset)
 
     def view(self, name: str, dtype: torch.dtype) -> Tensor:
         """A carved array as a flat tensor."""
@@ -161,14 +164,12 @@ class SweepCall:
         gatherer.event_offsets = offsets.data_ptr()
         run_events("lay_out", gatherer, 1)
         total = gatherer.events
-        names = ("event_em", "event_es", "event_k", "event_bound") if self.uniform else ()
-        names += ("event_of_u", "event_of_j") if self.uniform and self.want_integral else ()
+        names = [*("event_em", "event_es", "event_k", "event_bound") * self.uniform,
+                 *("event_of_u", "event_of_j") * (self.uniform and self.want_integral)]
         self.set(event_offsets=offsets, events=total, longest=gatherer.longest)
-        self.carve((arguments,), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
+        self.carve((arguments, gatherer), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
                    event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch,
                    **dict.fromkeys(names, self.dtype.itemsize * total))
-        for _, name, _ in EVENTS:
-            setattr(gatherer, name, getattr(arguments, name))
         self.gatherer = gatherer
 
     def record_counts(self) -> Tensor:
@@ -189,12 +190,9 @@ class SweepCall:
             slots = segments * capacity
             self.set(capacity=capacity)
             packer.capacity = capacity
-            self.carve((self.arguments,), record_times=8 * slots, record_ranks=8 * slots, record_j=real * slots,
+            self.carve((self.arguments, packer), record_times=8 * slots, record_ranks=8 * slots, record_j=real * slots,
                        record_u=real * slots, record_neurons=4 * slots, record_events=4 * slots, record_kinds=slots,
                        record_counts=8 * segments, truncated=segments)
-            for _, name, _ in RECORDS:
-                setattr(packer, name, getattr(self.arguments, name))
-            packer.truncated = self.arguments.truncated
             run_chain(links, batch)
             run_events("sum_up", packer, 1)
             if packer.most <= capacity:
@@ -240,15 +238,16 @@ CALLS["cpu"] = SweepCall
 
 
 class _SweepFunction(torch.autograd.Function):
-    """Inputs after `count` (the number of sources): times, delays and weights of each, then `Cell.differentiable`."""
+    """Inputs after `count` (the number of sources): times, delays and weights of each, then `Cell.differentiable` where
+    any of it requires grad."""
 
     @staticmethod
     def forward(ctx: Any, call: SweepCall, count: int, *tensors: Any) -> tuple[Tensor | None, ...]:
         sweep, batch, dtype = call.sweep, call.batch, call.dtype
-        delays, weights, cell = tensors[count:2 * count], tensors[2 * count:3 * count], tensors[3 * count:]
+        delays, weights = tensors[count:2 * count], tensors[2 * count:3 * count]
         call.keep_delays(delays)
         call.gather()
-        a, b, rho, gain, theta, reset, drop, u0, j0 = (value.detach().contiguous() for value in cell)
+        a, b, rho, gain, theta, reset, drop, u0, j0 = call.cell
         n, state = sweep.n, call.state
         probes = 0 if call.probe_times is None else len(call.probe_times)
         arguments = call.arguments
@@ -267,7 +266,7 @@ class _SweepFunction(torch.autograd.Function):
         call.carve((arguments,), u_end=real * batch * n, j_end=real * batch * n, c_end=real * batch * n,
                    hold_end=8 * batch * n)
         if sweep.refractory is not None:
-            call.set(refractory=sweep.refractory.to(cell[0].device, dtype).contiguous())
+            call.set(refractory=sweep.refractory.to(a.device, dtype).contiguous())
         for number, weight in enumerate(weights):
             kept = weight.detach().contiguous()
             call.buffers[f"weights{number}"] = kept

@@ -16,7 +16,7 @@ from ..ir.diagnostics import Diagnostic
 from . import jit
 from .environment import warn_once
 
-__all__ = ["get_threads", "pool_source", "run_tasks", "set_threads"]
+__all__ = ["check_memory", "get_threads", "pool_source", "run_tasks", "set_threads"]
 
 _MOST_THREADS = 256
 _SPIN_NS = 50_000
@@ -59,7 +59,7 @@ def run_tasks(entry: Any, arguments: ctypes.Structure, tasks: int) -> None:
     are cores and tasks. May be called from several threads at the same time, and after a fork.
 
     Raises:
-        KernelError: the kernel found no memory to work in, as it says in the field `failed` of its arguments (SC423).
+        KernelError: see `check_memory`.
     """
     address, whole = ctypes.c_void_p(ctypes.addressof(arguments)), ctypes.c_int64
     threads = min(get_threads(), tasks)
@@ -67,6 +67,11 @@ def run_tasks(entry: Any, arguments: ctypes.Structure, tasks: int) -> None:
         _pool()(entry, address, whole(tasks), whole(threads))
     elif tasks:
         entry(address, whole(0), whole(tasks))
+    check_memory(arguments)
+
+
+def check_memory(arguments: ctypes.Structure) -> None:
+    """Raises KernelError where the field `failed` says that a kernel found no memory to work in (SC423)."""
     if getattr(arguments, "failed", 0):
         arguments.failed = 0  # they may be used once more
         raise jit.KernelError(Diagnostic("SC423", "there was no memory for a kernel to work in",

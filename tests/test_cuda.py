@@ -12,7 +12,7 @@ import torch
 
 from spikec.runtime import nvrtc
 from spikec.runtime.jit import KernelError
-from spikec.runtime.loop import loop_source
+from spikec.runtime.loop_kernels import loop_source
 from spikec.runtime.sweep_kernels import sweep_source
 
 REALS = (torch.float32, torch.float64)
