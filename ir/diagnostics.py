@@ -84,6 +84,7 @@ CODES: dict[str, str] = {
     "SC421": "no C compiler",
     "SC422": "kernel does not compile",
     "SC423": "no memory is left for a kernel",
+    "SC424": "number of threads is out of range",
     "SC430": "package for CUDA kernels is missing",
     "SC431": "CUDA compiler fails",
     "SC501": "constant of a loss is out of range",

@@ -12,7 +12,8 @@ import functools
 import os
 from typing import Any
 
-from ..ir.diagnostics import Diagnostic
+from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.facts import is_whole
 from . import jit
 from .environment import warn_once
 
@@ -26,9 +27,17 @@ _threads = 0
 
 
 def set_threads(number: int) -> None:
-    """Number of CPU threads of the kernels; 0 means all the cores this process may use."""
+    """Number of CPU threads of the kernels; 0 means all the cores this process may use. More threads than cores are
+    legal and bring nothing; above 256 there are 256.
+
+    Raises:
+        BadInputError: no whole number, or a negative one (SC424).
+    """
     global _threads
-    _threads = max(0, int(number))
+    if not (is_whole(number) and number >= 0):
+        raise BadInputError(Diagnostic("SC424", "the number of threads is out of range", value=repr(number),
+                                       limit="a whole number >= 0", remedy="0 stands for all cores."))
+    _threads = int(number)
 
 
 def get_threads() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -97,16 +99,36 @@ def test_an_empty_batch_gives_no_events(encoder) -> None:  # type: ignore[no-unt
     assert encoder(np.zeros((3, 5))).batch == 3
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda: encode.latency(np.array([[np.nan]]), 0.1),
-    lambda: encode.latency(np.array([[3.0]]), 0.1),
-    lambda: encode.latency(np.array([[0.5]]), 0.1, t_min=0.2),
-    lambda: encode.latency(np.array([0.5]), 0.1),
-    lambda: encode.regular(np.array([[-1.0]]), 0.1),
-    lambda: encode.poisson(np.array([[np.inf]]), 0.1),
-    lambda: encode.yin_yang(np.array([[0.5, 1.5]])),
-    lambda: encode.yin_yang(np.array([[0.5, 0.5, 0.5]])),
+@pytest.mark.parametrize(("wrong", "told"), [
+    (lambda: encode.latency([[0.5, 0.2], [0.1, np.nan]], 0.1), "not finite.*sample 1, channel 1: nan"),
+    (lambda: encode.latency([[[0.5, 0.2], [0.1, 3.0]]], 0.1), r"exceeds v_max.*sample 0, channel 3: 3\.0; limit: 1"),
+    (lambda: encode.latency([[0.5]], 0.1, t_min=0.2), "t_min"),
+    (lambda: encode.latency([[0.5]], "a"), "t_max.*'a'"),
+    (lambda: encode.latency([[0.5]], 0.1, threshold=np.nan), "threshold.*nan"),
+    (lambda: encode.latency([[0.0]], 0.1, v_max=0), "v_max must be positive.*value: 0"),
+    (lambda: encode.latency([0.5], 0.1), "batch"),
+    (lambda: encode.latency([["a"]], 0.1), "numbers"),
+    (lambda: encode.latency([[0.5], [0.1, 0.2]], 0.1), "array of numbers"),
+    (lambda: encode.regular([[1.0, -1.0]], 0.1), r"sample 0, channel 1: -1\.0"),
+    (lambda: encode.regular([[1.0]], "a"), "duration.*'a'"),
+    (lambda: encode.regular([[1e12]], 1.0), r"more events.*1e\+12"),
+    (lambda: encode.regular([[1e308, 1e308]], 1.0), "more events.*inf"),
+    (lambda: encode.poisson([[1e12]], 1.0), "more events"),
+    (lambda: encode.poisson([[np.inf]], 0.1), "sample 0, channel 0: inf"),
+    (lambda: encode.poisson([[1.0]], 0.1, seed=-1), "seed.*-1"),
+    (lambda: encode.poisson([[1.0]], 0.1, seed=1.5), r"seed.*1\.5"),
+    (lambda: encode.poisson([[1.0]], 0.1, seed=1 << 64), "seed"),
+    (lambda: encode.poisson([[1.0]], 0.1, first_sample=-1), "first_sample.*-1"),
+    (lambda: encode.yin_yang([[0.5, 0.5], [0.5, 1.5]]), r"outside.*sample 1, channel 1: 1\.5"),
+    (lambda: encode.yin_yang([[0.5, 0.5, 0.5]]), "2 or 4"),
+    (lambda: encode.yin_yang([[0.5, 0.5]], t_max=-1.0), r"t_max.*-1\.0"),
 ])
-def test_values_that_cannot_be_encoded_are_diagnosed(wrong) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(BadInputError, match="SC511"):
+def test_values_that_cannot_be_encoded_are_diagnosed(wrong: Callable[[], Events], told: str) -> None:
+    with pytest.raises(BadInputError, match=f"SC511.*{told}"):
         wrong()
+
+
+def test_faults_of_an_encoder_are_told_together() -> None:
+    with pytest.raises(BadInputError) as caught:
+        encode.poisson([[-1.0]], -1.0, seed=-1)
+    assert len(caught.value.diagnostics) == 3

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from spikec.ir.diagnostics import BadInputError
 from spikec.runtime import jit
-from spikec.runtime.threads import run_tasks, set_threads
+from spikec.runtime.threads import get_threads, run_tasks, set_threads
 
 MARK = """
 #include <stdint.h>
@@ -99,3 +101,10 @@ def test_idle_threads_do_not_keep_the_program_from_ending() -> None:
     text = "import test_threads; test_threads.set_threads(4); assert test_threads.marks(50) == list(range(1, 51))"
     done = subprocess.run([sys.executable, "-c", text], cwd=os.path.dirname(__file__), timeout=60, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("number", [-1, 2.5, "a", None, True])
+def test_what_is_no_number_of_threads_is_refused(number: Any) -> None:
+    with pytest.raises(BadInputError, match=f"SC424.*{number!r}"):
+        set_threads(number)
+    assert get_threads() == 4
