@@ -20,7 +20,7 @@ from . import jit
 from .cells import Cell, cell_kind, make_cell
 from .event_lists import MAX_SOURCES, event_source
 from .loop import Loop
-from .outputs import Result, RunState, asked
+from .outputs import Result, RunState, asked, form_of
 from .parameter_checks import check_delay, check_population, check_refractory, check_weight
 from .pending import join, under_way
 from .requests import check_duration, check_probes, check_state, raster
@@ -334,7 +334,8 @@ class Engine:
         for name, each in given.items():
             if not isinstance(each, Events):
                 if dt is None:
-                    faults.add("SC405", "a dense raster needs dt", node=name, remedy="Give dt=… in seconds, or Events.")
+                    faults.add("SC405", "this is no Events, and for a dense raster dt is missing", node=name,
+                               value=type(each).__name__, remedy="Give Events, or a raster with dt=… in seconds.")
                     continue
                 try:
                     each = raster(each, dt, self.network.inputs[name], name)
@@ -388,7 +389,7 @@ class Engine:
                         sum(each.end.grazing() for each in activity.results.values()))
         if result.truncated:
             cut = [name for name, each in activity.results.items() if each.truncated]
-            told = cut_off(cut, self.stage_of[cut[0]].kernel.limit, self.network.discretization is not None)
+            told = cut_off(cut, self.stage_of[cut[0]].kernel.limits, self.network.discretization is not None)
             warnings.warn(str(told), SpikecWarning, stacklevel=3)
         if result.grazing:
             warnings.warn(str(Diagnostic("SC410", "spikes graze their threshold, so their times are ill-conditioned",
@@ -426,7 +427,7 @@ class Engine:
             if activity.state is not None and source in activity.state.history:
                 spikes = join(activity.state.history[source], spikes)
             history[source] = under_way(spikes, activity.duration, every, self.box)
-        return RunState(populations, history)
+        return RunState(populations, history, form_of(self.network))
 
 
 def as_spikes(events: Events) -> Spikes:

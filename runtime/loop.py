@@ -15,6 +15,7 @@ from torch import Tensor
 from ..ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
 from ..ir.network import Conv, Network, Projection, Sparse
 from .cells import Cell, cell_kind
+from .jit import KernelError
 from .loop_kernels import LOOP_CELL, LOOP_GRADIENTS, MAX_PROJECTIONS, LoopArguments, loop_library, loop_source
 from .signals import GRAZING, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
@@ -57,6 +58,7 @@ class Loop:
         sizes = [population.n for population in populations]
         self.firsts = dict(zip(component, np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist(), strict=True))
         self.sizes, self.n = sizes, sum(sizes)
+        self.burst = max(4096, 1024 * self.n)
         if len(incoming) > MAX_PROJECTIONS:
             raise BadInputError(Diagnostic("SC404", "too many projections into one component", node=component[0],
                                            value=str(len(incoming)), limit=str(MAX_PROJECTIONS)))
@@ -91,6 +93,11 @@ class Loop:
                 replace(wire, **{name: value.to(device) for name in ("indptr", "indices", "order", "geometry")
                                  if (value := getattr(wire, name)) is not None}) for wire in self.wires)
         return self._wires[device]
+
+    @property
+    def limits(self) -> str:
+        """How many spikes there may be."""
+        return f"{self.limit} spikes a sample, {self.burst} within the shortest time constant"
 
     def source(self, dtype: torch.dtype, uniform: bool) -> str:
         """The text of its kernels for the CPU; whether rates are uniform they see for themselves."""
@@ -283,8 +290,9 @@ class _LoopFunction(torch.autograd.Function):
         probes = 0 if call.probe_times is None else len(call.probe_times)
         call.set(
             **values, batch=batch, n=loop.n, slots=len(call.sources), projections=wires, n_probes=probes,
-            fresh=int(call.states is None), limit=loop.limit, uniform=int(bool((rates == rates[:, :1]).all())),
-            has_c=int(loop.has_c), duration=call.duration, box=loop.box, grazing=GRAZING,
+            fresh=int(call.states is None), limit=loop.limit, burst=loop.burst, window=_shortest(rates),
+            uniform=int(bool((rates == rates[:, :1]).all())), has_c=int(loop.has_c),
+            duration=call.duration, box=loop.box, grazing=GRAZING,
             refractory=loop.refractory.to(dtype), longest_k=_longest_k(values["a"], values["b"]),
             spiking=loop.spiking, subtract=loop.subtract, moves_u=loop.moves_u, population=loop.population,
             population_first=loop.population_first, wave=loop.wave,
@@ -353,6 +361,12 @@ def _place_wire(call: LoopCall, number: int, wire: _Wire, weight: Tensor | None,
         arguments.p_n_delays[number] = held.numel()
 
 
+def _shortest(rates: Tensor) -> float:
+    """The shortest time constant of rates (a, b, rho), seconds; 0 without any."""
+    fastest = float(rates[:2].max()) if rates.numel() else 0.0
+    return 1 / fastest if fastest > 0 else 0.0
+
+
 def _run_forward(call: LoopCall) -> list[Tensor]:
     loop, batch = call.loop, call.batch
     sizes = call.record_bytes()
@@ -362,13 +376,19 @@ def _run_forward(call: LoopCall) -> list[Tensor]:
     queue_capacity = loop._queue_capacity or 4 * events + 4 * loop.n + 64
     while True:
         call.set(log_capacity=log_capacity, queue_capacity=queue_capacity, trace_capacity=0)
+        try:
+            log = torch.empty(batch * log_capacity * sizes[0], dtype=torch.uint8, device=call.device)
+            times = torch.empty(batch * log_capacity, dtype=torch.float64, device=call.device)
+            neurons = torch.empty(batch * log_capacity, dtype=torch.int64, device=call.device)
+        except RuntimeError as error:  # torch's only word for it
+            raise KernelError(Diagnostic(
+                "SC423", "there is no memory for the spikes and arrivals of these samples", node=loop.component[0],
+                value=f"{batch * log_capacity * (sizes[0] + 16) / 2**30:.1f} GiB",
+                remedy="Run fewer samples at once, or a shorter time; look for runaway activity.")) from error
         call.set(
             **{name: call.zeros(batch, dtype=torch.int64)
                for name in ("log_counts", "faults", "trace_counts", "spike_counts")},
-            log=torch.empty(batch * log_capacity * sizes[0], dtype=torch.uint8, device=call.device),
-            spike_times=torch.empty(batch * log_capacity, dtype=torch.float64, device=call.device),
-            spike_neurons=torch.empty(batch * log_capacity, dtype=torch.int64, device=call.device),
-            scratch_bytes=_scratch(call, sizes, 0),
+            log=log, spike_times=times, spike_neurons=neurons, scratch_bytes=_scratch(call, sizes, 0),
         )
         call.run_workers("forward", batch)
         seen = int(np.bitwise_or.reduce(call.on_host("faults"), initial=0))

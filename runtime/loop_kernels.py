@@ -17,9 +17,10 @@ LOOP_CELL = ("a", "b", "rho", "gain", "theta", "reset", "drop")
 LOOP_GRADIENTS = tuple(f"g_{name}" for name in LOOP_CELL)
 _LOOP: jit.Fields = (
     *(("int64_t", name, 0) for name in (
-        "batch", "n", "slots", "projections", "n_probes", "fresh", "limit", "log_capacity", "queue_capacity",
+        "batch", "n", "slots", "projections", "n_probes", "fresh", "limit", "burst", "log_capacity", "queue_capacity",
         "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c", "failed")),
     ("double", "duration", 0), ("double", "box", 0), ("double", "grazing", 0),
+    ("double", "window", 0),
     *(("const real *", name, 0) for name in (*LOOP_CELL, "refractory", "longest_k")),
     *(("const uint8_t *", name, 0) for name in ("spiking", "subtract", "moves_u")),
     *(("const int64_t *", name, 0) for name in ("population", "population_first", "wave")),

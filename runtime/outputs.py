@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -10,28 +11,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.events import Events
+from ..ir.network import Network
 from .event_lists import first_spikes
 from .signals import Spikes, State
 
 if TYPE_CHECKING:
     from .engine import Activity
 
-__all__ = ["Outputs", "Result", "RunState", "asked"]
+__all__ = ["Outputs", "Result", "RunState", "asked", "form_of", "probe_times"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Where a stream stands: the state of every population, and `history`, spikes (times below 0) still under way."""
+    """Where a stream stands: the state of every population, and `history`, spikes (times below 0) still under way.
+    `form`: of the network that it belongs to, as `form_of` gives it."""
 
     populations: Mapping[str, State]
     history: Mapping[str, Spikes]
+    form: tuple[Any, ...]
 
     def to(self, device: torch.device) -> RunState:
         """The same on a device."""
         return RunState({name: state.on(device) for name, state in self.populations.items()},
-                        {name: spikes.to(device) for name, spikes in self.history.items()})
+                        {name: spikes.to(device) for name, spikes in self.history.items()}, self.form)
+
+
+def form_of(network: Network) -> tuple[Any, ...]:
+    """What two networks must have in common for the state of one to mean anything to the other: all but the values of
+    parameters."""
+    grid = network.discretization
+    return (
+        None if grid is None or grid.spike != "box" else grid.dt,
+        *sorted((name, each.kind, each.n, each.spiking, each.reset) for name, each in network.populations.items()),
+        *sorted((each.source, each.target, each.delay is None) for each in network.projections),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +119,11 @@ class Outputs:
         return picked.view(-1, n)
 
     def spike_times(self, name: str, k: int) -> Tensor:
-        """(batch, n, k) float64 seconds: the first k spikes of each neuron, +inf where there are fewer."""
+        """(batch, n, k) float64 seconds: the first `k` > 0 spikes of each neuron, +inf where there are fewer. Any other
+        k is SC403."""
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise BadInputError(Diagnostic("SC403", "k is the number of spikes of each neuron", node=name,
+                                           value=repr(k), limit="a whole number above 0"))
         spikes = self._spikes(name)
         keys, n = self._keys(name)
         total, cells = len(keys), self._activity.batch * n
@@ -126,7 +145,10 @@ class Outputs:
 
     def voltage_integral(self, name: str, decay: float | None = None) -> Tensor:
         """(batch, n): the integral over the duration of a readout's V(t) exp(-t / decay), membrane units times
-        seconds; `decay` in seconds, None for no exponential."""
+        seconds; `decay` in seconds, None for no exponential, any other than a positive number is SC403."""
+        if decay is not None and not (isinstance(decay, int | float | np.number) and 0 < decay < math.inf):
+            raise BadInputError(Diagnostic("SC403", "decay is a time constant", node=name, value=repr(decay),
+                                           limit="a finite number of seconds above 0, or None"))
         population = self._readout(name)
         result = self._activity.readout(population, want_integral=True, integral_decay=decay)
         rate = 0.0 if decay is None else 1.0 / decay
@@ -134,10 +156,17 @@ class Outputs:
         return asked(result.integral) + self._activity.values.cell(population)[0].rest * whole
 
     def voltage(self, name: str, times: Any) -> Tensor:
-        """(batch, times, n): the membrane of any neuron node at `times`, ascending seconds."""
+        """(batch, times, n): the membrane of any neuron node at `times`, seconds within the duration (SC407)."""
         population = self._population(name)
-        grid = torch.as_tensor(times, dtype=torch.float64, device=self._activity.values.device).reshape(-1)
-        return self._from_rest(population, self._activity.readout(population, probe_times=grid).probes)
+        faults = Diagnostics()
+        wanted = probe_times(times, self.duration, name, faults)
+        faults.raise_if_errors()
+        order = np.argsort(wanted, kind="stable")
+        grid = torch.from_numpy(wanted[order]).to(self._activity.values.device)
+        voltage = self._from_rest(population, self._activity.readout(population, probe_times=grid).probes)
+        if (order == np.arange(len(order))).all():
+            return voltage
+        return voltage[:, torch.from_numpy(np.argsort(order)).to(voltage.device)]
 
     def push(self, name: str) -> Tensor:
         """(batch, n), zero in value; its gradient is that of the highest voltage that the neuron would reach without a
@@ -179,6 +208,21 @@ class Outputs:
         numbers = torch.arange(self._activity.batch, device=spikes.offsets.device)
         samples = torch.repeat_interleave(numbers, spikes.offsets.diff())
         return samples * n + spikes.indices, n
+
+
+def probe_times(times: Any, duration: float, label: str, faults: Diagnostics) -> np.ndarray[Any, Any]:
+    """Times to look at a membrane at, (times,) seconds; faults are SC407."""
+    try:
+        grid = np.asarray(times.detach().cpu() if isinstance(times, Tensor) else times, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        faults.add("SC407", "the times to look at a membrane at are no numbers", node=label, value=repr(times)[:80])
+        return np.empty(0)
+    outside = ~((grid >= 0) & (grid <= duration))  # NaN is outside too
+    if outside.any():
+        faults.add("SC407", "a membrane is looked at outside the run", node=label,
+                   value=f"t = {float(grid[outside][0])!r} s", limit=f"0..{float(duration)!r} s",
+                   remedy="Give times within the duration, or a longer one.")
+    return grid
 
 
 def asked(tensor: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from ..ir.diagnostics import Diagnostics
 from ..ir.events import Events
 from ..ir.network import Network
-from .outputs import RunState
+from .outputs import RunState, form_of, probe_times
 
 __all__ = ["check_duration", "check_probes", "check_state", "raster"]
 
@@ -38,16 +38,10 @@ def check_probes(network: Network, probes: Any, duration: Any,
         node, _, quantity = str(label).rpartition(".")
         population = network.outputs.get(node, node)
         if quantity != "v" or population not in network.populations:
-            faults.add("SC407", f"there is no probe '{label}'", remedy="Probes are called '<neuron node>.v'.")
+            known = ", ".join(f"{name}.v" for name in (*network.outputs, *network.populations))
+            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
             continue
-        try:
-            grid = np.asarray(times, dtype=np.float64).reshape(-1)
-        except (TypeError, ValueError):
-            faults.add("SC407", f"times of probe '{label}' are no numbers", value=repr(times)[:80])
-            continue
-        if not (np.isfinite(grid).all() and (grid >= 0).all() and (grid <= bounded).all()):
-            faults.add("SC407", f"times of probe '{label}' must lie between 0 and the duration")
-        wanted[label] = (population, grid)
+        wanted[label] = (population, probe_times(times, bounded, str(label), faults))
     return wanted
 
 
@@ -59,23 +53,15 @@ def check_state(network: Network, state: Any, batch: int, faults: Diagnostics) -
         faults.add("SC403", "state is not that of a former result", value=type(state).__name__,
                    remedy="Give state=result.state.")
         return
-    if set(state.populations) != set(network.populations):
+    if state.form != form_of(network):
         faults.add("SC403", "state belongs to another network", value=sorted(state.populations),
-                   limit=sorted(network.populations))
+                   limit=sorted(network.populations), remedy="Go on with the program whose result it is.")
         return
     for name, held in state.populations.items():
-        for part in (held.u, held.j, held.c, held.hold):
-            if not isinstance(part, torch.Tensor) or tuple(part.shape) != (batch, network.populations[name].n):
-                faults.add("SC403", "state has another number of samples or neurons", node=name,
-                           value=tuple(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__,
-                           limit=(batch, network.populations[name].n))
-                break
-    for name, spikes in state.history.items():
-        if name not in network.populations and name not in network.inputs:
-            faults.add("SC403", "state belongs to another network", node=name)
-        elif len(spikes.offsets) != batch + 1:
-            faults.add("SC403", "state has another number of samples", node=name,
-                       value=len(spikes.offsets) - 1, limit=batch)
+        if len(held.u) != batch:
+            faults.add("SC403", "state has another number of samples", node=name, value=len(held.u), limit=batch,
+                       remedy="Go on with as many samples, in the same order.")
+            return
 
 
 def raster(given: Any, dt: Any, shape: tuple[int, ...], node: str) -> Events:

@@ -74,11 +74,11 @@ def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
     return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
 
 
-def cut_off(names: Sequence[str], limit: int, on_a_grid: bool) -> Diagnostic:
+def cut_off(names: Sequence[str], limits: str, on_a_grid: bool) -> Diagnostic:
     """What is said of populations that came to the limit of spikes, and what helps."""
     remedy = "Lower the weights or the duration, add inhibition, or give the neurons a refractory period."
     if not on_a_grid:
         remedy += (" The model is read in continuous time, where a spike is an impulse: if it was made on a grid, read "
                    "it with discretization=Discretization(dt=…, spike=…), or --dt SECONDS --spike delta|box.")
-    return Diagnostic("SC408", "more spikes than a sample has room for: the rest is cut off", node=", ".join(names),
-                      limit=f"{limit} spikes", remedy=remedy)
+    return Diagnostic("SC408", "more spikes than a sample may have: the rest is cut off", node=", ".join(names),
+                      limit=limits, remedy=remedy)

@@ -42,6 +42,11 @@ class Sweep:
     _capacity: dict[int, int] = field(default_factory=dict, repr=False)
     """Records that a segment has room for, by lanes: what the last run needed."""
 
+    @property
+    def limits(self) -> str:
+        """How many spikes there may be."""
+        return f"{self.limit} spikes a sample and block of neurons"
+
     def source(self, dtype: torch.dtype, uniform: bool) -> str:
         """The text of its kernels for the CPU."""
         holds = self.refractory is not None

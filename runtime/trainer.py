@@ -268,7 +268,8 @@ class Trainer:
         outputs = self._network.outputs
         if name is None and len(outputs) == 1:
             name = next(iter(outputs))
-        return None if name is None else self._network.size(outputs.get(name, name))
+        population = "" if name is None else outputs.get(name, name)
+        return self._network.populations[population].n if population in self._network.populations else None
 
     @contextmanager
     def _stops(self, guard: InterruptGuard) -> Iterator[None]:

@@ -18,7 +18,8 @@ from spikec.ir.events import Events
 from spikec.ir.graph import Graph
 from spikec.runtime.threads import set_threads
 
-PROBED = [0.013, 0.031, 0.052]
+PROBED = (0.2, 0.5, 0.8)
+"""Parts of the duration."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,14 +65,15 @@ class Problem:
 
         out = self.module(Events(self.times, self.events.indices, self.events.offsets), duration=self.duration)
         total, counts = torch.zeros((), dtype=torch.float64), []
+        probed = [part * self.duration for part in PROBED]
         for name in self.spiking:
             total = total + 20 * weighted(out.spike_times(name, 12))
             if name != "last":
-                total = total + 0.3 * weighted(out.voltage(name, PROBED))
+                total = total + 0.3 * weighted(out.voltage(name, probed))
             counts += out.spike_count(name).int().reshape(-1).tolist()
         for name in self.readouts:
             total = total + weighted(out.voltage_max(name)) + 30 * weighted(out.voltage_integral(name))
-            total = total + 30 * weighted(out.voltage_integral(name, decay=0.03)) + weighted(out.voltage(name, PROBED))
+            total = total + 30 * weighted(out.voltage_integral(name, decay=0.03)) + weighted(out.voltage(name, probed))
         return total, tuple(counts)
 
     def tensors(self) -> dict[str, Tensor]:
