@@ -33,12 +33,10 @@ from .nodes import (
     SparseLinear,
     params,
 )
-from .ranges import check_csr, check_discretization, check_finite, check_range, check_reset
+from .ranges import check_csr, check_discretization, check_finite, check_name, check_range, check_reset
 from .shapes import Shapes, infer_shapes
 
 __all__ = ["RULES", "check", "verify"]
-
-MAX_NAME = 255
 
 
 def check(graph: Graph) -> list[Diagnostic]:
@@ -106,11 +104,7 @@ class _Case:
 def _names(case: _Case, faults: Diagnostics) -> None:
     names: Iterable[Any] = case.graph.nodes
     for name in names:
-        if not isinstance(name, str):
-            faults.add("SC109", "a node's name is text", node=name, value=type(name).__name__)
-        elif not name.isprintable() or not all(name.split(".")) or len(name) > MAX_NAME:
-            faults.add("SC109", "a node's name is printable text without empty parts between dots",
-                       value=repr(name[:MAX_NAME]), limit=f"1 to {MAX_NAME} characters", remedy="Rename the node.")
+        check_name(name, faults)
 
 
 def _kinds(case: _Case, faults: Diagnostics) -> None:

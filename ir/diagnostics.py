@@ -142,11 +142,14 @@ class Diagnostic:
 
 
 class SpikecError(Exception):
-    """Base of all errors meant for users. `diagnostics`: every fault found, in order. `exit_code`: of the commands."""
+    """Base of all errors meant for users. `diagnostics`: every fault found, in order, at least one. `exit_code`: of the
+    commands."""
 
     exit_code: ClassVar[int] = 70
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
+        if not diagnostics:
+            raise TypeError(f"{type(self).__name__} says nothing: an error of spikec carries at least one diagnostic")
         self.diagnostics = diagnostics
         super().__init__("\n".join(str(diagnostic) for diagnostic in diagnostics))
 

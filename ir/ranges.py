@@ -14,10 +14,21 @@ from .diagnostics import Diagnostics
 from .graph import Discretization
 from .nodes import Array, Pair
 
-__all__ = ["check_csr", "check_discretization", "check_finite", "check_range", "check_reset"]
+__all__ = ["check_csr", "check_discretization", "check_finite", "check_name", "check_range", "check_reset"]
+
+MAX_NAME = 255
 
 POSITIVE = frozenset({"tau", "tau_mem", "tau_syn"})
 NOT_NEGATIVE = frozenset({"refractory", "delay", "variance"})
+
+
+def check_name(name: object, faults: Diagnostics) -> None:
+    """Reports a name that no node may have."""
+    if not isinstance(name, str):
+        faults.add("SC109", "a node's name is text", node=name, value=type(name).__name__)
+    elif not name.isprintable() or not all(name.split(".")) or len(name) > MAX_NAME:
+        faults.add("SC109", "a node's name is printable text without empty parts between dots",
+                   value=repr(name[:MAX_NAME]), limit=f"1 to {MAX_NAME} characters", remedy="Rename the node.")
 
 
 def check_finite(name: str, value: Array, node: str, faults: Diagnostics) -> None:

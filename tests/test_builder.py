@@ -14,7 +14,7 @@ from spikec.compiler.frontends.builder import Builder, Handle
 from spikec.compiler.frontends.initialisers import normal, uniform
 from spikec.ir.diagnostics import BadInputError
 from spikec.ir.graph import Discretization, same_graph
-from spikec.ir.nodes import Affine, CubaLIF, Linear, SparseLinear
+from spikec.ir.nodes import LIF, Affine, CubaLIF, Linear, SparseLinear
 
 
 def _small() -> tuple[Builder, Handle, Handle]:
@@ -142,7 +142,23 @@ def _wrong(net: Builder, x: Handle, hidden: Handle) -> dict[str, object]:
         "already a node": lambda: net.lif("hidden", 3, tau=1e-2),
         "another builder": lambda: net.connect(stranger, hidden, weight=np.zeros((3, 4))),
         "returned": lambda: net.connect("in", hidden, weight=np.zeros((3, 4))),
-        "must be a string": lambda: net.input("", 3),
+        "1 to 255 characters": lambda: net.input("", 3),
+        "without empty parts": lambda: net.input("a..b", 3),
+        "name is text": lambda: net.scale(["scale"], x, 2.0),
+        "padding is malformed": lambda: net.conv2d("conv", image, weight=np.zeros((1, 1, 3, 3)), padding="foo"),
+        "stride is malformed": lambda: net.conv1d("conv", net.input("line", (1, 9)), weight=np.zeros((1, 1, 3)),
+                                                  stride="foo"),
+        "reset is malformed": lambda: net.lif("other", 3, tau=1e-2, reset="late"),
+        "do not broadcast together": lambda: net.add("other", LIF(tau=[1.0, 2.0], r=[1.0, 2.0, 3.0]), x),
+        "no node kind": lambda: net.add("other", object(), x),
+        "groups is a positive": lambda: net.conv2d("conv", image, weight=normal(0, 1), channels=1, kernel_size=3,
+                                                   groups="all"),
+        "'weight' cannot be drawn": lambda: net.conv2d("conv", image, weight=normal(0, 1), channels=10**12,
+                                                       kernel_size=3),
+        "sizes are positive": lambda: net.linear("fc", x, weight=normal(0, 1), n_out=-1),
+        "`n_out` is a positive": lambda: net.linear("fc", x, weight=([0], [1], [1.0]), n_out=10**12),
+        "'eps' must be a number": lambda: net.batch_norm("norm", x, mean=0.0, variance=1.0, eps="small"),
+        "no node of this name": lambda: net.handle(["hidden"]),
         "positive whole": lambda: net.input("empty", 0),
         "'tau' has the wrong shape": lambda: net.lif("other", 3, tau=[1e-2, 2e-2]),
         "one axis": lambda: net.connect(image, hidden, weight=np.zeros((3, 25))),

@@ -15,7 +15,7 @@ from strategies import graphs
 
 from spikec.ir import nodes as ir
 from spikec.ir.checks import RULES, check, verify
-from spikec.ir.diagnostics import CODES, BadInputError
+from spikec.ir.diagnostics import CODES, BadInputError, SpikecError, UnsupportedError
 from spikec.ir.graph import Discretization, Graph
 from spikec.ir.shapes import infer_shapes
 from spikec.ir.text import parse, to_text
@@ -246,3 +246,9 @@ def test_legal_graphs_are_legal(graph):
 
 def test_rules_are_listed_once():
     assert len(set(RULES)) == len(RULES)
+
+
+def test_an_error_says_at_least_one_thing() -> None:
+    for kind in (BadInputError, SpikecError, UnsupportedError):
+        with pytest.raises(TypeError, match=kind.__name__):
+            kind()

@@ -21,10 +21,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...ir import nodes
-from ...ir.checks import verify
+from ...ir.checks import check, verify
+from ...ir.conform import conforms
 from ...ir.diagnostics import BadInputError, Diagnostics
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
+from ...ir.ranges import check_name
 from ...ir.shapes import infer_shapes
 from .connections import dense_node, is_sparse, sparse_node, spread, values_of
 from .initialisers import Initialiser
@@ -57,7 +59,8 @@ class Builder:
     into the graph. Every method but `build` and `free_name` returns the `Handle` of a node.
 
     Raises:
-        BadInputError: from every method, at once, where an argument is wrong (SC201) or a name is taken (SC202).
+        BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it breaks,
+            SC102 to SC111) or a name is taken (SC202).
     """
 
     def __init__(self, discretization: Discretization | None = None,
@@ -215,7 +218,8 @@ class Builder:
         channels = self._known(source, name).shape[:1]
         given = {"mean": mean, "variance": variance, "gamma": gamma, "beta": beta}
         values = {key: spread(name, key, values_of(name, key, value), channels) for key, value in given.items()}
-        return self._after(name, source, nodes.BatchNorm(**values, eps=float(eps)))
+        return self._after(name, source, nodes.BatchNorm(
+            **values, eps=float(spread(name, "eps", values_of(name, "eps", eps), ()))))
 
     def add(self, name: str, node: Node, *sources: Handle) -> Handle:
         """Any node of `spikec.ir.nodes`, fed by `sources`."""
@@ -223,13 +227,13 @@ class Builder:
         given = known[0].shape if known else getattr(node, "shape", None)
         if given is None:
             _fail(f"the shape of {type(node).__name__} follows from its source, and none is given", name)
-        handle = self._add(name, node, _shape_after(name, node, given))
+        handle = self._add(name, node, given)
         self._edges.extend((source.name, name) for source in known)
         return handle
 
     def handle(self, name: str) -> Handle:
         """The handle of a node by its name."""
-        if name not in self._handles:
+        if not isinstance(name, str) or name not in self._handles:
             _fail("there is no node of this name", name)
         return self._handles[name]
 
@@ -259,26 +263,29 @@ class Builder:
 
     def _kernel(self, name: str, source: Handle, weight: Any, channels: int | None, size: tuple[int, ...] | None,
                 groups: int) -> Array:
-        if isinstance(weight, Initialiser):
-            if channels is None or size is None:
-                _fail("an initialiser of a convolution needs `channels` and `kernel_size`", name)
-            return weight((channels, self._known(source, name).shape[0] // max(groups, 1), *size))
-        return values_of(name, "weight", weight)
+        known = self._known(source, name).shape
+        if not conforms(groups, int) or groups < 1:
+            _fail("groups is a positive whole number", name, value=repr(groups))
+        if not isinstance(weight, Initialiser):
+            return values_of(name, "weight", weight)
+        if channels is None or size is None:
+            _fail("an initialiser of a convolution needs `channels` and `kernel_size`", name)
+        return values_of(name, "weight", weight, (channels, known[0] // groups, *size))
 
     def _after(self, name: str, source: Handle, node: Node) -> Handle:
-        shape = _shape_after(name, node, self._known(source, name).shape)
-        handle = self._add(name, node, shape)
+        handle = self._add(name, node, self._known(source, name).shape)
         self._edges.append((source.name, name))
         return handle
 
-    def _add(self, name: str, node: Node, shape: tuple[int, ...]) -> Handle:
-        if not isinstance(name, str) or not name:
-            _fail("a name must be a string that is not empty", value=repr(name))
+    def _add(self, name: str, node: Node, given: tuple[int, ...]) -> Handle:
+        """`given`: the shape of what is fed to the node."""
+        _check_name(name)
         if name in self._nodes:
             _fail("there is already a node of this name", name, code="SC202", remedy="Choose another name.")
+        handle = Handle(name, _shape_after(name, node, given), self)
         self._nodes[name] = node
-        self._handles[name] = Handle(name, shape, self)
-        return self._handles[name]
+        self._handles[name] = handle
+        return handle
 
     def _known(self, handle: Handle, where: str) -> Handle:
         if not isinstance(handle, Handle):
@@ -289,6 +296,7 @@ class Builder:
 
     def free_name(self, name: str) -> str:
         """`name`, or `name_2` and so on where it is taken."""
+        _check_name(name)
         number, free = 1, name
         while free in self._nodes:
             number += 1
@@ -302,10 +310,18 @@ class Builder:
         return tuple(int(size) for size in sizes)
 
 
+def _check_name(name: str) -> None:
+    faults = Diagnostics()
+    check_name(name, faults)
+    faults.raise_if_errors()
+
+
 def _shape_after(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     pair = Graph({" source": nodes.Input(shape=shape), name: node}, ((" source", name),))
     known, faults = infer_shapes(pair)
-    if faults or name not in known:
+    if name not in known:  # the rules of shapes pass over what other rules report
+        faults = faults or [found for found in check(pair) if found.node == name and found.code != "SC106"]
+    if faults:
         raise BadInputError(*faults)
     return known[name].output
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ...ir.conform import MAX_SIZE, is_shape
 from ...ir.diagnostics import BadInputError, Diagnostics
 from ...ir.nodes import Affine, Array, Linear, SparseLinear
 from .initialisers import Initialiser
@@ -24,11 +25,9 @@ def dense_node(name: str, weight: Any, bias: Any, delay: Any, n_in: int, n_out: 
     Raises:
         BadInputError: shapes that do not agree, values that are no numbers.
     """
-    if isinstance(weight, Initialiser):
-        if n_out is None:
-            _fail(name, "an initialiser needs to know the number of rows", remedy="Give `n_out`.")
-        weight = weight((n_out, n_in))
-    weight = values_of(name, "weight", weight)
+    if isinstance(weight, Initialiser) and n_out is None:
+        _fail(name, "an initialiser needs to know the number of rows", remedy="Give `n_out`.")
+    weight = values_of(name, "weight", weight, None if n_out is None else (n_out, n_in))
     if weight.ndim != 2 or weight.shape[1] != n_in or n_out not in (None, weight.shape[0]):
         _fail(name, "a dense weight is (out, in)", value=weight.shape, limit=("out" if n_out is None else n_out, n_in))
     delay = None if delay is None else spread(name, "delay", values_of(name, "delay", delay), weight.shape)
@@ -55,6 +54,8 @@ def sparse_node(name: str, weight: Any, bias: Any, delay: Any, n_in: int, n_out:
         weight = (matrix.row, matrix.col, matrix.data)
     if n_out is None:
         _fail(name, "(rows, columns, values) does not say how many rows there are", remedy="Give `n_out`.")
+    if not is_shape((n_out,)):
+        _fail(name, "`n_out` is a positive whole number", value=repr(n_out), limit=MAX_SIZE)
     rows, columns = (_indices(name, label, each, limit)
                      for label, each, limit in (("row", weight[0], n_out), ("column", weight[1], n_in)))
     values = values_of(name, "weight", weight[2], rows.shape)
@@ -85,6 +86,9 @@ def values_of(name: str, label: str, value: Any, shape: tuple[int, ...] | None =
     if isinstance(value, Initialiser):
         if shape is None:
             _fail(name, f"'{label}' cannot be drawn: its shape is not known here", remedy="Give an array.")
+        if not is_shape(shape):
+            _fail(name, f"'{label}' cannot be drawn: sizes are positive whole numbers", value=shape,
+                  limit=f"{MAX_SIZE} elements")
         return value(shape)
     if hasattr(value, "detach"):
         value = value.detach().cpu()
