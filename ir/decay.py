@@ -21,8 +21,9 @@ current as well, so with `box` spikes and biases share their unit.
 The resets of snnTorch 1.0 act one step late (`Discretization.reset` = "next"). Reset by subtraction is the IR's
 "subtract". Reset to zero is "zero" with no refractory period for Leaky, which starts the next step from 0, but with a
 refractory period of dt for Synaptic, RLeaky and RSynaptic, which hold the membrane at 0 through the next step.
-With reset_delay=False, Leaky is `reset` = "same" as long as no membrane exceeds twice its threshold (above that,
-snnTorch takes the threshold off the next step's spike test as well). Recurrent spikes take one step.
+With reset_delay=False, a reset to zero is `reset` = "same"; so is one by subtraction as long as no membrane exceeds
+twice its threshold (above that, snnTorch takes the threshold off the next step's spike test as well), and from_torch
+refuses it. Recurrent spikes take one step.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def leaky_from_beta(beta: Any, dt: float, spike: Spike = "delta", node: str | No
         faults.add("SC103", "a factor of 1 (no leak) needs a neuron node of its own", node=node,
                    remedy="Split the layer, or use a factor just below 1.")
     elif not whole.all():
-        _check_factor("beta", beta, node, faults)
+        _check_factor("beta", beta, "0 < beta <= 1", node, faults)
     faults.raise_if_errors()
     if whole.all():
         r = np.ones_like(beta) if spike == "delta" else np.ones_like(beta) / dt
@@ -84,8 +85,8 @@ def synaptic_from_alpha_beta(
     alpha, beta = np.broadcast_arrays(np.asarray(alpha, dtype=np.float64), np.asarray(beta, dtype=np.float64))
     faults = Diagnostics()
     _check_dt(dt, node, faults)
-    _check_factor("alpha", alpha, node, faults)
-    _check_factor("beta", beta, node, faults)
+    _check_factor("alpha", alpha, "0 < alpha < 1", node, faults)
+    _check_factor("beta", beta, "0 < beta < 1", node, faults)
     faults.raise_if_errors()
     tau_syn, lost_syn = _time_constant(alpha, dt)
     tau_mem, lost_mem = _time_constant(beta, dt)
@@ -105,8 +106,11 @@ def _check_dt(dt: float, node: str | None, faults: Diagnostics) -> None:
         faults.add("SC103", "dt must be positive", node=node, value=dt)
 
 
-def _check_factor(name: str, factor: Array, node: str | None, faults: Diagnostics) -> None:
+def _check_factor(name: str, factor: Array, limit: str, node: str | None, faults: Diagnostics) -> None:
     outside = ~((factor > 0) & (factor < 1))
     if outside.any():
-        faults.add("SC103", f"{name} is a decay factor without a time constant", node=node, value=factor[outside][0],
-                   limit="0 < factor < 1", remedy="A neuron without memory, or that forgets nothing, has none.")
+        value = factor[outside][0]
+        remedies = {0.0: "What keeps nothing from one step to the next has none; a small factor comes near to it.",
+                    1.0: "What loses nothing from one step to the next has none; a factor just below comes near to it."}
+        faults.add("SC103", f"{name} is a decay factor without a time constant", node=node, value=value, limit=limit,
+                   remedy=remedies.get(float(value)))

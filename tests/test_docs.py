@@ -107,6 +107,14 @@ def test_paths_that_a_document_names_exist(document: str) -> None:
     assert missing == []
 
 
+def test_the_gap_between_grid_and_continuous_time_is_what_the_page_prints(tmp_path: Path) -> None:
+    pytest.importorskip("snntorch")
+    text = (ERRORS.parent / "importing.md").read_text()
+    (program,), (printed,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("python", "text"))
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == printed, done.stderr
+
+
 def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
     """All Python blocks of the README, one after the other, as one program."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -1,6 +1,7 @@
-"""Whether an imported graph does what its source does: both run side by side on the same random spikes.
+"""Whether an imported graph does on its grid what its source does: both run side by side on the same random spikes.
 
-The source is the user's own torch code, layer by layer as traced, in float64; the graph is run by `simulate_step`.
+The source is the user's own torch code, layer by layer as traced, in float64; the graph is run by `simulate_step`. What
+a target makes of the graph in continuous time is another question, which docs/importing.md answers.
 """
 
 from __future__ import annotations
@@ -24,25 +25,21 @@ __all__ = ["check_import"]
 
 STEPS = 20
 DRIVES = ((0.1, 1.0), (0.4, 1.0), (0.9, 1.0), (0.5, 8.0))
-"""Spikes per input and step, and their height, of each sample. The last makes neurons fire that single spikes do not.
-It is left out where neurons are reset at once: snnTorch takes such a reset back if a membrane is still above threshold
-after it, which under single spikes is rare and worth a warning, and under this drive is the rule."""
+"""Spikes per input and step, and their height, of each sample. The last makes neurons fire that single spikes do not."""
 TIE = 1e-9
 """Membranes this near to threshold, relative to it, may fall on either side by rounding."""
 
 
 def check_import(graph: Graph, traced: fx.GraphModule, leaves: Mapping[str, Leaf], inputs: Mapping[str, str]) -> Graph:
-    """The graph with what was found in its metadata: `import.check` is `faithful`, `differs` or `not possible`, and
-    `import.check.fired` the share of neurons that spiked meanwhile. `inputs`: the input node of each parameter of
+    """The graph with what was found in its metadata: `import.check` is `faithful on its grid`, `differs` or
+    `not possible`, and `import.check.fired` the share of neurons that spiked meanwhile. `inputs`: the input node of each parameter of
     `forward`. Leaves `traced` in float64.
 
     Warns:
         SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.
     """
     rng = np.random.default_rng(0)
-    late = graph.discretization is not None and graph.discretization.reset == "next"
-    drives = DRIVES if late else DRIVES[:-1]
-    raster = {name: _spikes(node.shape, drives, rng) for name, node in graph.nodes.items() if isinstance(node, Input)}
+    raster = {name: _spikes(node.shape, rng) for name, node in graph.nodes.items() if isinstance(node, Input)}
     try:
         ours = simulate_step(graph, raster)
     except UnsupportedError as error:
@@ -54,7 +51,7 @@ def check_import(graph: Graph, traced: fx.GraphModule, leaves: Mapping[str, Leaf
     share = float(np.concatenate(fired).mean()) if fired else 1.0
     graph = graph.replace(metadata={**graph.metadata, "import.check.fired": round(share, 4)})
     if difference is None:
-        return graph.replace(metadata={**graph.metadata, "import.check": "faithful"})
+        return graph.replace(metadata={**graph.metadata, "import.check": "faithful on its grid"})
     return _said(graph, "differs", "the graph differs from its source", **difference)
 
 
@@ -64,9 +61,9 @@ def _said(graph: Graph, verdict: str, message: str, **facts: str) -> Graph:
     return graph.replace(metadata={**graph.metadata, "import.check": verdict})
 
 
-def _spikes(shape: tuple[int, ...], drives: tuple[tuple[float, float], ...], rng: np.random.Generator) -> Array:
-    rates, heights = (np.array(column).reshape(-1, *(1,) * (len(shape) + 1)) for column in zip(*drives, strict=True))
-    return np.where(rng.random((len(drives), STEPS, *shape)) < rates, heights, 0.0)
+def _spikes(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    rates, heights = (np.array(column).reshape(-1, *(1,) * (len(shape) + 1)) for column in zip(*DRIVES, strict=True))
+    return np.where(rng.random((len(DRIVES), STEPS, *shape)) < rates, heights, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,8 @@ def _first_difference(graph: Graph, ours: StepResult, theirs: Mapping[str, _Traj
         return None
     first, node_name, neuron, values = min(wrong, key=lambda found: found[0])
     return {"node": node_name, "value": f"neuron {neuron}, step {first}: {values}",
-            "remedy": "Compare the settings of this layer with what the documentation says about its import."}
+            "remedy": "docs/importing.md says what each setting of this layer becomes; from_torch is not to be trusted "
+            "with this layer until the two agree."}
 
 
 def _tie(node: Any, voltage: float, place: tuple[int, ...]) -> bool:

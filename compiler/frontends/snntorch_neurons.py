@@ -5,8 +5,9 @@ tau_syn = -dt/ln(alpha), tau_mem = -dt/ln(beta): its current charges the membran
 it at the end, spikes do not fall on the grid, and a reset is at once. Membranes differ by terms of order dt/tau, and a
 neuron that is driven hard may spike more often than once a step.
 
-With reset_delay=False and reset by subtraction, snnTorch takes a reset back where the membrane is still above threshold
-after it; the graph does not, and the check after the import says so if it meets the case.
+With reset_delay=False and reset by subtraction, a membrane that is still above its threshold after a reset needs twice
+the threshold for the next spike (`mem_reset` sees the old membrane, and takes the threshold off the new one before the
+test). No neuron of the graph has two thresholds, so this is refused.
 
 Written from the behaviour of snnTorch 1.0.
 """
@@ -64,6 +65,11 @@ def _refuse_settings(conversion: Conversion, module: Any, name: str, silent: boo
     if (factor != 1).any():
         conversion.fail("SC223", "spikes have height one", node=name, value=f"graded_spikes_factor={factor}",
                         remedy="Multiply the weights of the next layer instead.")
+    if module.reset_mechanism == "subtract" and not module.reset_delay:
+        conversion.fail("SC223", "with a reset by subtraction in the step of the spike, snnTorch asks for twice the "
+                        "threshold where a membrane stays above it; neurons of a graph have one threshold", node=name,
+                        value="reset_mechanism='subtract', reset_delay=False",
+                        remedy="Set reset_delay=True, or reset_mechanism='zero'.")
     if module.reset_mechanism == "none" and not silent:
         conversion.fail("SC223", "a neuron that spikes is reset", node=name, value="reset_mechanism='none'",
                         limit="'subtract' or 'zero'",

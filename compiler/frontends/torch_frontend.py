@@ -38,8 +38,9 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
     the batch axis; neither is needed where the first layer is Linear. Biases, which the model adds once a step, become
     constant currents of the same effect.
 
-    With `check`, model and graph run side by side on random spikes, in float64; the metadata say how that went
-    (`import.check`), and a `SpikecWarning` (SC224) names the first neuron and step that differ.
+    With `check`, model and graph run side by side on random spikes, step by step (`simulate_step`), in float64; the
+    metadata say how that went (`import.check`), and a `SpikecWarning` (SC224) names the first neuron and step that
+    differ. The event target runs the graph in continuous time, where spikes differ: docs/importing.md says how much.
 
     Raises:
         UnsupportedError: a module (SC220), an operation (SC221, SC226) or a setting (SC223) that a graph cannot
@@ -101,7 +102,7 @@ def _leaves(traced: fx.GraphModule) -> dict[str, Leaf]:
         if leaf is None:
             faults[name] = Diagnostic(
                 "SC220", f"there is no converter for {qualified_name(type(module))}", name,
-                remedy="Replace it, or give one with spikec.compiler.frontends.registry.register.")
+                remedy="Replace it, or give one with spikec.compiler.frontends.register.")
         elif leaf.advance is not None and name in leaves:
             faults[name] = Diagnostic(
                 "SC226", "the neurons are called more than once: forward runs over several time steps", name,

@@ -86,7 +86,7 @@ class Report:
         inputs = ", ".join(f"{name} {_shape(shape)}" for name, shape in self.inputs.items())
         outputs = ", ".join(f"{name} (shows {population})" for name, population in self.outputs.items())
         return "\n".join([
-            f"target {self.target}; model stated in {clock}",
+            f"target {self.target}, which runs in continuous time; model stated in {clock}",
             f"inputs: {inputs}; outputs: {outputs}",
             "",
             *_table(("population", "kind", "neurons", "shape", "tau_mem", "tau_syn", "reset"),
