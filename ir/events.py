@@ -49,12 +49,8 @@ class Events:
             BadInputError: naming the first sample that is no pair of numbers of one length (SC107), or has an index
                 that is not whole (SC103).
         """
-        faults = Diagnostics()
-        if not isinstance(samples, Iterable):
-            faults.add("SC107", "samples are a list of pairs (times, indices)", value=type(samples).__name__)
-            faults.raise_if_errors()
         times, indices = [], []
-        for number, sample in enumerate(samples):
+        for number, sample in enumerate(_listed(samples)):
             one_times, one_indices = _pair(sample, number)
             order = np.lexsort((one_indices, one_times))
             times.append(one_times[order])
@@ -202,6 +198,13 @@ def check_room(code: str, events: float, faults: Diagnostics) -> None:
     if events > MOST_EVENTS:
         faults.add(code, "these are more events than one batch may hold", value=f"{events:.3g}", limit=MOST_EVENTS,
                    remedy="Check the units, Hz and seconds; or make fewer samples at once.")
+
+
+def _listed(samples: object) -> Iterable[Any]:
+    if not isinstance(samples, Iterable):
+        raise BadInputError(Diagnostic("SC107", "samples are a list of pairs (times, indices)",
+                                       value=type(samples).__name__))
+    return samples
 
 
 def _pair(sample: Any, number: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ __all__ = ["read_checkpoint", "require_same", "write_checkpoint"]
 
 _FORMAT = "spikec.training"
 _VERSION = 1
+_REMEDY = ("Give the trainer another path. If the file is a checkpoint that may be lost, fit(resume=False) writes over "
+           "it.")
 
 
 def write_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -47,13 +50,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise BadInputError(Diagnostic(
-            "SC509", f"'{path}' cannot be read as a checkpoint: {type(error).__name__}",
-            remedy="Delete it, or give the trainer another path.")) from error
+            "SC509", f"'{path}' cannot be read as a checkpoint: {_why(Path(path), error)}", remedy=_REMEDY)) from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT or state.get("version") != _VERSION:
         found = state.get("version") if isinstance(state, dict) else type(state).__name__
         raise BadInputError(Diagnostic("SC509", f"'{path}' is no checkpoint of a training that this version reads",
-                                       value=str(found), limit=f"version {_VERSION}"))
+                                       value=str(found), limit=f"version {_VERSION}", remedy=_REMEDY))
     return state
+
+
+def _why(path: Path, error: Exception) -> str:
+    """In words, where torch has none of its own."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if path.is_dir():
+        return "it is a folder"
+    if not zipfile.is_zipfile(path):
+        return f"its {path.stat().st_size} bytes are another kind of file, or one that was cut off"
+    return f"{type(error).__name__} in what it holds"
 
 
 def require_same(path: str | Path, saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

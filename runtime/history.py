@@ -16,7 +16,8 @@ __all__ = ["EpochRecord", "Evaluation", "History", "Tally"]
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Means over `samples`. `accuracy` and `silent` (fraction of samples with a neuron that should have fired and did
-    not) are None where the loss knows none. `spikes`: per sample, by population."""
+    not) are None where the loss knows none; a sample without any spike of the output that the loss is of counts as
+    wrong. `spikes`: per sample, by population; of a training, as the weights changed."""
 
     loss: float
     accuracy: float | None
@@ -77,9 +78,13 @@ class Tally:
     samples: int = 0
     knows_classes: bool = True
     knows_silence: bool = True
+    spikes: dict[str, int] = field(default_factory=dict)
     _pending: list[tuple[LossResult, Tensor]] = field(default_factory=list)
 
-    def add(self, result: LossResult, labels: Tensor) -> None:
+    def add(self, result: LossResult, labels: Tensor, spikes: Mapping[str, int]) -> None:
+        """A batch; `spikes` by population."""
+        for name, count in spikes.items():
+            self.spikes[name] = self.spikes.get(name, 0) + count
         self._pending.append((LossResult(result.value.detach(), result.predicted, result.silent), labels))
 
     def fold(self) -> None:
@@ -97,7 +102,7 @@ class Tally:
                 self.silent += int(result.silent.reshape(len(labels), -1).any(1).sum())
         self._pending.clear()
 
-    def evaluation(self, spikes: Mapping[str, float] | None = None) -> Evaluation:
+    def evaluation(self) -> Evaluation:
         self.fold()
         count = max(self.samples, 1)
         return Evaluation(
@@ -105,10 +110,10 @@ class Tally:
             self.correct / count if self.knows_classes else None,
             self.silent / count if self.knows_silence else None,
             self.samples,
-            dict(spikes or {}),
+            {name: total / count for name, total in self.spikes.items()},
         )
 
     def as_dict(self) -> dict[str, Any]:
         self.fold()
         return {name: getattr(self, name) for name in
-                ("loss", "correct", "silent", "samples", "knows_classes", "knows_silence")}
+                ("loss", "correct", "silent", "samples", "knows_classes", "knows_silence", "spikes")}

@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.facts import first_of, is_number
 
 __all__ = [
     "LOSSES", "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
-    "VoltageMaxCrossEntropy", "class_labels", "label_faults", "output_name", "wanted_faults",
+    "VoltageMaxCrossEntropy", "class_labels", "label_faults", "output_name", "target_faults", "wanted_faults",
 ]
 
 Silent = Literal["push", "bump"]
@@ -34,9 +35,9 @@ _MAX_EXPONENT = 20.0
 
 @dataclass(frozen=True, slots=True)
 class LossResult:
-    """`value`: scalar, to call `backward` on. `predicted` (batch,) int64: the class each sample is given, or None where
-    the loss knows no classes. `silent` (batch,) or (batch, neurons) bool: neurons that should have fired and did not;
-    None where the loss asks for no spikes."""
+    """`value`: scalar, to call `backward` on. `predicted` (batch,) int64: the class each sample is given, -1 where the
+    output that the loss is of did not spike at all; None where the loss knows no classes. `silent` (batch,) or (batch,
+    neurons) bool: neurons that should have fired and did not; None where the loss asks for no spikes."""
 
     value: Tensor
     predicted: Tensor | None = None
@@ -123,7 +124,10 @@ class FirstSpikeCrossEntropy:
         if self.silent == "push" and any_silent:
             is_label = label[:, None] == _count(time.shape[1], labels.device)
             total = total + _push(out, name, silent[:, None] & is_label, self.strength)
-        return LossResult(total, _tensor(time.argmin(1)), _tensor(silent))
+        predicted = time.argmin(1)
+        if any_silent:  # argmin takes a sample without any spike for class 0
+            predicted[xp.isinf(time).all(1)] = -1
+        return LossResult(total, _tensor(predicted), _tensor(silent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +181,10 @@ class SpikeTimeMSE:
     do. Without it the labels themselves are the wanted times, (batch, neurons[, spikes]). +inf wants nothing, and costs
     nothing. A spike that is wanted and missing counts as one at the end of the simulation; a neuron without any learns
     through `silent`. The class predicted is that of the nearest row.
+
+    Raises:
+        BadInputError: `targets` are no such times, `tau` or `strength` is not positive (SC501); from a call, as
+            `FirstSpikeCrossEntropy` (SC502, SC506), or `targets` are for another number of neurons (SC501).
     """
 
     targets: Any = None
@@ -189,35 +197,32 @@ class SpikeTimeMSE:
         _known_remedy(self.silent)
         _positive(self, tau=self.tau, strength=self.strength)
         if self.targets is not None:
-            table = torch.as_tensor(self.targets, dtype=torch.float64)
-            if table.ndim not in (2, 3) or table.isnan().any() or (table < 0).any():
-                raise BadInputError(Diagnostic(
-                    "SC501", "targets are times >= 0, (classes, neurons) or (classes, neurons, spikes), +inf for none",
-                    value=str(tuple(table.shape))))
-            object.__setattr__(self, "targets", table)
+            object.__setattr__(self, "targets", _table(self.targets))
 
     def __call__(self, out: Any, labels: Tensor) -> LossResult:
         name = output_name(out, self.output)
-        faults, table = Diagnostics(), self.targets
-        samples = len(labels) if isinstance(labels, Tensor) and labels.ndim else 1
-        if table is None:
-            faults.extend(wanted_faults(labels))
-        else:
-            faults.extend(label_faults(labels, samples, len(table)))
-        faults.raise_if_errors()
-        table = None if table is None else table.to(labels.device)
+        table = self.targets
+        if table is None and (faults := wanted_faults(labels)):
+            raise BadInputError(*faults)
+        form = labels if table is None else table
+        times = out.first_spike(name) if form.ndim == 2 else out.spike_times(name, form.shape[2])
+        if table is not None:
+            faults = target_faults(table, times.shape[1], name) or label_faults(labels, len(times), len(table))
+            if faults:
+                raise BadInputError(*faults)
+            table = table.to(labels.device)
         wanted = labels if table is None else table[labels]
-        times = out.first_spike(name) if wanted.ndim == 2 else out.spike_times(name, wanted.shape[2])
         if times.shape != wanted.shape:
             raise BadInputError(Diagnostic(
                 "SC506", "wanted times and the spikes of the output differ in shape", name,
                 value=str(tuple(wanted.shape)), limit=str(tuple(times.shape)),
-                remedy="Labels, one for each sample; times, one for each neuron."))
+                remedy="Give times for each sample and neuron."))
         xp, (time, target) = _arrays(times, wanted)
         batch = max(len(time), 1)
         end = float(out.duration)
         matters = xp.isfinite(target)
-        error = xp.where(matters, (time.clip(max=end) - target) * (1 / self.tau), 0.0)
+        by_end = time.clip(max=end)
+        error = xp.where(matters, (by_end - target) * (1 / self.tau), 0.0)
         fired = xp.isfinite(time)
         gradient = xp.where(fired, error * (1 / self.tau / batch), 0.0)
         missing = matters & ~fired
@@ -225,8 +230,12 @@ class SpikeTimeMSE:
         total = _known(times, (error * error).sum() / (2 * batch), gradient)
         if self.silent == "push" and bool(silent.any()):
             total = total + _push(out, name, silent, self.strength)
-        predicted = None if table is None else _nearest(times.detach().clamp(max=end), table.clamp(max=end))
-        return LossResult(total, predicted, _tensor(silent))
+        if table is None:
+            return LossResult(total, None, _tensor(silent))
+        _, (predicted,) = _arrays(_nearest(_tensor(by_end), table.clamp(max=end)))
+        if not bool(fired.all()):
+            predicted[~fired.reshape(len(fired), -1).any(1)] = -1
+        return LossResult(total, _tensor(predicted), _tensor(silent))
 
 
 LOSSES: dict[str, Callable[[], Loss]] = {
@@ -246,10 +255,13 @@ def class_labels(loss: Any) -> bool | None:
     return True if known else None
 
 
+_WHOLE = frozenset({torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8})
+
+
 def label_faults(labels: Any, samples: int, classes: int | None) -> tuple[Diagnostic, ...]:
     """What is wrong with class numbers (SC506); what lies on a GPU is not read, so that nobody waits for it."""
     faults = Diagnostics()
-    if not isinstance(labels, Tensor) or labels.dtype.is_floating_point or labels.dtype.is_complex:
+    if not isinstance(labels, Tensor) or labels.dtype not in _WHOLE:
         kind = str(labels.dtype) if isinstance(labels, Tensor) else type(labels).__name__
         faults.add("SC506", "labels must be class numbers, a tensor of whole numbers", value=kind,
                    remedy="Convert them with .long(); one-hot labels with .argmax(1).")
@@ -257,12 +269,15 @@ def label_faults(labels: Any, samples: int, classes: int | None) -> tuple[Diagno
         faults.add("SC506", "labels must be one class number for each sample", value=tuple(labels.shape),
                    limit=(samples,), remedy="Convert one-hot labels with .argmax(1).")
     elif len(labels) != samples:
-        faults.add("SC506", "labels and samples differ in number", value=len(labels), limit=samples)
+        faults.add("SC506", "labels and samples differ in number", value=f"{len(labels)} labels", limit=samples,
+                   remedy="Give one label for each sample.")
     elif classes is not None and samples and labels.device.type == "cpu":
         least, most = (int(each) for each in torch.aminmax(labels))
         if least < 0 or most >= classes:
-            faults.add("SC506", "a label names no neuron of the output", value=least if least < 0 else most,
-                       limit=f"0..{classes - 1}", remedy="Number the classes from 0.")
+            faults.add("SC506", "a label names no class",
+                       value=first_of(labels.numpy(), ((labels < 0) | (labels >= classes)).numpy(), "sample"),
+                       limit=f"0..{classes - 1}",
+                       remedy="Number the classes from 0: each has a neuron of the output, or a row of the targets.")
     return faults.errors
 
 
@@ -274,9 +289,46 @@ def wanted_faults(labels: Any) -> tuple[Diagnostic, ...]:
         faults.add("SC506", "without targets the labels are wanted spike times in seconds", value=shown,
                    limit="(samples, neurons) or (samples, neurons, spikes)",
                    remedy="For class numbers give the times of each class: SpikeTimeMSE(targets=(classes, neurons)).")
-    elif labels.device.type == "cpu" and (bool(labels.isnan().any()) or bool((labels < 0).any())):
-        faults.add("SC506", "a wanted spike time is NaN or negative", limit=">= 0, +inf for none")
+    elif labels.device.type == "cpu" and not bool((legal := labels >= 0).all()):
+        faults.add("SC506", "a wanted spike time is NaN or negative", limit=">= 0, +inf for none",
+                   value=first_of(labels.detach().numpy(), ~legal.numpy(), "sample", *_AXES[1:labels.ndim]))
     return faults.errors
+
+
+_AXES = "class", "neuron", "spike"
+
+
+def target_faults(table: Tensor, neurons: int, output: str) -> tuple[Diagnostic, ...]:
+    """What is wrong with the targets of a `SpikeTimeMSE` for an output of so many neurons (SC501)."""
+    if table.shape[1] == neurons:
+        return ()
+    return (Diagnostic("SC501", "targets have the wrong shape: they need a column for each neuron of the output",
+                       node=output, value=f"{tuple(table.shape)}, that is {table.shape[1]} neurons",
+                       limit=f"(classes, {neurons}) or (classes, {neurons}, spikes)"),)
+
+
+def _table(targets: Any) -> Tensor:
+    """Targets as a tensor in float64.
+
+    Raises:
+        BadInputError: they are no times of this form (SC501).
+    """
+    faults = Diagnostics()
+    try:
+        table = torch.as_tensor(targets if isinstance(targets, Tensor) else np.asarray(targets, dtype=np.float64),
+                                dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(Diagnostic("SC501", "targets are an array of times, (classes, neurons) or (classes, "
+                                       "neurons, spikes)", value=str(error))) from error
+    legal = table >= 0
+    if table.ndim not in (2, 3) or not table.numel():
+        faults.add("SC501", "targets have the wrong shape", value=tuple(table.shape),
+                   limit="(classes, neurons) or (classes, neurons, spikes)")
+    elif not bool(legal.all()):
+        faults.add("SC501", "a target is NaN or negative", limit=">= 0, +inf for none",
+                   value=first_of(table.numpy(force=True), ~legal.numpy(force=True), *_AXES[:table.ndim]))
+    faults.raise_if_errors()
+    return table
 
 
 def _check_labels(labels: Any, samples: int, classes: int) -> None:
@@ -351,7 +403,7 @@ def _positive(loss: Any, zero_is_legal: bool = False, **constants: float) -> Non
         Diagnostic("SC501", f"{name} of {type(loss).__name__} is out of range", value=str(value),
                    limit=">= 0" if zero_is_legal else "> 0")
         for name, value in constants.items()
-        if not (isinstance(value, int | float | np.number) and math.isfinite(value)
+        if not (is_number(value) and math.isfinite(value)
                 and (value >= 0 if zero_is_legal else value > 0))
     ]
     if faults:

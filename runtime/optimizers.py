@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR
 
-from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.diagnostics import Diagnostics
+from ..ir.facts import is_number
 
 __all__ = [
-    "FusedAdam", "FusedAdamW", "OptimizerChoice", "SchedulerChoice", "choice_name", "clip_rows", "make_optimizer",
-    "make_scheduler",
+    "FusedAdam", "FusedAdamW", "OptimizerChoice", "SchedulerChoice", "check_choices", "choice_name", "clip_rows",
+    "make_optimizer", "make_scheduler",
 ]
 
 OptimizerChoice = str | Callable[..., Optimizer]
@@ -71,30 +73,34 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
+def check_choices(optimizer: Any, scheduler: Any, faults: Diagnostics) -> None:
+    """Reports a name that is not known, and a factor that is none (SC504)."""
+    if not (optimizer in _OPTIMIZERS if isinstance(optimizer, str) else callable(optimizer)):
+        faults.add("SC504", "optimizer is not known", value=repr(optimizer), limit=", ".join(_OPTIMIZERS),
+                   remedy="Or give a factory: optimizer=lambda parameters: ...")
+    if is_number(scheduler):
+        if not 0 < scheduler < math.inf:
+            faults.add("SC504", "scheduler is no factor for the learning rate of each epoch", value=scheduler,
+                       limit="> 0")
+    elif scheduler is not None and scheduler != "cosine" and not callable(scheduler):
+        faults.add("SC504", "scheduler is not known", value=repr(scheduler), limit="a factor, cosine, or a factory")
+
+
 def make_optimizer(choice: OptimizerChoice, parameters: Iterable[torch.nn.Parameter], lr: float | None) -> Optimizer:
-    """`choice`: "adam" (fused), "adamw" (fused), "sgd", or a factory called with the parameters and, where it is
-    given, `lr`."""
-    factory = _OPTIMIZERS.get(choice) if isinstance(choice, str) else choice
-    if factory is None or not callable(factory):
-        raise BadInputError(Diagnostic(
-            "SC504", "optimizer is not known", value=str(choice), limit=", ".join(_OPTIMIZERS),
-            remedy="Or give a factory: optimizer=lambda parameters: ..."))
+    """`choice`, a legal one: "adam" (fused), "adamw" (fused), "sgd", or a factory called with the parameters and, where
+    it is given, `lr`."""
+    factory = _OPTIMIZERS[choice] if isinstance(choice, str) else choice
     return factory(list(parameters), **({} if lr is None else {"lr": lr}))
 
 
 def make_scheduler(choice: SchedulerChoice, optimizer: Optimizer, epochs: int) -> Any:
-    """`choice`: None; a factor per epoch; "cosine" to zero over the training; or a factory called with the optimizer.
-    Stepped once an epoch."""
+    """`choice`, a legal one: None; a factor per epoch; "cosine" to zero over the training; or a factory called with the
+    optimizer. Stepped once an epoch."""
     if choice is None:
         return None
-    if isinstance(choice, int | float):
+    if is_number(choice):
         return ExponentialLR(optimizer, gamma=float(choice))
-    if choice == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=epochs)
-    if callable(choice):
-        return choice(optimizer)
-    raise BadInputError(Diagnostic("SC504", "scheduler is not known", value=str(choice),
-                                   limit="a factor, cosine, or a factory"))
+    return choice(optimizer) if callable(choice) else CosineAnnealingLR(optimizer, T_max=epochs)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.events import Events
@@ -39,6 +40,9 @@ class Samples:
         """
         if isinstance(data, Samples):
             return data
+        if isinstance(data, DataLoader):
+            raise BadInputError(_form("DataLoader", "Give its data set, loader.dataset, with items ((times, indices), "
+                                      "label): the trainer shuffles and makes the mini-batches itself (batch_size)."))
         if hasattr(data, "events") and hasattr(data, "labels"):
             events, labels = data.events, data.labels
         elif isinstance(data, tuple) and len(data) == 2:
@@ -58,12 +62,14 @@ class Samples:
         if not tensor.ndim:
             raise BadInputError(Diagnostic("SC506", "labels have no axis of samples", value=str(tensor.item()),
                                            remedy="Give class numbers, (samples,)."))
-        if not tensor.is_floating_point():
+        if not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool):
             tensor = tensor.to(torch.int64)
         faults = Diagnostics()
         for stream in streams:
             if stream.batch != len(tensor):
-                faults.add("SC505", "events and labels differ in number", value=(stream.batch, len(tensor)))
+                faults.add("SC505", "events and labels differ in number",
+                           value=f"{stream.batch} samples of events, {len(tensor)} labels",
+                           remedy="Give one label for each sample.")
         faults.raise_if_errors()
         plain = ({name: stream.numpy() for name, stream in events.items()} if isinstance(events, Mapping)
                  else events.numpy())
@@ -106,7 +112,7 @@ class Samples:
 
     def take(self, chosen: Array, keep: Mapping[str, Array] | Array | None = None) -> tuple[Any, torch.Tensor]:
         """(events, labels) of the chosen samples, events in the form they were given in."""
-        labels = self.labels[torch.from_numpy(np.asarray(chosen, dtype=np.int64))]
+        labels = self.labels.index_select(0, torch.from_numpy(np.asarray(chosen, dtype=np.int64)))
         if isinstance(self.events, Mapping):
             masks = keep if isinstance(keep, Mapping) else {}
             return {name: stream.take(chosen, masks.get(name)) for name, stream in self.events.items()}, labels
@@ -159,6 +165,6 @@ def _collected(data: Any) -> tuple[Events, Any]:
     return Events.from_samples(samples), np.array(labels)  # type: ignore[arg-type]
 
 
-def _form(found: str) -> Diagnostic:
+def _form(found: str, remedy: str = "Encode rasters and values first, with spikec.encoders.") -> Diagnostic:
     return Diagnostic("SC505", "training data are a pair (Events, labels), or items ((times, indices), label)",
-                      value=found, remedy="Encode rasters and values first, with spikec.encoders.")
+                      value=found, remedy=remedy)

@@ -7,6 +7,7 @@ CPU.
 from __future__ import annotations
 
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,14 +19,23 @@ import numpy as np
 import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from ..ir.facts import is_number, is_whole
 from .bump import WeightBump
 from .checkpoint import read_checkpoint, require_same, write_checkpoint
 from .display import Display
 from .history import EpochRecord, Evaluation, History, Tally
 from .incoming import incoming
 from .interruption import InterruptGuard, TrainingInterrupted
-from .losses import LOSSES, Loss, LossResult, class_labels, output_name
-from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
+from .losses import LOSSES, Loss, LossResult, SpikeTimeMSE, class_labels, output_name, target_faults
+from .optimizers import (
+    OptimizerChoice,
+    SchedulerChoice,
+    check_choices,
+    choice_name,
+    clip_rows,
+    make_optimizer,
+    make_scheduler,
+)
 from .samples import Order, Samples
 
 __all__ = ["Callback", "Trainer"]
@@ -45,7 +55,7 @@ class Trainer:
             callable of (outputs, labels) giving a `LossResult` or a scalar tensor.
         optimizer, lr: "adam" (fused), "adamw" (fused), "sgd", or a factory of torch optimizers; without `lr` the
             optimizer's own default.
-        scheduler: None, a factor per epoch, "cosine", or a factory of torch schedulers; stepped once an epoch.
+        scheduler: None, a factor per epoch (> 0), "cosine", or a factory of torch schedulers; stepped once an epoch.
         rule: "exact", the adjoint of the event engine.
         duration: seconds that every sample is simulated for; needed where the network does not fall silent by itself.
         batch_size, epochs: samples a step, and rounds over the training data.
@@ -55,13 +65,15 @@ class Trainer:
         seed: of the order of the samples and of the dropout.
         checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, and after
             `checkpoint_seconds` within a long epoch.
-        callbacks: called as `callback(trainer, record)` after every epoch; a true value ends the training.
+        callbacks: one or several, called as `callback(trainer, record)` after every epoch; a true value ends the
+            training.
         progress: shows epochs as they pass.
         device, dtype: "cpu" or "cuda"; float32 or float64, of parameters and of the arithmetic between events.
         evaluation_batch: samples at once in evaluation.
 
     Raises:
-        BadInputError: naming every option that is out of range (SC504).
+        BadInputError: naming every option that is out of range (SC504), or a loss has targets for another number of
+            neurons than its output (SC501).
         UnsupportedError: a rule that is not there (SC503), or a network that has no exact gradient (SC411).
     """
 
@@ -82,15 +94,17 @@ class Trainer:
         seed: int = 0,
         checkpoint: str | Path | None = None,
         checkpoint_seconds: float = 60.0,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Callback | Iterable[Callback] = (),
         progress: bool = True,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         evaluation_batch: int = 500,
     ) -> None:
+        self.callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
         _check(program, rule, loss, device, dtype, batch_size=batch_size, epochs=epochs, seed=seed,
                evaluation_batch=evaluation_batch, input_dropout=input_dropout, lr=lr, duration=duration,
-               gradient_clip=gradient_clip)
+               gradient_clip=gradient_clip, optimizer=optimizer, scheduler=scheduler, checkpoint=checkpoint,
+               checkpoint_seconds=checkpoint_seconds, callbacks=self.callbacks)
         self.loss: Loss = LOSSES[loss]() if isinstance(loss, str) else loss
         self.duration = duration
         self.batch_size = batch_size
@@ -100,12 +114,13 @@ class Trainer:
         self.seed = seed
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.checkpoint_seconds = checkpoint_seconds
-        self.callbacks = tuple(callbacks)
         self.progress = progress
         self.device = torch.device(device)
         self.evaluation_batch = evaluation_batch
         self._source = program
         self._network = program.network
+        self._spiking = [name for name, each in program.network.populations.items() if each.spiking]
+        self._check_targets()
         self.module = program.module(dtype=dtype).to(self.device)
         trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, trained)
@@ -134,8 +149,9 @@ class Trainer:
     def fit(self, train: Any, validation: Any = None, *, resume: bool | None = None) -> History:
         """Trains to the end of the last epoch; a second call goes on where the first one stopped.
 
-        `train`, `validation`: a pair (Events, labels), an object with these attributes, or a data set whose items are
-        ((times, indices), label). `resume`: None goes on from the checkpoint where one is there, True insists on it,
+        `train`, `validation`: a pair (Events, labels), an object with these attributes, or a data set in PyTorch's
+        sense whose items are ((times, indices), label); of a DataLoader, its `dataset`, since the trainer makes the
+        mini-batches itself. `resume`: None goes on from the checkpoint where one is there, True insists on it,
         False leaves it aside and writes over it.
 
         Raises:
@@ -174,12 +190,12 @@ class Trainer:
         for number in range(self._batch, len(batches)):
             events, labels = batches[number]
             out, result, labels = self._step(events, labels)
-            self._tally.add(result, labels)
+            self._tally.add(result, labels, self._spikes(out))
             self._batch = number + 1
             now = time.perf_counter()
             self._seconds = earlier + now - begun
             if display.due:
-                display.update(self._batch, self._tally.evaluation(self._spikes(out, len(labels))))
+                display.update(self._batch, self._tally.evaluation())
             if guard.requested:
                 raise _Stop
             if self.checkpoint is not None and now - saved > self.checkpoint_seconds:
@@ -203,17 +219,14 @@ class Trainer:
 
     def _evaluate(self, data: Samples, guard: InterruptGuard | None) -> Evaluation:
         tally = Tally()
-        spikes: dict[str, float] = {}
         with torch.no_grad():
             for events, labels in _in_order(data, self.evaluation_batch):
                 labels = labels.to(self.device)
                 out = self.module(events, duration=self.duration)
-                tally.add(self._loss(out, labels), labels)
-                for name, count in self._spikes(out, len(labels)).items():
-                    spikes[name] = spikes.get(name, 0.0) + count * len(labels)
+                tally.add(self._loss(out, labels), labels, self._spikes(out))
                 if guard is not None and guard.requested:
                     raise _Stop
-        return tally.evaluation({name: count / max(len(data), 1) for name, count in spikes.items()})
+        return tally.evaluation()
 
     def _record(self, validation: Evaluation | None) -> EpochRecord:
         """Closes the epoch: schedule, record, checkpoint."""
@@ -249,10 +262,9 @@ class Trainer:
                 "SC507", f"the loss is {value} in epoch {self._epoch + 1}, at batch {self._batch + 1}",
                 value=str(value), remedy=f"Lower lr, or check the initial weights and the loss's constants.{kept}"))
 
-    def _spikes(self, out: Any, samples: int) -> dict[str, float]:
-        """Spikes per sample, by population."""
-        names = [name for name, population in self._network.populations.items() if population.spiking]
-        return {name: float(out.spike_count(name).sum()) / max(samples, 1) for name in names}
+    def _spikes(self, out: Any) -> dict[str, int]:
+        """Spikes of the batch by population. Lengths of lists, so that counting costs a step nothing."""
+        return {name: len(out.events(name)) for name in self._spiking}
 
     def _data(self, data: Any) -> Samples:
         samples = Samples.of(data)
@@ -264,12 +276,25 @@ class Trainer:
         table = getattr(self.loss, "targets", None)
         if table is not None:
             return len(table)
+        shown = self._shown()
+        return None if shown is None else self._network.size(shown)
+
+    def _shown(self) -> str | None:
+        """The population whose output the loss is of, where that is known."""
         name = getattr(self.loss, "output", None)
         outputs = self._network.outputs
         if name is None and len(outputs) == 1:
             name = next(iter(outputs))
         population = "" if name is None else outputs.get(name, name)
-        return self._network.populations[population].n if population in self._network.populations else None
+        return population if population in self._network.populations else None
+
+    def _check_targets(self) -> None:
+        """Raises BadInputError where the loss has targets for another number of neurons than its output (SC501)."""
+        shown = self._shown()
+        if isinstance(self.loss, SpikeTimeMSE) and self.loss.targets is not None and shown is not None:
+            faults = target_faults(self.loss.targets, self._network.size(shown), shown)
+            if faults:
+                raise BadInputError(*faults)
 
     @contextmanager
     def _stops(self, guard: InterruptGuard) -> Iterator[None]:
@@ -338,7 +363,8 @@ def _in_order(data: Samples, size: int) -> Iterator[tuple[Any, torch.Tensor]]:
 
 def _check(
     program: Any, rule: Any, loss: Any, device: Any, dtype: Any, *, input_dropout: float, lr: float | None,
-    duration: float | None, gradient_clip: float | None, **whole: int
+    duration: float | None, gradient_clip: float | None, optimizer: Any, scheduler: Any, checkpoint: Any,
+    checkpoint_seconds: float, callbacks: tuple[Any, ...], **whole: int
 ) -> None:
     if rule not in _RULES:
         raise UnsupportedError(Diagnostic("SC503", "this training rule is not there", value=str(rule),
@@ -356,13 +382,25 @@ def _check(
                    limit="torch.float32, torch.float64")
     for name, number in whole.items():
         least = 0 if name == "seed" else 1
-        if not isinstance(number, int | np.integer) or number < least:
-            faults.add("SC504", f"{name} is out of range", value=number, limit=f"a whole number >= {least}")
-    if not (_is_number(input_dropout) and 0 <= input_dropout < 1):
-        faults.add("SC504", "input_dropout is out of range", value=input_dropout, limit="0 <= input_dropout < 1")
+        if not is_whole(number) or number < least:
+            faults.add("SC504", f"{name} is out of range", value=repr(number), limit=f"a whole number >= {least}")
+    if not (is_number(input_dropout) and 0 <= input_dropout < 1):
+        faults.add("SC504", "input_dropout is out of range", value=repr(input_dropout), limit="0 <= input_dropout < 1")
     for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):
-        if value is not None and not (_is_number(value) and math.isfinite(value) and value > 0):
-            faults.add("SC504", f"{name} must be positive", value=repr(value))
+        if value is not None and not (is_number(value) and 0 < value < math.inf):
+            faults.add("SC504", f"{name} must be positive", value=repr(value), limit="a finite number > 0, or None")
+    check_choices(optimizer, scheduler, faults)
+    if not isinstance(checkpoint, str | os.PathLike | None):
+        faults.add("SC504", "checkpoint is no path of a file", value=repr(checkpoint))
+    elif checkpoint is not None and Path(checkpoint).is_dir():
+        faults.add("SC504", "checkpoint is a folder, not a file", value=checkpoint,
+                   remedy="Name a file in it: checkpoint='FOLDER/training.checkpoint'.")
+    if not (is_number(checkpoint_seconds) and checkpoint_seconds >= 0):
+        faults.add("SC504", "checkpoint_seconds is out of range", value=repr(checkpoint_seconds), limit=">= 0 s")
+    for each in callbacks:
+        if not callable(each):
+            faults.add("SC504", "a callback is not callable", value=repr(each),
+                       remedy="It is called as callback(trainer, record).")
     faults.raise_if_errors()
 
 
@@ -376,7 +414,3 @@ def _check_device(device: Any, faults: Diagnostics) -> None:
         faults.add("SC504", "the engine does not run on this device", value=kind, limit="cpu, cuda")
     elif kind == "cuda" and not torch.cuda.is_available():
         faults.add("SC504", "there is no CUDA device here", value=str(device), remedy="Use device='cpu'.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number)

@@ -124,6 +124,19 @@ def test_all_silent_is_finite(loss_kind: type, silent: str | None) -> None:
     assert result.value > 0
     assert (times.grad == 0).all()
     assert result.silent.any(-1).all() if result.silent.ndim > 1 else result.silent.all()
+    assert result.predicted.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("loss", [
+    FirstSpikeCrossEntropy(), SpikeTimeMSE(targets=[[0.01, INF], [INF, 0.01]]),
+    SpikeTimeMSE(targets=[[[0.01, 0.02], [INF, INF]], [[INF, INF], [0.01, 0.02]]])])
+def test_a_sample_without_any_spike_has_no_prediction(loss) -> None:  # type: ignore[no-untyped-def]
+    """One that is silent where it should fire, but fires elsewhere, has one."""
+    times = torch.tensor([[[INF, INF], [INF, INF]], [[INF, INF], [0.01, INF]], [[0.01, 0.02], [INF, INF]]],
+                         dtype=torch.float64, requires_grad=True)
+    first_alone = not isinstance(loss, SpikeTimeMSE) or loss.targets.ndim == 2
+    result = loss(FakeOut(times[..., 0] if first_alone else times), torch.tensor([0, 0, 0]))
+    assert result.predicted.tolist() == [-1, 1, 0]
 
 
 def test_long_times_do_not_overflow() -> None:
@@ -193,21 +206,25 @@ def test_float32_and_empty_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "told"),
     [
-        lambda: FirstSpikeCrossEntropy(tau0=0),
-        lambda: FirstSpikeCrossEntropy(alpha=-1),
-        lambda: VoltageMaxCrossEntropy(scale=float("nan")),
-        lambda: IntegratedVoltageCrossEntropy(decay=-1),
-        lambda: SpikeTimeMSE(targets=[1.0]),
-        lambda: SpikeTimeMSE(tau=0),
-        lambda: SpikeTimeMSE(silent="foo"),
-        lambda: FirstSpikeCrossEntropy(silent="foo"),
-        lambda: FirstSpikeCrossEntropy(tau0="a"),
+        (lambda: FirstSpikeCrossEntropy(tau0=0), "tau0"),
+        (lambda: FirstSpikeCrossEntropy(alpha=-1), "alpha"),
+        (lambda: VoltageMaxCrossEntropy(scale=float("nan")), "scale"),
+        (lambda: IntegratedVoltageCrossEntropy(decay=-1), "decay"),
+        (lambda: SpikeTimeMSE(targets=[1.0]), r"wrong shape.*\(1,\)"),
+        (lambda: SpikeTimeMSE(targets="a"), "array of times"),
+        (lambda: SpikeTimeMSE(targets=[[1.0], [1.0, 2.0]]), "array of times"),
+        (lambda: SpikeTimeMSE(targets=[[0.1, float("nan")]]), "class 0, neuron 1: nan"),
+        (lambda: SpikeTimeMSE(targets=[[[0.1], [0.2]], [[0.1], [-1.0]]]), r"class 1, neuron 1, spike 0: -1\.0"),
+        (lambda: SpikeTimeMSE(tau=0), "tau"),
+        (lambda: SpikeTimeMSE(silent="foo"), "silent"),
+        (lambda: FirstSpikeCrossEntropy(silent="foo"), "silent"),
+        (lambda: FirstSpikeCrossEntropy(tau0="a"), "tau0"),
     ],
 )
-def test_illegal_constants_are_diagnosed(wrong) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(BadInputError, match="SC501"):
+def test_illegal_constants_are_diagnosed(wrong, told) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BadInputError, match=f"SC501.*{told}"):
         wrong()
 
 
@@ -222,7 +239,7 @@ def test_several_outputs_need_a_name() -> None:
 @pytest.mark.parametrize(
     "labels",
     [torch.tensor([0.0, 1.0]), torch.eye(2, dtype=torch.int64), torch.tensor([0]), torch.tensor([0, 2]),
-     torch.tensor([0, -1]), [0, 1]],
+     torch.tensor([0, -1]), torch.tensor([True, False]), [0, 1]],
 )
 @pytest.mark.parametrize(
     "loss", [FirstSpikeCrossEntropy(), VoltageMaxCrossEntropy(), SpikeTimeMSE(targets=[[0.1, 0.2], [0.2, 0.1]])])
@@ -236,5 +253,15 @@ def test_class_numbers_are_no_wanted_times() -> None:
     out = FakeOut(torch.rand(2, 2, dtype=torch.float64, requires_grad=True))
     with pytest.raises(BadInputError, match=r"SC506.*targets"):
         SpikeTimeMSE()(out, torch.tensor([0, 1]))
+    with pytest.raises(BadInputError, match=r"SC506.*sample 1, neuron 0: nan"):
+        SpikeTimeMSE()(out, torch.tensor([[0.1, 0.2], [float("nan"), 0.2]]))
     with pytest.raises(BadInputError, match=r"SC506.*shape"):
-        SpikeTimeMSE(targets=torch.rand(2, 3))(out, torch.tensor([0, 1]))
+        SpikeTimeMSE()(out, torch.rand(2, 3))
+
+
+def test_targets_for_another_number_of_neurons_are_told_as_such() -> None:
+    out = FakeOut(torch.rand(2, 3, dtype=torch.float64, requires_grad=True))
+    with pytest.raises(BadInputError, match=r"SC501.*wrong shape.*\(2, 2\).*\(classes, 3\)"):
+        SpikeTimeMSE(targets=torch.eye(2))(out, torch.tensor([0, 2]))
+    with pytest.raises(BadInputError, match=r"SC506.*sample 1: 2; limit: 0\.\.1"):
+        SpikeTimeMSE(targets=torch.rand(2, 3))(out, torch.tensor([0, 2]))

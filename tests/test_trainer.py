@@ -77,7 +77,7 @@ def test_the_trained_program_does_what_the_trainer_measured() -> None:
     events, labels = blobs(60, seed=2)
     measured = one.evaluate((events, labels))
     spikes = one.program.run(events, duration=DURATION).spikes["out"]
-    first = [next(iter(spikes.sample(number)[1]), 0) for number in range(spikes.batch)]
+    first = [next(iter(spikes.sample(number)[1]), -1) for number in range(spikes.batch)]
     assert np.mean(first == labels) == pytest.approx(measured.accuracy)
     assert len(spikes) / spikes.batch == pytest.approx(measured.spikes["label"])
     assert not same_graph(one.program.graph, program().graph)
@@ -133,12 +133,22 @@ def test_the_order_of_memory_changes_no_update(ours: Any, torchs: Any) -> None:
     assert moved[0] == moved[1]
 
 
+def test_spikes_are_counted_as_the_weights_change() -> None:
+    one = trainer(lr=1e-12, epochs=1)
+    data = blobs(50, seed=1)
+    record = one.fit(data)[0]
+    assert record.train.spikes == one.evaluate(data).spikes
+    assert record.as_dict()["train"]["spikes"]["hidden"] > 1
+
+
 def test_a_silent_network_is_counted_and_stays_finite() -> None:
     loss = spikec.losses.FirstSpikeCrossEntropy(silent=None)
     one = trainer(loss, scale=0.05, epochs=1)
     before = bits(one)
     record = one.fit(blobs(60, seed=1))[0]
     assert record.train.silent == 1.0
+    assert record.train.accuracy == 0.0  # not that of class 0
+    assert record.train.spikes == {"hidden": 0.0, "label": 0.0}
     assert np.isfinite(record.train.loss)
     assert bits(one) == before
 

@@ -19,7 +19,7 @@ from spikec.ir.events import Events
 from spikec.ir.graph import Graph
 from spikec.runtime.checkpoint import read_checkpoint, write_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
-from spikec.runtime.losses import FirstSpikeCrossEntropy, LossResult
+from spikec.runtime.losses import FirstSpikeCrossEntropy, LossResult, SpikeTimeMSE
 from spikec.runtime.optimizers import clip_rows
 from spikec.runtime.trainer import Trainer
 
@@ -43,7 +43,7 @@ class StandInModule(torch.nn.Module):
         times = 0.01 * (1.5 + torch.tanh(counts @ self.weight.T)).double()
         return SimpleNamespace(
             first_spike=lambda name: times, outputs=("out",), duration=duration,
-            spike_count=lambda name: torch.ones(events.batch, CLASSES))
+            events=lambda name: range(CLASSES * events.batch))  # each neuron once
 
     def to_graph(self) -> np.ndarray:
         return self.weight.detach().numpy().copy()
@@ -54,7 +54,7 @@ class StandInProgram:
         self.weight = np.random.default_rng(0).normal(0, 0.3, (CLASSES, CHANNELS)) if weight is None else weight
         self.network = SimpleNamespace(
             inputs={"in": (CHANNELS,)}, outputs={"out": "cells"},
-            populations={"cells": SimpleNamespace(spiking=True)},
+            populations={"cells": SimpleNamespace(spiking=True, n=CLASSES)},
             size=lambda name: {"in": CHANNELS, "cells": CLASSES}[name])
 
     def module(self, dtype: torch.dtype) -> StandInModule:
@@ -94,7 +94,7 @@ def test_it_learns_and_reports() -> None:
     assert history[-1].validation.accuracy > 0.95
     assert history[-1].validation.loss < before.loss
     assert one.evaluate(data(60, seed=2)) == history[-1].validation
-    assert history[-1].validation.spikes == {"cells": 3.0}
+    assert history[-1].validation.spikes == history[-1].train.spikes == {"cells": 3.0}
     assert history[3].learning_rate == pytest.approx(0.02 * 0.9**3)
     assert history[0].train.samples == 130
     assert history[0].train.silent == 0
@@ -204,8 +204,11 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     assert len(trainer(seed=9, epochs=1, checkpoint=tmp_path / "c.pt").fit(data(), resume=False)) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", "cut", "other"])
-def test_a_damaged_checkpoint_is_diagnosed(tmp_path: Path, content: bytes | str) -> None:
+@pytest.mark.parametrize(("content", "told"), [
+    (b"", "SC509.*its 0 bytes.*cut off"), (b"nonsense", "SC509.*its 8 bytes are another kind of file"),
+    ("cut", "SC509.*its 200 bytes.*cut off"), ("other", "SC509.*no checkpoint of a training.*another path"),
+])
+def test_a_damaged_checkpoint_is_diagnosed(tmp_path: Path, content: bytes | str, told: str) -> None:
     path = tmp_path / "c.pt"
     write_checkpoint(path, {"settings": {}})
     if content == "cut":
@@ -214,8 +217,18 @@ def test_a_damaged_checkpoint_is_diagnosed(tmp_path: Path, content: bytes | str)
         torch.save({"weight": torch.zeros(2)}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(BadInputError, match="SC509"):
+    before = path.read_bytes()
+    with pytest.raises(BadInputError, match=told) as caught:
         trainer(checkpoint=path).fit(data())
+    assert "elete" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(BadInputError, match=r"SC509.*(directory|folder)") as caught:
+        read_checkpoint(tmp_path)
+    assert "elete" not in str(caught.value)
 
 
 def test_a_checkpoint_holds_no_objects(tmp_path: Path) -> None:
@@ -291,33 +304,54 @@ def test_rules_that_are_not_there_are_named() -> None:
 
 
 @pytest.mark.parametrize("options", [
-    {"batch_size": 0}, {"epochs": 0}, {"input_dropout": 1.0}, {"lr": -1.0}, {"optimizer": "nothing"},
-    {"scheduler": "nothing"}, {"gradient_clip": 0.0}, {"duration": float("nan")},
-    {"lr": "a"}, {"batch_size": "a"}, {"device": "foo"}, {"device": "meta"}, {"dtype": torch.float16},
-    {"dtype": torch.int32},
+    {"batch_size": 0}, {"epochs": 0}, {"input_dropout": 1.0}, {"lr": -1.0}, {"optimizer": "nothing"}, {"optimizer": 3},
+    {"scheduler": "nothing"}, {"scheduler": -1}, {"scheduler": float("nan")}, {"gradient_clip": 0.0},
+    {"duration": float("nan")}, {"lr": "a"}, {"lr": True}, {"batch_size": "a"}, {"batch_size": True},
+    {"device": "foo"}, {"device": "meta"}, {"dtype": torch.float16}, {"dtype": torch.int32}, {"callbacks": 3},
+    {"callbacks": [3]}, {"checkpoint": 3}, {"checkpoint": "/"}, {"checkpoint_seconds": -1}, {"checkpoint_seconds": "a"},
 ])
 def test_options_out_of_range_are_diagnosed(options: dict[str, Any]) -> None:
-    with pytest.raises(BadInputError, match="SC504"):
+    with pytest.raises(BadInputError, match="SC504") as caught:
         trainer(**options)
+    (fault,) = caught.value.diagnostics
+    assert next(iter(options)) in fault.message or "device" in options or "callbacks" in options
+    assert fault.limit or fault.remedy or "checkpoint" in options
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda events, labels: (events, labels[:-1]),
-    lambda events, labels: 3,
-    lambda events, labels: (labels, labels),
-    lambda events, labels: ({"elsewhere": events}, labels),
-    lambda events, labels: (events, labels + 1),
-    lambda events, labels: (events, labels - 1),
-    lambda events, labels: (events, labels.astype(float)),
-    lambda events, labels: (events, np.eye(CLASSES)[labels]),
-    lambda events, labels: (events, np.eye(CLASSES, dtype=int)[labels]),
-    lambda events, labels: (events, ["a"] * len(labels)),
-    lambda events, labels: (events, 3),
-    lambda events, labels: (events.take([]), labels[:0]),
-    lambda events, labels: (Events(events.times - 1, events.indices, events.offsets), labels),
+def test_options_out_of_range_are_told_together() -> None:
+    with pytest.raises(BadInputError) as caught:
+        trainer(optimizer="nothing", scheduler=-1, callbacks=3, checkpoint=3, lr=-1)
+    assert len(caught.value.diagnostics) == 5
+
+
+def with_a_nan(events: Events) -> Events:
+    times = events.times.copy()
+    times[events.offsets[2] + 1] = np.nan
+    return Events(times, events.indices, events.offsets)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [
+    (lambda events, labels: (events, labels[:-1]), "SC505.*130 samples of events, 129 labels.*one label"),
+    (lambda events, labels: 3, "SC505.*int"),
+    (lambda events, labels: (labels, labels), "SC505.*tuple of ndarray"),
+    (lambda events, labels: torch.utils.data.DataLoader([(events.sample(0), 0)]),
+     r"SC505.*DataLoader.*loader\.dataset.*batch_size"),
+    (lambda events, labels: ({"elsewhere": events}, labels), "SC505.*elsewhere"),
+    (lambda events, labels: (events, labels + 1), r"SC506.*no class.*sample \d+: 3; limit: 0\.\.2"),
+    (lambda events, labels: (events, labels - 1), r"SC506.*no class.*sample \d+: -1"),
+    (lambda events, labels: (events, labels.astype(float)), "SC506.*float64"),
+    (lambda events, labels: (events, labels > 0), "SC506.*bool"),
+    (lambda events, labels: (events, np.eye(CLASSES)[labels]), "SC506"),
+    (lambda events, labels: (events, np.eye(CLASSES, dtype=int)[labels]), "SC506.*argmax"),
+    (lambda events, labels: (events, ["a"] * len(labels)), "SC506.*no numbers"),
+    (lambda events, labels: (events, 3), "SC506.*axis"),
+    (lambda events, labels: (events.take([]), labels[:0]), "SC505.*no samples"),
+    (lambda events, labels: (Events(events.times - 1, events.indices, events.offsets), labels),
+     "SC103.*negative.*sample 0, position 0"),
+    (lambda events, labels: (with_a_nan(events), labels), "SC104.*sample 2, position 1: nan"),
 ])
-def test_data_that_do_not_fit_are_diagnosed(wrong: Any) -> None:
-    with pytest.raises(BadInputError, match=r"SC10|SC50"):
+def test_data_that_do_not_fit_are_diagnosed(wrong: Any, told: str) -> None:
+    with pytest.raises(BadInputError, match=told):
         trainer().fit(wrong(*data()))
 
 
@@ -328,6 +362,13 @@ def test_a_program_and_a_loss_are_asked_for() -> None:
         Trainer(StandInProgram(), None)  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match=r"SC506.*targets"):
         Trainer(StandInProgram(), "spike-time", duration=0.03, progress=False).fit(data())
+
+
+def test_targets_are_compared_with_the_output_before_any_step() -> None:
+    with pytest.raises(BadInputError, match=r"SC501.*wrong shape.*\(2, 2\).*\(classes, 3\)"):
+        Trainer(StandInProgram(), SpikeTimeMSE(targets=np.eye(2)), duration=0.03)
+    with pytest.raises(BadInputError, match=r"SC506.*no class.*limit: 0\.\.1"):
+        Trainer(StandInProgram(), SpikeTimeMSE(targets=np.ones((2, 3))), duration=0.03).fit(data())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
