@@ -39,5 +39,6 @@ for epoch in range(5):
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        predicted = module(events, duration=DURATION).first_spike("out").argmin(1)
+        first = module(events, duration=DURATION).first_spike("out")
+        predicted = first.argmin(1).where(first.isfinite().any(1), -1)  # no spike, no class
     print(f"epoch {epoch + 1}: accuracy {100 * (predicted == targets).double().mean():.1f} %")

@@ -17,7 +17,7 @@ MOST_EVENTS = 1 << 30
 """That one batch may be made with: 16 GiB of times and indices. A mistaken unit asks for far more."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Events:
     """`times` (total,) float64 seconds, ascending within a sample; `indices` (total,) int64, C-order over the node's
     shape; `offsets` (batch + 1,) int64: sample s owns `offsets[s]:offsets[s + 1]`. Numpy arrays or torch tensors;
@@ -31,7 +31,7 @@ class Events:
     times: Any
     indices: Any
     offsets: Any
-    _checked_for: list[int] = field(default_factory=list, repr=False)
+    _checked_for: list[int] = field(default_factory=list)
 
     @property
     def batch(self) -> int:
@@ -40,6 +40,9 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def __repr__(self) -> str:
+        return f"Events({self.batch} samples, {len(self)} events)"
 
     @classmethod
     def from_samples(cls, samples: Iterable[tuple[Any, Any]]) -> Events:

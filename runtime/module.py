@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -80,8 +80,9 @@ class EventModule(nn.Module):
         path = [_free_name(part) for part in node.split(".")]
         for part in path:
             if part not in room._modules:
-                room.add_module(part, nn.Module())
+                room.add_module(part, _Room())
             room = room._modules[part]  # type: ignore[assignment]
+        cast(_Room, room).kind = type(self._graph.nodes[node]).__name__
         room.register_parameter(_free_name(param), parameter)
         labels = self.__dict__.setdefault("_map", {})
         labels[".".join([*path, _free_name(param)])] = (node, param)
@@ -115,6 +116,26 @@ class EventModule(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._prepare()
+
+
+class _Room(nn.Module):
+    """The parameters of one node, shown under the name of its kind; or what the parts of dotted names lie in."""
+
+    kind: str = "Nodes"
+
+    def _get_name(self) -> str:
+        return self.kind
+
+    def extra_repr(self) -> str:
+        alike: dict[str, list[str]] = {}
+        for name, each in self._parameters.items():
+            alike.setdefault("" if each is None else _form_of(each), []).append(name)
+        return "; ".join(f"{', '.join(names)} {form}" for form, names in alike.items())
+
+
+def _form_of(parameter: Tensor) -> str:
+    form = f"{tuple(parameter.shape)} {str(parameter.dtype).removeprefix('torch.')}"
+    return f"{form} trained" if parameter.requires_grad else form
 
 
 def _check_settings(graph: Graph, dtype: Any, chosen: set[str] | None) -> None:

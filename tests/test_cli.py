@@ -476,6 +476,15 @@ def test_run_with_a_file_prints_shapes(place: Path, capsys: pytest.CaptureFixtur
     code, told = say_json(capsys, *command, "-o", "out.npz")
     assert (code, told["shapes"]) == (0, {"hidden.v": [3, 1, 6], "out.voltage_max": [3, 3]})
     assert "probes" not in told
+@pytest.mark.parametrize("labels", [np.array([0.5, 1.0]), np.eye(2, dtype=int)])
+def test_train_refuses_labels_as_the_trainer_does(
+    place: Path, capsys: pytest.CaptureFixture[str], labels: np.ndarray
+) -> None:
+    write_task("labels.npz", labels)
+    code, _, err = say(capsys, "train", "net.py:make", "--data", "labels.npz", "--duration", "0.05", "-o", "t")
+    assert (code, "SC506" in err, "argmax" in err) == (4, True, True), err
+
+
 
 
 def test_data_get_says_when_there_is_nothing_to_fetch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -583,3 +584,16 @@ def test_times_and_derivatives_are_continuous_through_the_special_ratios(around:
         found = [*weights.tolist(), *times.grad.tolist(), module.n.tau_mem.grad.item(), by_syn]
         assert first.item() == pytest.approx(wanted, abs=1e-11), eps
         assert found == pytest.approx(slopes, abs=1e-9), eps
+
+
+def test_a_module_is_shown_with_kinds_shapes_and_what_is_trained() -> None:
+    net = spikec.Builder()
+    cells = net.cubalif("a.cells", 3, tau_mem=1e-2, tau_syn=5e-3)
+    net.connect(net.input("in", 2), cells, weight=np.ones((3, 2)), name="a.fc")
+    net.output("out", cells)
+    module = spikec.compile(net.build()).module()
+    shown = repr(module)
+    assert "(fc): Linear(weight (3, 2) float32 trained)" in shown
+    assert "(cells): CubaLIF(v0, r, tau_mem," in shown
+    module.get_parameter("a.cells.tau_mem").requires_grad_()
+    assert "tau_mem (3,) float32 trained" in repr(copy.deepcopy(module.double())).replace("float64", "float32")

@@ -29,6 +29,11 @@ def test_take_is_sample_by_sample() -> None:
     assert events.take([]).batch == 0
 
 
+def test_a_batch_is_shown_by_its_sizes() -> None:
+    assert repr(batch()) == "Events(5 samples, 15 events)"
+    assert repr(batch().take([])) == "Events(0 samples, 0 events)"
+
+
 def test_keep_leaves_events_out() -> None:
     events = batch()
     keep = np.random.default_rng(6).random(len(events)) < 0.5

@@ -40,13 +40,14 @@ def choose_loss(wanted: str | None, network: Network, task: Task) -> str:
     labels = task.train[1]
     if loss == "spike-time" and not (labels.dtype.kind == "f" and labels.ndim in (2, 3)):
         raise BadInputError(Diagnostic(
-            "SC505", "the loss 'spike-time' needs the wanted spike times as labels", node=output,
+            "SC506", "the loss 'spike-time' needs the wanted spike times as labels", node=output,
             value=f"labels {labels.dtype} {labels.shape}", limit="floats (samples, neurons) or with a last axis of "
             "spikes, seconds, inf for none",
             remedy="Give such labels in an .npz file, use --loss first-spike, or train in Python with "
             "spikec.losses.SpikeTimeMSE(targets=…)."))
     if loss != "spike-time" and not (labels.dtype.kind in "iu" and labels.ndim == 1):
-        raise BadInputError(Diagnostic("SC505", f"the loss '{loss}' needs the number of a class for each sample",
+        raise BadInputError(Diagnostic("SC506", f"the loss '{loss}' needs the number of a class for each sample",
                                        node=output, value=f"labels {labels.dtype} {labels.shape}",
-                                       limit="whole numbers (samples,)"))
+                                       limit="whole numbers (samples,)",
+                                       remedy="Write labels.astype(np.int64); of one-hot labels, labels.argmax(1)."))
     return loss
