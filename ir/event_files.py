@@ -14,7 +14,12 @@ from .npz import read_npz, write_npz
 
 __all__ = ["PROBES", "read_events", "read_samples", "write_events"]
 
-FIELDS = ("times", "indices", "offsets")
+MEANINGS = {
+    "times": "Add it: seconds of every event, ascending within a sample.",
+    "indices": "Add it: the channel of every event, counted from 0.",
+    "offsets": "Add it: batch + 1 whole numbers; events offsets[b] to offsets[b + 1] are those of sample b.",
+}
+FIELDS = tuple(MEANINGS)
 PROBES = "probes"
 """Arrays `probes/<name>` beside the events are what was probed; they are not read as events."""
 
@@ -38,7 +43,8 @@ def read_samples(path: str | Path, nodes: Sequence[str]) -> tuple[dict[str, Even
     arrays = read_npz(path)
     labels = arrays.pop("labels", None)
     if labels is None:
-        raise BadInputError(Diagnostic("SC524", f"'{path}' lacks the array 'labels'"))
+        raise BadInputError(Diagnostic("SC524", f"'{path}' lacks the array 'labels'",
+                                       remedy="Add it: one whole number a sample, counted from 0."))
     return _events(path, arrays, nodes), labels
 
 
@@ -66,7 +72,8 @@ def _events(path: str | Path, arrays: Mapping[str, Array], nodes: Sequence[str])
         if entry in FIELDS:
             groups.setdefault(node, {})[entry] = array
         else:
-            faults.add("SC524", f"'{path}' holds an unknown array '{key}'", limit=", ".join(FIELDS))
+            faults.add("SC524", f"'{path}' holds an unknown array '{key}'", limit=", ".join(FIELDS),
+                       remedy="Leave it out, or name it as one of these.")
     if list(groups) == [""] and len(nodes) == 1:
         groups = {nodes[0]: groups[""]}
     if not groups:
@@ -85,11 +92,13 @@ def _faults_of(arrays: Mapping[str, Array], node: str, path: str | Path) -> list
     found = Diagnostics()
     for name in FIELDS:
         if name not in arrays:
-            found.add("SC524", f"'{path}' lacks the array '{name}'", node=node or None)
+            found.add("SC524", f"'{path}' lacks the array '{name}'", node=node or None, remedy=MEANINGS[name])
         elif arrays[name].ndim != 1:
             found.add("SC524", f"'{name}' in '{path}' is not one-dimensional", node=node or None,
-                      value=arrays[name].shape)
-        elif arrays[name].dtype.kind not in ("f" if name == "times" else "iu"):
+                      value=arrays[name].shape,
+                      remedy="The events of all samples follow each other; `offsets` says where each sample begins.")
+        elif arrays[name].size and arrays[name].dtype.kind not in ("f" if name == "times" else "iu"):
             found.add("SC524", f"'{name}' in '{path}' has the wrong type", node=node or None, value=arrays[name].dtype,
-                      limit="floats" if name == "times" else "integers")
+                      limit="floats" if name == "times" else "integers",
+                      remedy=f"Write np.asarray({name}, np.{'float64' if name == 'times' else 'int64'}).")
     return found.found

@@ -25,7 +25,8 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("event", "event-driven simulator on CPU and GPU, exact in time", "available", "continuous",
+        Target("event", "event-driven simulator on the CPU, exact in time; CUDA kernels are generated, not run yet",
+               "available", "continuous",
                "exact (adjoint over recorded events)", "the numpy reference in continuous time"),
         Target("clock", "fixed-step simulator with any stated discretisation", "planned", "steps",
                "surrogate", "the source framework, step by step"),

@@ -52,6 +52,9 @@ def ambiguous():
     net.connect(pooled, hidden)
     net.output("out", hidden)
     return net.build()
+
+def raises():
+    raise ValueError("not this")
 """
 
 
@@ -126,7 +129,7 @@ def test_train_improves_saves_and_goes_on(place: Path, capsys: pytest.CaptureFix
     ])
     write_npz("data.npz", {"times": events.times, "indices": events.indices, "offsets": events.offsets,
                            "labels": labels})
-    options = ["--data", "data.npz", "--validation", "data.npz", "-o", "trained", "--batch", "20", "--lr", "0.01",
+    options = ["--data", "data.npz", "--validation", "data.npz", "-o", "trained", "--batch-size", "20", "--lr", "0.01",
                "--duration", "0.05"]
     code, told = say_json(capsys, "train", "net.py:make", *options, "--epochs", "2")
     assert code == 0
@@ -200,7 +203,12 @@ def test_a_torch_model_takes_its_time_step(place: Path, capsys: pytest.CaptureFi
     (("train", "net.py:make", "--data", "absent", "-o", "t"), 4, "SC540"),
     (("train", "net.py:jumps", "--data", "digits", "-o", "t"), 3, "SC411"),
     (("data", "get", "imagenet"), 4, "mnist"),
-    (("data",), 4, ""),
+    (("data",), 4, "SC550: a command is missing"),
+    (("data",), 4, "spikec data --help"),
+    (("inspect", "absent"), 4, "spikec compile"),
+    (("compile", "net.py:raises", "-o", "net"), 4, "SC231: 'net.py:raises' fails with ValueError: not this"),
+    (("compile", "net.py:raises", "-o", "net"), 4, "net.py, line 37"),
+    (("compile", "net.py:raises", "-o", "net"), 4, "SPIKEC_TRACEBACK=1"),
     (("fly",), 4, "SC550"),
     (("targets", "--colour"), 4, "SC550"),
 ])
@@ -233,6 +241,32 @@ def test_an_internal_error_is_70_and_short(
     assert "Traceback" in err
 
 
+def test_the_traceback_of_a_model_is_shown_on_request(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "broken.py").write_text("def make(:\n")
+    assert "broken.py, line 1" in say(capsys, "inspect", "broken.py:make")[2]
+    monkeypatch.setenv("SPIKEC_TRACEBACK", "1")
+    code, _, err = say(capsys, "inspect", "net.py:raises")
+    assert code == 4
+    assert "Traceback" in err
+    assert 'raise ValueError("not this")' in err
+
+
+def test_json_may_stand_before_the_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = say(capsys, "--json", "inspect", "net.py:make")
+    assert (code, json.loads(out)["report"]["neurons"]) == (0, 9)
+    code, out, _ = say(capsys, "--json", "inspect", "absent")
+    assert (code, json.loads(out)["diagnostics"][0]["code"]) == (4, "SC230")
+
+
+def test_targets_promise_what_the_readme_does(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = {target["name"]: target["summary"] for target in say_json(capsys, "targets")[1]["targets"]}["event"]
+    assert "CUDA" in summary
+    assert "not run yet" in summary
+    assert "not run yet" in (Path(__file__).parent.parent / "README.md").read_text()
+
+
 def test_an_interruption_is_130(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,9 +278,9 @@ def test_an_interruption_is_130(
 
 
 def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, err = say(capsys)
+    code, out, err = say(capsys)
     assert "compile" in out
-    assert err == ""
+    assert (code, "a command is missing" in err) == (4, True)
     assert say(capsys, "--help")[0] == 0
     assert say(capsys, "--version")[1].split() == ["spikec", spikec.__version__]
 
@@ -311,6 +345,13 @@ def test_malformed_events_are_told(said: str, tmp_path: Path) -> None:
         read_events(tmp_path / "in.npz", ["in"])
     assert said in str(error.value)
     assert {diagnostic.code for diagnostic in error.value.diagnostics} == {"SC524"}
+    assert all(diagnostic.remedy for diagnostic in error.value.diagnostics)
+
+
+def test_an_empty_batch_may_be_written_as_lists(tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", times=[], indices=[], offsets=[0])
+    events = read_events(tmp_path / "in.npz", ["in"])["in"]
+    assert (events.batch, len(events), events.indices.dtype) == (0, 0, np.int64)
 
 
 def test_events_without_a_name_need_a_single_input(tmp_path: Path) -> None:
@@ -321,7 +362,7 @@ def test_events_without_a_name_need_a_single_input(tmp_path: Path) -> None:
 
 def test_labels_lie_beside_the_events(tmp_path: Path) -> None:
     write_events(tmp_path / "in.npz", {"in": some_events()})
-    with pytest.raises(spikec.BadInputError, match="labels"):
+    with pytest.raises(spikec.BadInputError, match=r"labels.*one whole number a sample"):
         read_samples(tmp_path / "in.npz", ["in"])
 
 
@@ -435,6 +476,15 @@ def test_train_refuses_what_does_not_fit(
     assert not Path("t").exists()
 
 
+@pytest.mark.parametrize("labels", [np.array([0.5, 1.0]), np.eye(2, dtype=int)])
+def test_train_refuses_labels_as_the_trainer_does(
+    place: Path, capsys: pytest.CaptureFixture[str], labels: np.ndarray
+) -> None:
+    write_task("labels.npz", labels)
+    code, _, err = say(capsys, "train", "net.py:make", "--data", "labels.npz", "--duration", "0.05", "-o", "t")
+    assert (code, "SC506" in err, "argmax" in err) == (4, True, True), err
+
+
 def test_a_mostly_unused_input_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("readout.py").write_text(READOUT)
     write_task("data.npz", np.array([0, 1, 2]))
@@ -476,15 +526,6 @@ def test_run_with_a_file_prints_shapes(place: Path, capsys: pytest.CaptureFixtur
     code, told = say_json(capsys, *command, "-o", "out.npz")
     assert (code, told["shapes"]) == (0, {"hidden.v": [3, 1, 6], "out.voltage_max": [3, 3]})
     assert "probes" not in told
-@pytest.mark.parametrize("labels", [np.array([0.5, 1.0]), np.eye(2, dtype=int)])
-def test_train_refuses_labels_as_the_trainer_does(
-    place: Path, capsys: pytest.CaptureFixture[str], labels: np.ndarray
-) -> None:
-    write_task("labels.npz", labels)
-    code, _, err = say(capsys, "train", "net.py:make", "--data", "labels.npz", "--duration", "0.05", "-o", "t")
-    assert (code, "SC506" in err, "argmax" in err) == (4, True, True), err
-
-
 
 
 def test_data_get_says_when_there_is_nothing_to_fetch(

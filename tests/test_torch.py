@@ -396,7 +396,8 @@ def _nan() -> nn.Module:
 
 
 FAULTS: dict[str, tuple[type[Exception], str, Callable[[], nn.Module]]] = {
-    "unknown module": (UnsupportedError, r"SC220 at '1'.*ReLU.*frontends\.register", lambda: nn.Sequential(nn.Linear(3, 2), nn.ReLU())),
+    "unknown module": (UnsupportedError, r"SC220 at '1'.*ReLU.*frontends\.register", lambda: nn.Sequential(
+        nn.Linear(3, 2), nn.ReLU())),
     "unknown neuron": (UnsupportedError, "SC220.*alpha.Alpha", lambda: nn.Sequential(
         nn.Linear(3, 2), snntorch.Alpha(alpha=0.9, beta=0.8, init_hidden=True))),
     "unknown function": (UnsupportedError, "SC226.*'sigmoid'", _Swish),

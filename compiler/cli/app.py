@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
+from itertools import takewhile
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -60,6 +61,7 @@ def _spikec(
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; nothing escapes as a traceback unless SPIKEC_TRACEBACK=1."""
+    arguments = _json_last(arguments)
     as_json = "--json" in arguments
     with warnings.catch_warnings():
         warnings.simplefilter("always", SpikecWarning)
@@ -67,28 +69,43 @@ def main(arguments: Sequence[str]) -> int:
         return _run(arguments, as_json)
 
 
+def _json_last(arguments: Sequence[str]) -> Sequence[str]:
+    """`--json` before the command means the same as after it."""
+    before = list(takewhile(lambda argument: argument.startswith("-"), arguments))
+    if "--json" not in before or len(before) == len(arguments):
+        return arguments
+    return [*(argument for argument in before if argument != "--json"), *arguments[len(before):], "--json"]
+
+
 def _run(arguments: Sequence[str], as_json: bool) -> int:
     try:
         outcome = typer.main.get_command(app).main(list(arguments), prog_name="spikec", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except UsageError as error:
-        if message := error.format_message().rstrip("."):  # empty where the help was printed instead
-            _fail(as_json, _USAGE, Diagnostic("SC550", message, remedy="See `spikec --help`."))
+        message = error.format_message().rstrip(".") or "a command is missing"  # empty: the help was printed instead
+        command = error.ctx.command_path if error.ctx else "spikec"
+        _fail(as_json, _USAGE, Diagnostic("SC550", message, remedy=f"See `{command} --help`."))
         return _USAGE
     except SpikecError as error:
+        if isinstance(error.__cause__, Exception | SystemExit):  # what went wrong in the user's own code, or a library
+            _show_traceback(error.__cause__)
         _fail(as_json, error.exit_code, *error.diagnostics)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         say_error("interrupted")
         return _INTERRUPTED
     except Exception as error:
-        if os.environ.get("SPIKEC_TRACEBACK") == "1":
-            traceback.print_exc()
+        _show_traceback(error)
         _fail(as_json, _INTERNAL, Diagnostic(
             "SC551", f"internal error: {type(error).__name__}: {error}",
             remedy="This is a fault of spikec. Please report it with the command, the model, the output of "
             "`spikec doctor --json`, and the traceback that SPIKEC_TRACEBACK=1 prints."))
         return _INTERNAL
+
+
+def _show_traceback(error: BaseException) -> None:
+    if os.environ.get("SPIKEC_TRACEBACK") == "1":
+        traceback.print_exception(error)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,

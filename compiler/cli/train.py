@@ -27,7 +27,7 @@ def command(
     spike: SpikeOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 50,
+    batch_size: Annotated[int, typer.Option("--batch-size", "--batch", min=1, help="Samples a step.")] = 50,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of samples and of the dropout.")] = 0,
     input_dropout: Annotated[float, typer.Option(help="Fraction of input events left out in training.")] = 0.0,
@@ -48,7 +48,8 @@ def command(
     check_task(task, program.network)
     chosen = choose_loss(loss, program.network, task)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch, seed=seed, input_dropout=input_dropout,
+    trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch_size, seed=seed,
+                      input_dropout=input_dropout,
                       duration=duration if duration is not None else task.duration, checkpoint=checkpoint,
                       device=device, progress=not json)
     if loss is None:

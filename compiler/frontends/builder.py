@@ -59,8 +59,8 @@ class Builder:
     into the graph. Every method but `build` and `free_name` returns the `Handle` of a node.
 
     Raises:
-        BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it breaks,
-            SC102 to SC111) or a name is taken (SC202).
+        BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it
+            breaks, SC102 to SC111) or a name is taken (SC202).
     """
 
     def __init__(self, discretization: Discretization | None = None,

@@ -25,15 +25,15 @@ __all__ = ["check_import"]
 
 STEPS = 20
 DRIVES = ((0.1, 1.0), (0.4, 1.0), (0.9, 1.0), (0.5, 8.0))
-"""Spikes per input and step, and their height, of each sample. The last makes neurons fire that single spikes do not."""
+"""Spikes per input and step, and their height, of each sample. The last fires neurons that single spikes do not."""
 TIE = 1e-9
 """Membranes this near to threshold, relative to it, may fall on either side by rounding."""
 
 
 def check_import(graph: Graph, traced: fx.GraphModule, leaves: Mapping[str, Leaf], inputs: Mapping[str, str]) -> Graph:
     """The graph with what was found in its metadata: `import.check` is `faithful on its grid`, `differs` or
-    `not possible`, and `import.check.fired` the share of neurons that spiked meanwhile. `inputs`: the input node of each parameter of
-    `forward`. Leaves `traced` in float64.
+    `not possible`, and `import.check.fired` the share of neurons that spiked meanwhile. `inputs`: the input node of
+    each parameter of `forward`. Leaves `traced` in float64.
 
     Warns:
         SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.

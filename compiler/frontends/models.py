@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -49,7 +50,9 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
     if file.suffix not in MODEL_KINDS:
         raise BadInputError(Diagnostic("SC230", f"'{text}' is no model that spikec reads",
                                        value=file.suffix or "no suffix",
-                                       limit=f"{', '.join(MODEL_KINDS)}, or FILE.py:NAME"))
+                                       limit=f"{', '.join(MODEL_KINDS)}, FILE.py:NAME, or a folder that "
+                                       "`spikec compile` wrote, for the commands",
+                                       remedy="Check the path."))
     if discretization is None:
         _refuse_step(text, dt)
     return MODEL_KINDS[file.suffix](file, discretization)
@@ -110,7 +113,7 @@ def _from_code(path: Path, name: str, discretization: Discretization | None, dt:
         try:
             return from_torch(found, dt=dt)
         except SystemExit as error:
-            raise _failure(where, error) from error
+            raise _failure(path, where, error) from error
     raise BadInputError(Diagnostic("SC231", f"'{where}' gives no model", value=type(found).__name__,
                                    limit="a Graph, a Builder or a torch module"))
 
@@ -132,13 +135,24 @@ def _called(path: Path, name: str, where: str) -> Any:
     except SpikecError:
         raise
     except (Exception, SystemExit) as error:
-        raise _failure(where, error) from error
+        raise _failure(path, where, error) from error
     finally:
         sys.path.pop(0)
 
 
-def _failure(where: str, error: BaseException) -> BadInputError:
-    return BadInputError(Diagnostic("SC231", f"'{where}' fails with {type(error).__name__}: {error}"))
+def _failure(path: Path, where: str, error: BaseException) -> BadInputError:
+    return BadInputError(Diagnostic(
+        "SC231", f"'{where}' fails with {type(error).__name__}: {error}", value=_line(path, error),
+        remedy="The fault is in that code; SPIKEC_TRACEBACK=1 shows the whole traceback on the command line."))
+
+
+def _line(path: Path, error: BaseException) -> str | None:
+    """Where the user's file was when the error arose: its innermost line, or that of a syntax error."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    lines = [line for file, line in places if Path(file).resolve() == path.resolve()]
+    return f"{path}, line {lines[-1]}" if lines else None
 
 
 def _executed(path: Path) -> ModuleType:
