@@ -33,6 +33,13 @@ class _InMemoryOrder:
     gradients and states that lie otherwise than their parameter are laid out anew first.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Frees what torch wraps to keep its compiler out: the wrappers import that compiler, 1.3 s at the first use."""
+        super().__init_subclass__(**options)
+        for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+            setattr(cls, name, _unwrapped(getattr(cls, name)))
+        cls.step = torch.no_grad()(_unwrapped(cls.step))  # type: ignore[attr-defined]
+
     def _init_group(self, group: Any, *lists: list[torch.Tensor]) -> Any:
         for parameter in group["params"]:
             if parameter.grad is None:
@@ -44,6 +51,10 @@ class _InMemoryOrder:
         for each in lists:
             each[:] = [tensor.t() if tensor.dim() == 2 and tensor.t().is_contiguous() else tensor for tensor in each]
         return told
+
+
+def _unwrapped(method: Any) -> Any:
+    return getattr(method, "__wrapped__", method)
 
 
 def _as_laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

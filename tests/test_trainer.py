@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +182,22 @@ def test_a_bump_raises_what_leads_to_the_first_silent_layer_and_doubles() -> Non
     grown = before[0].abs().mean() * 1e-3  # then twice that, of weights that have grown a little
     torch.testing.assert_close((after[0] - before[0]).mean(), 3 * grown, rtol=5e-3, atol=0)
     assert torch.equal(after[1], before[1])
+
+
+def test_a_first_step_does_not_import_a_compiler() -> None:
+    """torch's optimizers import `torch._dynamo` when they are first used, which takes longer than the rest together."""
+    code = """
+import sys, torch
+from spikec.runtime.optimizers import make_optimizer
+for name in ("adam", "adamw"):
+    parameter = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = make_optimizer(name, [parameter], 0.1)
+    parameter.grad = torch.ones(3, 2)
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert (parameter < 1).all() and parameter.grad is None
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
