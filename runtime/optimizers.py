@@ -34,7 +34,7 @@ class _InMemoryOrder:
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Frees what torch wraps to keep its compiler out: the wrappers import that compiler, 1.3 s at the first use."""
+        """Undoes what keeps torch's compiler out of its optimizers: that imports it, 1.3 s at their first use."""
         super().__init_subclass__(**options)
         for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
             setattr(cls, name, _unwrapped(getattr(cls, name)))
