@@ -17,7 +17,7 @@ GRAZING = 1e-6
 """A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Spikes:
     """Events as tensors, (total,) float64, (total,) int64, (batch + 1,) int64."""
 
@@ -25,11 +25,14 @@ class Spikes:
     indices: Tensor
     offsets: Tensor
 
+    def __repr__(self) -> str:
+        return f"Spikes({len(self.offsets) - 1} samples, {len(self.times)} events)"
+
     def to(self, device: torch.device) -> Spikes:
         return Spikes(self.times.to(device), self.indices.to(device), self.offsets.to(device))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class State:
     """Where a run ends and the next goes on, in the engine's units: (batch, n) each. `hold`: end of the refractory
     period, relative to the start of the run."""
@@ -38,6 +41,9 @@ class State:
     j: Tensor
     c: Tensor
     hold: Tensor
+
+    def __repr__(self) -> str:
+        return "State({} samples, {} neurons)".format(*self.u.shape)
 
     def to(self, dtype: torch.dtype) -> State:
         return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)

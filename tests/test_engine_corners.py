@@ -240,3 +240,15 @@ def test_what_arrives_just_at_a_cut_of_a_decimal_grid_arrives_once(wires: str, b
         assert np.abs(second.probes["then.v"] - whole.probes["then.v"]).max() < 1e-9
         assert len(first.spikes["out"]) + len(second.spikes["out"]) == len(whole.spikes["out"])
     assert both > 1000
+
+
+def test_a_state_is_shown_by_its_sizes() -> None:
+    net = spikec.Builder()
+    cells = net.cubalif("cells", 4, tau_mem=1e-2, tau_syn=5e-3)
+    net.connect(net.input("in", 2), cells, weight=np.ones((4, 2)), delay=np.float64(5e-3))
+    net.output("out", cells)
+    result = spikec.compile(net.build()).run(Events.from_samples([([8e-3], [0]), ([], [])]), duration=10e-3)
+    shown = repr(result.state)
+    assert "'cells': State(2 samples, 4 neurons)" in shown
+    assert "'in': Spikes(2 samples, 1 events)" in shown
+    assert "tensor(" not in repr(result)
