@@ -26,7 +26,7 @@ from training import BEGAN
 TARGET = 0.975
 LIMIT_S = 900.0
 LEARNING_RATES = (2e-3, 1e-3, 5e-3)
-BATCH_SIZES = (100, 50, 200)
+BATCH_SIZES = (100, 50)
 GRID = "time_to_accuracy_grid"
 
 
@@ -46,6 +46,8 @@ def grid(limit: float, nice: int) -> list[dict[str, Any]]:
     """All configurations, those done before taken over."""
     stored = read_result(GRID)
     done: list[dict[str, Any]] = stored["figures"] if stored else []
+    settings = {"target": TARGET, "limit_s": limit, "learning_rates": LEARNING_RATES, "batch_sizes": BATCH_SIZES,
+                "cpu_count": os.cpu_count()}
     for batch in BATCH_SIZES:
         for rate in LEARNING_RATES:
             if any((one["lr"], one["batch"]) == (rate, batch) for one in done):
@@ -54,8 +56,8 @@ def grid(limit: float, nice: int) -> list[dict[str, Any]]:
             found = train("snntorch", "train_snntorch.py", f"--lr={rate}", f"--batch={batch}", f"--target={TARGET}",
                           f"--limit={min(limit, best)}", nice=nice)
             done.append({"lr": rate, "batch": batch, **found})
-            write_result(GRID, {"target": TARGET, "limit_s": limit, "learning_rates": LEARNING_RATES,
-                                "batch_sizes": BATCH_SIZES, "cpu_count": os.cpu_count()}, done)
+            write_result(GRID, settings, done)
+    write_result(GRID, settings, done)
     return done
 
 

@@ -49,7 +49,7 @@ def form_of(network: Network) -> tuple[Any, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """`spikes`: `Events` by output and by population. `probes`: (batch, times, n) by label. `voltage_max`: for each
     readout, its highest voltage and when, (batch, n) each. `state`: to go on from. `duration` s. `truncated`: whether
@@ -62,6 +62,13 @@ class Result:
     duration: float
     truncated: bool
     grazing: int
+
+    def __repr__(self) -> str:
+        """Names and sizes; the arrays are there to be asked for."""
+        probes = {label: values.shape for label, values in self.probes.items()}
+        highest = {label: voltage.shape for label, (voltage, _) in self.voltage_max.items()}
+        return (f"Result(duration={self.duration:g}, spikes={dict(self.spikes)}, probes={probes}, "
+                f"voltage_max={highest}, truncated={self.truncated}, grazing={self.grazing})")
 
 
 class Outputs:

@@ -69,3 +69,9 @@ def small_readout(spiking: bool = False) -> spikec.Graph:
 
 def three_samples() -> spikec.Events:
     return spikec.Events.from_samples([([1e-3, 2e-3, 3e-3], [0, 1, 2]), ([2e-3, 4e-3], [3, 4]), ([], [])])
+
+
+def test_a_result_is_shown_by_names_and_sizes() -> None:
+    result = spikec.compile(small_readout()).run(three_samples(), duration=0.02, probes={"h.v": [0.01]})
+    shown = repr(result)
+    assert len(shown) < 500 and "probes={'h.v': (3, 1, 8)}" in shown and "voltage_max={'o': (3, 3)" in shown
