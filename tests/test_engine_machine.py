@@ -468,7 +468,7 @@ def test_malformed_requests_are_diagnosed(arguments: dict[str, Any]) -> None:
 def test_what_is_said_of_events() -> None:
     program = spikec.compile(problem()[0])
     for wrong, said in (
-        ({"events": events_with([0.01], [6])}, "SC405 at 'in': an event index is out of range (value: sample 0, position 0: 6"),
+        ({"events": events_with([0.01], [6])}, "an event index is out of range (value: sample 0, position 0: 6"),
         ({"events": events_with([0.1, 0.2, 0.1], None, [0, 1, 3])}, "sample 1, position 1: 0.1 after 0.2"),
         ({"events": np.zeros((1, 4, 5)), "dt": 1e-3}, "(1, 4, 5); limit: (batch, time, 6)"),
         ({"events": np.zeros((4, 6)), "dt": 1e-3}, "(4, 6); limit: (batch, time, 6)"),
