@@ -1,6 +1,7 @@
-"""How cost grows: with the number of events, with the size of a recurrent net, and what a first use costs.
+"""How cost grows, with the number of events and with the size of a recurrent net; what a first use costs, and what a
+second thread gains.
 
-    python benchmarks/scaling.py [--quick | --full] [--part events|size|start]
+    python benchmarks/scaling.py [--quick | --full] [--part events|size|start|threads]
 
 Each point is measured in a process of its own, so that memory is that point's. Events grow with the simulated time at
 constant rates, over two decades. Size: a recurrent net whose neurons fire on their own and each feed 100 others.
@@ -14,7 +15,9 @@ import time
 from typing import Any
 
 import numpy as np
+import tasks
 from common import arguments, measure, peak_memory_mib, pin, run_part, write_result
+from peers import PEERS, Worker
 
 FAN_OUT = 100
 TAU_MEM, TAU_SYN = 20e-3, 5e-3
@@ -106,7 +109,6 @@ def measure_start(names: bool) -> dict[str, Any]:
         for name in spikec.__all__:
             getattr(spikec, name)
     imported = time.perf_counter() - began
-    import tasks
     from peer_spikec import events_of, network
 
     task = tasks.mnist()
@@ -182,7 +184,28 @@ def start_part(quick: bool) -> dict[str, Any]:
     }
 
 
-PARTS = {"events": events_part, "size": size_part, "start": start_part}
+def two_threads(task: tasks.Task, rounds: int, steps: int) -> dict[str, Any]:
+    """Wall time of a spikec step with one and with two threads."""
+    with Worker(PEERS["spikec"], task, threads=1) as one, Worker(PEERS["spikec"], task, threads=2) as two:
+        for _ in range(rounds):
+            one.steps(steps)
+            two.steps(steps)
+        single, double = one.timing.record(), two.timing.record()
+    gain = single["wall_ms"] / double["wall_ms"]
+    print(f"  {task.name}, batch {task.batch}: {single['wall_ms']:.3f} ms, two threads {double['wall_ms']:.3f} ms, "
+          f"{gain:.2f} x", flush=True)
+    return {"batch": task.batch, "one_thread_wall_ms": single["wall_ms"], "two_threads_wall_ms": double["wall_ms"],
+            "gain": gain}
+
+
+def threads_part(quick: bool) -> dict[str, Any]:
+    """Of each timed task, and of a batch large enough that what is not split counts less."""
+    rounds, steps = (2, 4) if quick else (10, 20)
+    found = {name: two_threads(task(), rounds, steps) for name, task in tasks.TASKS.items()}
+    return {**found, "mnist_1000": two_threads(tasks.mnist(batch=1000), rounds, 2)}
+
+
+PARTS = {"events": events_part, "size": size_part, "start": start_part, "threads": threads_part}
 
 
 def main() -> None:

@@ -69,20 +69,6 @@ def compare(task: tasks.Task, chosen: list[str], rounds: int, steps: int) -> dic
             "times_limit": None if limit is None else mine["cpu_ms"] / limit}
 
 
-def threads(task: tasks.Task, rounds: int, steps: int) -> dict[str, Any]:
-    """Wall time of a spikec step with one and with two threads."""
-    with Worker(PEERS["spikec"], task, threads=1) as one, Worker(PEERS["spikec"], task, threads=2) as two:
-        for _ in range(rounds):
-            one.steps(steps)
-            two.steps(steps)
-        single, double = one.timing.record(), two.timing.record()
-    gain = single["wall_ms"] / double["wall_ms"]
-    print(f"  {task.name}, batch {task.batch}: {single['wall_ms']:.3f} ms, two threads {double['wall_ms']:.3f} ms, "
-          f"{gain:.2f} x", flush=True)
-    return {"batch": task.batch, "one_thread_wall_ms": single["wall_ms"], "two_threads_wall_ms": double["wall_ms"],
-            "gain": gain}
-
-
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--task", action="append", choices=list(tasks.TASKS), help="default: all")
@@ -90,15 +76,13 @@ def main() -> None:
     options = parser.parse_args()
     chosen = options.peer if options.peer is not None else list(PEERS)
     rounds, steps = (2, 2) if options.quick else (10, 5)
-    figures: dict[str, Any] = {"peak_gfma": None, "tasks": {}, "threads": {}}
+    figures: dict[str, Any] = {"peak_gfma": None, "tasks": {}}
     for name in options.task or tasks.TASKS:
         task = tasks.TASKS[name]()
         figures["tasks"][name] = compare(task, chosen, rounds, steps)
     apart = tasks.mnist()
     figures["mnist_tau_20_5"] = compare(
         replace(apart, tau_syn=5e-3, w_hidden=2 * apart.w_hidden, w_output=2 * apart.w_output), [], rounds, steps)
-    for name in options.task or tasks.TASKS:
-        figures["threads"][name] = threads(tasks.TASKS[name](), rounds, 4 * steps)
     figures["peak_gfma"] = peak_gfma()
     write_result("steps-quick" if options.quick else "steps", {"rounds": rounds, "steps_per_round": steps}, figures)
 
