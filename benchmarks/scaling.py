@@ -167,15 +167,19 @@ def size_part(quick: bool) -> dict[str, Any]:
 
 
 def start_part(quick: bool) -> dict[str, Any]:
-    """Import and compile times: medians of several processes."""
-    samples = 2 if quick else 5
-    cold, cached, bare = [], [], []
+    """Import and compile times: medians of several processes. Kernels are compiled side by side on all cores, and for
+    comparison on one."""
+    samples = 2 if quick else 3
+    alone, cold, cached, bare = [], [], [], []
     for _ in range(samples):
-        with tempfile.TemporaryDirectory() as folder:
-            cold.append(one_point("start", 1, environment={"SPIKEC_CACHE": folder}))
-            cached.append(one_point("start", 1, environment={"SPIKEC_CACHE": folder}))
-            bare.append(one_point("start", 0, environment={"SPIKEC_CACHE": folder}))
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+            alone.append(one_point("start", 1, 1, environment={"SPIKEC_CACHE": other}))
+            everywhere = {"SPIKEC_CACHE": folder, "SPIKEC_THREADS": "0"}
+            cold.append(one_point("start", 1, 0, environment=everywhere))
+            cached.append(one_point("start", 1, 0, environment=everywhere))
+            bare.append(one_point("start", 0, 0, environment=everywhere))
     return {
+        "compile_cold_one_core_s": float(np.median([point["compile_s"] for point in alone])),
         "compile_cold_s": float(np.median([point["compile_s"] for point in cold])),
         "compile_cached_s": float(np.median([point["compile_s"] for point in cached])),
         "import_s": float(np.median([point["import_s"] for point in bare])),
@@ -214,8 +218,9 @@ def main() -> None:
     parser.add_argument("--point", nargs="+", help="one measurement, printed as JSON")
     options = parser.parse_args()
     if options.point:
-        pin(1)
         name, *values = options.point
+        if name != "start" or values[1] == "1":
+            pin(1)
         work = {"events": lambda: measure_events(float(values[0]), values[1] == "1"),
                 "size": lambda: measure_size(int(values[0]), float(values[1])),
                 "start": lambda: measure_start(values[0] == "1")}[name]

@@ -123,7 +123,8 @@ def start() -> str:
     return table(("first use", "seconds"), [
         ("`import spikec`, beyond torch's own import", number(found["import_s"])),
         ("the same, with every public name", number(found["import_with_all_names_s"])),
-        ("first compile, empty cache", number(found["compile_cold_s"])),
+        ("first compile, empty cache, all cores", number(found["compile_cold_s"])),
+        ("first compile, empty cache, one core", number(found["compile_cold_one_core_s"])),
         ("the same, kernels cached", number(found["compile_cached_s"])),
     ]) + f"\n\n{measured('scaling_start')}"
 
