@@ -42,7 +42,7 @@ def train(peer: str, script: str, *options: str, nice: int = 0) -> dict[str, Any
     return found
 
 
-def grid(limit: float, nice: int) -> list[dict[str, Any]]:
+def grid(limit: float, nice: int) -> None:
     """All configurations, those done before taken over."""
     stored = read_result(GRID)
     done: list[dict[str, Any]] = stored["figures"] if stored else []
@@ -58,10 +58,9 @@ def grid(limit: float, nice: int) -> list[dict[str, Any]]:
             done.append({"lr": rate, "batch": batch, **found})
             write_result(GRID, settings, done)
     write_result(GRID, settings, done)
-    return done
 
 
-def race(seeds: int, limit: float, name_of_result: str) -> dict[str, Any]:
+def race(seeds: int, limit: float, name_of_result: str) -> None:
     """Medians over seeds of spikec, and of snnTorch's best configuration, written after each seed. CPU time counts: on
     one pinned core it is wall time without other people's work."""
     stored = read_result(GRID)
@@ -70,13 +69,12 @@ def race(seeds: int, limit: float, name_of_result: str) -> dict[str, Any]:
         raise SystemExit("no configuration of the grid has reached the target: run --part grid first")
     best = min(reached, key=lambda one: float(one["cpu_s"]))
     runs: dict[str, list[dict[str, Any]]] = {"spikec": [], "snntorch": []}
-    figures: dict[str, Any] = {}
     for seed in range(seeds):
         runs["spikec"].append(train("spikec", "train_spikec.py", f"--target={TARGET}", f"--seed={seed}"))
         runs["snntorch"].append(train(
             "snntorch", "train_snntorch.py", f"--lr={best['lr']}", f"--batch={best['batch']}", f"--target={TARGET}",
             f"--limit={limit}", f"--seed={seed}"))
-        figures = {"grid_best": {key: best[key] for key in ("lr", "batch", "cpu_s")}, "target": TARGET}
+        figures: dict[str, Any] = {"grid_best": {key: best[key] for key in ("lr", "batch", "cpu_s")}, "target": TARGET}
         for name, done in runs.items():
             figures[name] = {key: statistics.median(run[key] for run in done)
                              for key in ("cpu_s", "wall_s", "ready_cpu_s", "checking_cpu_s", "epochs")}
@@ -84,7 +82,6 @@ def race(seeds: int, limit: float, name_of_result: str) -> dict[str, Any]:
         figures["times_faster"] = figures["snntorch"]["cpu_s"] / figures["spikec"]["cpu_s"]
         figures["times_faster_wall"] = figures["snntorch"]["wall_s"] / figures["spikec"]["wall_s"]
         write_result(name_of_result, {"seeds": seed + 1}, figures)
-    return figures
 
 
 def main() -> None:

@@ -159,6 +159,13 @@ class Activity:
         """Population `name` once more, over the same inputs, for what `wanted` asks (see `Sweep.run`)."""
         return self.engine.stage_run(self.engine.stage_of[name], self, (name,), **wanted)[name]
 
+    def voltage(self, name: str, times: np.ndarray[Any, Any]) -> Tensor:
+        """The membrane (batch, times, n) of population `name` at `times`, seconds in any order."""
+        order = np.argsort(times, kind="stable")
+        grid = torch.from_numpy(times[order]).to(self.values.device)
+        voltage = asked(self.readout(name, probe_times=grid).probes) + self.values.cell(name)[0].rest
+        return voltage[:, torch.from_numpy(np.argsort(order)).to(voltage.device)]
+
     def free(self, name: str, **wanted: Any) -> SweepResult:
         """As `readout`, for the membrane that a spiking population would have without its threshold."""
         return self.engine.stage_run(self.engine.free_stage(name), self, (name,), **wanted)[name]
@@ -375,7 +382,7 @@ class Engine:
             for name, each in self.network.populations.items():
                 if not each.spiking:
                     activity.results[name] = activity.readout(name, want_highest=True)
-            seen = {label: self.probe(activity, population, grid) for label, (population, grid) in wanted.items()}
+            seen = {label: activity.voltage(population, grid).numpy() for label, (population, grid) in wanted.items()}
         shown = {**{name: name for name in self.network.populations}, **self.network.outputs}
         spikes = {label: _events(activity.results[name].spikes)
                   for label, name in shown.items() if self.network.populations[name].spiking}
@@ -396,15 +403,6 @@ class Engine:
                                          value=str(result.grazing), remedy="Gradients through them are bounded.")),
                           SpikecWarning, stacklevel=3)
         return result
-
-    def probe(self, activity: Activity, name: str, times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Membrane voltages (batch, times, n) of population `name`."""
-        order = np.argsort(times, kind="stable")
-        result = activity.readout(name, probe_times=torch.from_numpy(times[order]))
-        voltage = asked(result.probes) + activity.values.cell(name)[0].rest
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return voltage.numpy()[:, back]
 
     def _end_state(self, activity: Activity, values: Values) -> RunState:
         """Membranes, currents and refractory periods at the end, and the spikes that are still under way."""

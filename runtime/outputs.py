@@ -168,12 +168,7 @@ class Outputs:
         faults = Diagnostics()
         wanted = probe_times(times, self.duration, name, faults)
         faults.raise_if_errors()
-        order = np.argsort(wanted, kind="stable")
-        grid = torch.from_numpy(wanted[order]).to(self._activity.values.device)
-        voltage = self._from_rest(population, self._activity.readout(population, probe_times=grid).probes)
-        if (order == np.arange(len(order))).all():
-            return voltage
-        return voltage[:, torch.from_numpy(np.argsort(order)).to(voltage.device)]
+        return self._activity.voltage(population, wanted)
 
     def push(self, name: str) -> Tensor:
         """(batch, n), zero in value; its gradient is that of the highest voltage that the neuron would reach without a

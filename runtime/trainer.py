@@ -38,7 +38,7 @@ from .optimizers import (
 )
 from .samples import Order, Samples
 
-__all__ = ["Callback", "Trainer"]
+__all__ = ["Callback", "Trainer", "check_device"]
 
 Callback = Callable[["Trainer", EpochRecord], bool | None]
 """Called after every epoch; a true value ends the training there."""
@@ -376,7 +376,7 @@ def _check(
     if loss not in LOSSES if isinstance(loss, str) else isinstance(loss, type) or not callable(loss):
         faults.add("SC504", "loss is not known", value=repr(loss), limit=", ".join(LOSSES),
                    remedy="Or give a callable of (outputs, labels), as spikec.losses.FirstSpikeCrossEntropy().")
-    _check_device(device, faults)
+    check_device(device, faults)
     if dtype not in (torch.float32, torch.float64):
         faults.add("SC504", "dtype is not one that the engine computes in", value=dtype,
                    limit="torch.float32, torch.float64")
@@ -404,13 +404,18 @@ def _check(
     faults.raise_if_errors()
 
 
-def _check_device(device: Any, faults: Diagnostics) -> None:
+def check_device(device: Any, faults: Diagnostics) -> None:
+    """Reports a device that is not known, that the engine does not run on, or that is not there (SC504)."""
     try:
-        kind = torch.device(device).type
+        wanted = torch.device(device)
     except (RuntimeError, TypeError):
-        faults.add("SC504", "device is not known", value=repr(device), limit="cpu, cuda")
+        faults.add("SC504", "device is not known", value=repr(device), limit="cpu, cuda, cuda:N",
+                   remedy="Use the device cpu.")
         return
-    if kind not in ("cpu", "cuda"):
-        faults.add("SC504", "the engine does not run on this device", value=kind, limit="cpu, cuda")
-    elif kind == "cuda" and not torch.cuda.is_available():
-        faults.add("SC504", "there is no CUDA device here", value=str(device), remedy="Use device='cpu'.")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted.type not in ("cpu", "cuda"):
+        faults.add("SC504", "the engine does not run on this device", value=str(wanted), limit="cpu, cuda, cuda:N",
+                   remedy="Use the device cpu.")
+    elif wanted.type == "cuda" and (wanted.index or 0) >= there:
+        faults.add("SC504", "torch sees no such GPU", value=str(wanted), limit=f"{there} GPUs",
+                   remedy="Use the device cpu; `spikec doctor` shows what is there.")

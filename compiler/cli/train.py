@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
 from .models import DtOption, ModelArgument, SpikeOption, TargetOption, open_program
@@ -39,10 +39,12 @@ def command(
 ) -> None:
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
     from ...runtime.interruption import TrainingInterrupted
-    from ...runtime.trainer import Trainer
+    from ...runtime.trainer import Trainer, check_device
     from ..tasks import check_task, load_task
 
-    _check_device(device)
+    faults = Diagnostics()
+    check_device(device, faults)  # before data are read
+    faults.raise_if_errors()
     program = open_program(model, target, dt, spike)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     check_task(task, program.network)
@@ -75,23 +77,6 @@ def command(
         accuracy = "" if result.accuracy is None else f", accuracy {100 * result.accuracy:.2f} %"
         say(f"{name}: loss {result.loss:.4f}{accuracy} on {result.samples} samples")
     say(f"trained in {seconds:.1f} s; wrote {output}")
-
-
-def _check_device(device: str) -> None:
-    """Raises BadInputError where there is no such device."""
-    import torch
-
-    try:
-        kind, number = torch.device(device).type, torch.device(device).index or 0
-    except RuntimeError:
-        kind, number = "", 0
-    if kind not in ("cpu", "cuda"):
-        raise BadInputError(Diagnostic("SC504", "there is no such device", value=device, limit="cpu, cuda, cuda:N",
-                                       remedy="Use --device cpu."))
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cuda" and number >= there:
-        raise BadInputError(Diagnostic("SC504", "torch sees no such GPU", value=device, limit=f"{there} GPUs",
-                                       remedy="Use --device cpu; `spikec doctor` shows what is there."))
 
 
 def _done(checkpoint: Path, epochs: int) -> int:
