@@ -417,5 +417,5 @@ def check_device(device: Any, faults: Diagnostics) -> None:
         faults.add("SC504", "the engine does not run on this device", value=str(wanted), limit="cpu, cuda, cuda:N",
                    remedy="Use the device cpu.")
     elif wanted.type == "cuda" and (wanted.index or 0) >= there:
-        faults.add("SC504", "torch sees no such GPU", value=str(wanted), limit=f"{there} GPUs",
+        faults.add("SC504", "torch sees no such CUDA device", value=str(wanted), limit=f"{there} of them",
                    remedy="Use the device cpu; `spikec doctor` shows what is there.")
