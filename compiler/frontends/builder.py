@@ -56,7 +56,7 @@ class Builder:
     Times in seconds. A `shape` is that of one sample, a number or a tuple. A parameter of a neuron is a scalar or an
     array that spreads over its shape. Weights are arrays or initialisers (`normal`, `uniform`). `reset`: "zero",
     "v_reset" or "subtract". Below, S is the sum of what is connected to a neuron. `discretization` and `metadata` go
-    into the graph. Every method but `build` and `free_name` returns the `Handle` of a node.
+    into the graph. Every method but `build`, `node` and `free_name` returns the `Handle` of a node.
 
     Raises:
         BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it
@@ -236,6 +236,10 @@ class Builder:
         if not isinstance(name, str) or name not in self._handles:
             _fail("there is no node of this name", name)
         return self._handles[name]
+
+    def node(self, name: str) -> Node:
+        """The node of this name."""
+        return self._nodes[self.handle(name).name]
 
     def build(self) -> Graph:
         """The graph, checked.

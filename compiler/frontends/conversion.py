@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
-from ...ir.nodes import Array, Flatten, Input, Node, Scale
+from ...ir.graph import Discretization
+from ...ir.nodes import Array, Flatten, Input, Neuron, Node, Scale
 from .builder import Builder, Handle
+from .registry import leaf_of, qualified_name
 
-__all__ = ["Argument", "Conversion", "Signal", "State", "array_of"]
+__all__ = ["NO_CONVERTER", "Argument", "Conversion", "Signal", "State", "array_of"]
+
+NO_CONVERTER = "Replace it, or give one with spikec.compiler.frontends.register."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +49,15 @@ class Argument:
 @dataclass(slots=True)
 class Conversion:
     """`dt`: seconds a step, if given. `shapes`: of the inputs, by parameter of `forward`, as far as known.
-    `spikes_unused`: modules whose spikes nothing takes. What converters of neurons leave here: `resets`, in which step
-    each is reset (None: it does not matter), and `bias_scales`, what turns a bias into a constant current."""
+    `spikes_unused`: modules whose spikes nothing takes. What converters of neurons leave here, by node: `grids`, what
+    its framework's grid means, and `bias_scales`, what turns a bias into a constant current."""
 
     dt: float | None
     shapes: dict[str, tuple[int, ...]]
     spikes_unused: frozenset[str] = frozenset()
     builder: Builder = field(default_factory=Builder)
     faults: Diagnostics = field(default_factory=Diagnostics)
-    resets: dict[str, str | None] = field(default_factory=dict)
+    grids: dict[str, Discretization] = field(default_factory=dict)
     bias_scales: dict[str, Array] = field(default_factory=dict)
     inputs: dict[str, Handle] = field(default_factory=dict)
 
@@ -79,6 +83,33 @@ class Conversion:
         """Adds a node under `name`, or `name_2` and so on where a module is used again."""
         handles = [handle for signal in signals for handle in signal.handles]
         return Signal((self.builder.add(self.builder.free_name(name), node, *handles),))
+
+    def neuron(self, name: str, node: Neuron, signal: Signal, grid: Discretization,
+               bias_scale: Array | float = 1.0) -> Signal:
+        """Adds neurons whose framework steps them as `grid` says.
+
+        `bias_scale`, one for all or one a neuron: what turns a bias, which the framework adds once a step, into the
+        constant current of the same effect. It is 1 where a spike is a box.
+        """
+        cells = self.add(name, node, signal)
+        placed = cells.handles[0]
+        self.grids[placed.name] = grid
+        self.bias_scales[placed.name] = np.broadcast_to(np.asarray(bias_scale, dtype=np.float64), placed.shape)
+        return cells
+
+    def call(self, module: Any, path: str, inputs: tuple[Any, ...]) -> Any:
+        """What `module`, a child of a module under conversion, returns: converted by its own leaf. `path`: its path in
+        the model, which names its nodes.
+
+        Raises:
+            UnsupportedError: there is no converter for it.
+        """
+        leaf = leaf_of(module)
+        if leaf is None:
+            self.fail("SC220", f"there is no converter for {qualified_name(type(module))}", node=path,
+                      remedy=NO_CONVERTER)
+            raise self._stop()
+        return leaf.convert(self, module, path, inputs)
 
     def sum(self, signals: Iterable[Signal], where: str) -> Signal:
         """The sum of signals of one shape."""

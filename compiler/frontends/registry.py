@@ -9,12 +9,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from .conversion import Conversion
 
-__all__ = ["FRAMEWORKS", "Leaf", "leaf_of", "qualified_name", "register"]
+__all__ = ["FRAMEWORKS", "Layout", "Leaf", "leaf_of", "qualified_name", "register"]
+
+Layout = Literal["step", "time_first", "batch_first", "folded"]
+"""One step (B, ...), or a whole sequence: (T, B, ...), (B, T, ...), (B * T, ...)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,12 @@ class Leaf:
     `convert(conversion, module, name, arguments)` adds nodes and returns what the module returns: a `Signal`, a `State`
     or a tuple of them. `advance(module, value, state)`, of modules with a state, runs one time step from `state` (None
     at the start) and returns what the module gives and the next state; the check after an import uses it.
+    `time(module)`, of neurons, is the layout that it takes (`Layout`); modules without a state take any.
     """
 
     convert: Callable[[Conversion, Any, str, tuple[Any, ...]], Any]
     advance: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
+    time: Callable[[Any], Layout] | None = None
 
 
 FRAMEWORKS: Mapping[str, str] = {"torch": ".torch_layers", "snntorch": ".snntorch_neurons"}

@@ -22,7 +22,8 @@ import numpy as np
 from ...ir import nodes
 from ...ir.decay import leaky_from_beta, synaptic_from_alpha_beta
 from ...ir.diagnostics import BadInputError
-from ...ir.nodes import Array, Neuron, Node
+from ...ir.graph import Discretization
+from ...ir.nodes import Array, Neuron
 from .connections import spread
 from .conversion import Conversion, Signal, State, array_of
 from .registry import Leaf
@@ -45,13 +46,12 @@ def _convert(conversion: Conversion, module: Any, name: str, arguments: tuple[An
     except BadInputError as error:
         conversion.faults.extend(error.diagnostics)
         return _returned(module, name, source, source)
-    cells = conversion.add(name, node, source)
+    grid = Discretization(conversion.dt, integrator="decay",
+                          reset="next" if module.reset_delay and not silent else "same")
+    cells = conversion.neuron(name, node, source, grid, bias_scale)
     if hasattr(module, "recurrent") and not silent:
         _recurrence(conversion, module, name, cells)
-    placed = cells.handles[0].name
-    conversion.resets[placed] = None if silent else "next" if module.reset_delay else "same"
-    conversion.bias_scales[placed] = bias_scale
-    return _returned(module, name, cells, cells if silent else State(placed, "mem"))
+    return _returned(module, name, cells, cells if silent else State(cells.handles[0].name, "mem"))
 
 
 def _refuse_settings(conversion: Conversion, module: Any, name: str, silent: bool) -> None:
@@ -76,7 +76,7 @@ def _refuse_settings(conversion: Conversion, module: Any, name: str, silent: boo
                         remedy="Choose one of these, or return only the membrane for a readout that does not spike.")
 
 
-def _node(dt: float, module: Any, name: str, shape: tuple[int, ...], silent: bool) -> tuple[Node, Array]:
+def _node(dt: float, module: Any, name: str, shape: tuple[int, ...], silent: bool) -> tuple[Neuron, Array]:
     """The neurons, and the factor of biases on the way into each. Factors are clamped as snnTorch does.
 
     Raises:
@@ -134,6 +134,6 @@ def _advance(module: Any, value: Any, state: Any) -> tuple[Any, Any]:
 
 
 LEAVES: Mapping[str, Leaf] = {
-    f"snntorch._neurons.{name}": Leaf(_convert, _advance)
+    f"snntorch._neurons.{name}": Leaf(_convert, _advance, lambda module: "step")
     for name in ("leaky.Leaky", "synaptic.Synaptic", "rleaky.RLeaky", "rsynaptic.RSynaptic")
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import numpy as np
 from ...ir.checks import verify
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph
+from ...ir.nodes import SPIKING
 from .bias_scaling import scale_biases
-from .conversion import Argument, Conversion, Signal, State
+from .conversion import NO_CONVERTER, Argument, Conversion, Signal, State
 from .registry import Leaf, leaf_of, qualified_name
 from .torch_operations import OPERATIONS, unsupported
 
@@ -101,8 +103,7 @@ def _leaves(traced: fx.GraphModule) -> dict[str, Leaf]:
         leaf = leaf_of(module)
         if leaf is None:
             faults[name] = Diagnostic(
-                "SC220", f"there is no converter for {qualified_name(type(module))}", name,
-                remedy="Replace it, or give one with spikec.compiler.frontends.register.")
+                "SC220", f"there is no converter for {qualified_name(type(module))}", name, remedy=NO_CONVERTER)
         elif leaf.advance is not None and name in leaves:
             faults[name] = Diagnostic(
                 "SC226", "the neurons are called more than once: forward runs over several time steps", name,
@@ -171,15 +172,19 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _discretization(conversion: Conversion) -> Discretization | None:
-    if conversion.dt is None or not conversion.resets:
-        return None
-    first = {reset: name for name, reset in reversed(conversion.resets.items()) if reset is not None}
+    """The grid of all neurons; what says when a spike or a reset happens does not matter to a readout."""
+    first: dict[Discretization, str] = {}
+    for name, grid in conversion.grids.items():
+        if isinstance(conversion.builder.node(name), SPIKING):
+            first.setdefault(grid, name)
+    for name, grid in conversion.grids.items():
+        if not any(replace(grid, reset=other.reset) == other for other in first):
+            first.setdefault(grid, name)
     if len(first) > 1:
-        conversion.fail("SC223", "some neurons are reset in the step of their spike, and some in the next",
-                        value=", ".join(f"{name}: {reset}" for reset, name in first.items()),
-                        remedy="Give all of them the same reset_delay.")
-    reset: Any = next(iter(first), "same")
-    return Discretization(conversion.dt, integrator="decay", reset=reset)
+        conversion.fail("SC223", "the neurons of this model mean different things by a step",
+                        value="; ".join(f"{name}: {grid}" for grid, name in first.items()),
+                        remedy="Give all of them the same settings (for snnTorch, the same reset_delay).")
+    return next(iter(first), None)
 
 
 def _raise(conversion: Conversion) -> None:
