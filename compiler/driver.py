@@ -23,7 +23,7 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
             (SC530), or `dump_ir` cannot be written (SC522).
-        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC305), or the target is only planned
+        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306), or the target is only planned
             (SC531).
     """
     target_named(target)

@@ -31,12 +31,17 @@ from .nodes import (
     Node,
     Output,
     SparseLinear,
+    StepNeuron,
     params,
 )
 from .ranges import check_csr, check_discretization, check_finite, check_name, check_range, check_reset
 from .shapes import Shapes, infer_shapes
 
 __all__ = ["RULES", "check", "verify"]
+
+MAX_STATES = 8
+STEP_MATRICES = ("a", "late_a", "reset_a")
+STEP_VECTORS = ("b", "c", "late_b", "late_c", "reset_c", "spike_c", "threshold_gain")
 
 
 def check(graph: Graph) -> list[Diagnostic]:
@@ -189,6 +194,8 @@ def _shapes(case: _Case, faults: Diagnostics) -> None:
 
 def _parameter_shapes(case: _Case, faults: Diagnostics) -> None:
     known, _ = case.shapes
+    for name, node in case.of(StepNeuron):
+        _step_shapes(name, node, faults)
     for name, node in case.of(Linear, SparseLinear, BatchNorm, Conv1d, Conv2d, Neuron):
         for parameter, wanted in _wanted_shapes(node, known.get(name)).items():
             value = params(node).get(parameter)
@@ -200,9 +207,25 @@ def _parameter_shapes(case: _Case, faults: Diagnostics) -> None:
             faults.add("SC107", "the parameters do not broadcast together", node=name, value=shapes)
 
 
+def _step_shapes(name: str, node: StepNeuron, faults: Diagnostics) -> None:
+    """Matrices are (K, K) and vectors (K,), each with the axes of the shape after these or without."""
+    states = node.a.shape[0] if node.a.ndim else 0
+    if not 1 <= states <= MAX_STATES:
+        faults.add("SC103", "a neuron on a grid has one to a few states", node=name, value=states,
+                   limit=f"1..{MAX_STATES}")
+        return
+    for parameter in STEP_MATRICES + STEP_VECTORS:
+        value = getattr(node, parameter)
+        lead = (states,) * (2 if parameter in STEP_MATRICES else 1)
+        if value is not None and value.shape not in (lead, lead + (node.shape or ())):
+            faults.add("SC107", f"{parameter} has the wrong shape", node=name, value=value.shape,
+                       limit=f"{lead} or {lead + (node.shape or ())}")
+
+
 def _wanted_shapes(node: Node, shapes: Shapes | None) -> dict[str, tuple[int, ...]]:
     if isinstance(node, Neuron):
-        return {} if node.shape is None else dict.fromkeys(params(node), node.shape)
+        spread = params(node).keys() - set(STEP_MATRICES + STEP_VECTORS)
+        return {} if node.shape is None else dict.fromkeys(spread, node.shape)
     if isinstance(node, BatchNorm):
         channels: tuple[int, ...] = node.mean.shape
         return dict.fromkeys(("variance", "gamma", "beta"), channels)
@@ -229,6 +252,11 @@ def _resets(case: _Case, faults: Diagnostics) -> None:
     for name, neuron in case.of(*SPIKING):
         if neuron.v_threshold.shape == neuron.v_reset.shape == neuron.shape:
             check_reset(neuron.reset, neuron.v_threshold, neuron.v_reset, name, faults)
+    for name, neuron in case.of(*SPIKING, StepNeuron):
+        low, high = neuron.v_min, neuron.v_threshold
+        if low is not None and high is not None and low.shape == high.shape and (low >= high).any():
+            faults.add("SC103", "v_min must be below v_threshold", node=name, value=low[low >= high][0],
+                       limit=f"< {high[low >= high][0]}")
 
 
 def _sparse(case: _Case, faults: Diagnostics) -> None:
@@ -238,7 +266,23 @@ def _sparse(case: _Case, faults: Diagnostics) -> None:
 
 
 def _discretization(case: _Case, faults: Diagnostics) -> None:
-    check_discretization(case.graph.discretization, faults)
+    common = case.graph.discretization
+    check_discretization(common, faults)
+    for name, node in case.of(Neuron):
+        grid = node.grid or common
+        if node.grid is not None:
+            check_discretization(node.grid, faults, name)
+            if common is not None and (node.grid.dt, node.grid.delay) != (common.dt, common.delay):
+                faults.add("SC116", "a neuron's own grid has the dt and the delay of the graph's", node=name,
+                           value=f"dt={node.grid.dt}, delay={node.grid.delay}",
+                           limit=f"dt={common.dt}, delay={common.delay}")
+        if isinstance(node, StepNeuron) and grid is None:
+            faults.add("SC116", "a neuron stated on a grid needs one", node=name,
+                       remedy="Give the graph a Discretization.")
+        threshold = getattr(node, "v_threshold", None)
+        if grid is not None and grid.spikes == "many" and threshold is not None and (threshold <= 0).any():
+            faults.add("SC103", "v_threshold must be positive where it is counted", node=name,
+                       value=threshold[threshold <= 0][0], limit="> 0")
 
 
 def _metadata(case: _Case, faults: Diagnostics) -> None:

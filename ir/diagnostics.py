@@ -68,6 +68,7 @@ CODES: dict[str, str] = {
     "SC303": "output shows something else than one neuron node",
     "SC304": "analog signal of a readout feeds another node",
     "SC305": "connection is too large when its stateless nodes are folded",
+    "SC306": "neuron is stated on a grid only",
     "SC401": "neuron would fire twice at one instant",
     "SC402": "duration is needed",
     "SC403": "argument of a run is wrong",

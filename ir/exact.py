@@ -82,7 +82,7 @@ def simulate_exact(
     Raises:
         BadInputError: the graph (SC101 to SC117), the events or the probes (SC403, SC405) are malformed, or `duration`
             is missing (SC402).
-        UnsupportedError: the graph has no meaning in continuous time (SC303 to SC305), or a neuron would fire twice at
+        UnsupportedError: the graph has no meaning in continuous time (SC302 to SC304, SC306), or a neuron would fire twice at
             one instant (SC401).
     """
     wiring = Wiring(graph)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .grid import Discretization, Spike
 from .nodes import Input, Node, Output, params, settings
 
 if TYPE_CHECKING:
@@ -18,26 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Discretization", "Edge", "Graph", "Spike", "same_graph", "same_node"]
 
 Edge = tuple[str, str]
-Spike = Literal["delta", "box"]
-
-
-@dataclass(frozen=True, slots=True)
-class Discretization:
-    """What a grid means. Always given, by the user or by the importer of a framework that has one; never inferred.
-
-    `dt` seconds. `spike`: a spike is a unit impulse (`delta`) or a unit-height current for `dt` (`box`).
-    `integrator`: `exact` (closed form over a step, inputs at its start), `euler` (forward), or `decay` (the
-    framework's own x := beta x + input, beta = exp(-dt/tau)). `reset`: in the `same` step as the spike, or one step
-    late (`next`). `delay`: steps that a spike takes over a recurrent edge. `unit`: of times in the framework's files.
-    What is malformed is told when the graph is checked (SC116).
-    """
-
-    dt: float
-    unit: Literal["s", "ms"] = "s"
-    spike: Spike = "delta"
-    integrator: Literal["exact", "euler", "decay"] = "exact"
-    reset: Literal["same", "next"] = "same"
-    delay: int = 1
 
 
 @dataclass(frozen=True, eq=False)

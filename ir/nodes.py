@@ -2,8 +2,9 @@
 `checks`, what each node means in `exact` and `step`.
 
 The 18 primitives of NIR 1.0 under NIR's names and with NIR's fields, plus what NIR lacks (sparse weights, delays per
-connection, refractory period, reset rule, initial state, BatchNorm, MaxPool2d). Units are SI: seconds for every time;
-voltages and currents are plain numbers. Equations are those of the NIR paper (Pedersen et al. 2024, table 1).
+connection, refractory period, reset rule, initial state, BatchNorm, MaxPool2d, Relu). Units are SI: seconds for every
+time; voltages and currents are plain numbers. Equations are those of the NIR paper (Pedersen et al. 2024, table 1).
+`StepNeuron` alone is stated on a grid, `Relu` alone belongs to networks without spikes.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any, Literal
 import numpy as np
 
 from .diagnostics import Diagnostics
+from .grid import Discretization
 
 __all__ = [
     "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "READOUTS", "SPIKING", "Affine", "Array", "AvgPool2d", "BatchNorm",
-    "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "Input", "Linear", "MaxPool2d", "Neuron", "Node",
-    "Output", "Padding", "Pair", "Reset", "Scale", "SparseLinear", "SumPool2d", "Threshold", "param", "param_names",
-    "params", "settings",
+    "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "Input", "Linear", "MaxPool2d", "Membrane",
+    "Neuron", "Node", "Output", "Padding", "Pair", "Relu", "Reset", "Scale", "SparseLinear", "StepNeuron", "SumPool2d",
+    "Threshold", "is_spiking", "param", "param_names", "params", "settings",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -192,16 +194,31 @@ class Threshold(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Relu(Node):
+    """y = max(x, 0), at most `ceiling` where there is one. Of networks without spikes: ANN conversion replaces it."""
+
+    ceiling: Array | None = param(default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Neuron(Node):
-    """Base of everything with a membrane. Scalars are spread over `shape`; without `shape`, it is that of the
-    parameters broadcast together. `v0`: the membrane at t = 0. In the equations S is the sum of what comes in."""
+    """Base of everything with a membrane. `v0`: the membrane at t = 0. `grid`: what its grid means, where that differs
+    from the graph's."""
 
     shape: tuple[int, ...] | None = None
+    grid: Discretization | None = None
     v0: Array = param(default=0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Membrane(Neuron):
+    """Base of what is stated in continuous time. Scalars are spread over `shape`; without `shape`, it is that of the
+    parameters broadcast together. In the equations S is the sum of what comes in."""
+
     r: Array = param(default=1.0)
 
     def __post_init__(self) -> None:
-        super(Neuron, self).__post_init__()
+        super(Membrane, self).__post_init__()
         given = params(self)
         shape = self.shape
         if shape is None:
@@ -209,25 +226,16 @@ class Neuron(Node):
                 shape = np.broadcast_shapes(*(value.shape for value in given.values()))
             except ValueError:
                 return  # `checks` reports it, with the name of the node
-        try:
-            shape = tuple(operator.index(size) for size in shape)
-        except TypeError:
-            return  # likewise
-        object.__setattr__(self, "shape", shape)
-        for name, value in given.items():
-            try:
-                object.__setattr__(self, name, np.broadcast_to(value, shape))
-            except ValueError:
-                continue  # likewise
+        _spread(self, given, shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class I(Neuron):  # noqa: E742  (NIR's name)
+class I(Membrane):  # noqa: E742  (NIR's name)
     """Integrator: dV/dt = r S."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class LI(Neuron):
+class LI(Membrane):
     """Leaky integrator: tau dV/dt = (v_leak - V) + r S."""
 
     tau: Array = param("s")
@@ -235,7 +243,7 @@ class LI(Neuron):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class CubaLI(Neuron):
+class CubaLI(Membrane):
     """Current-based leaky integrator: tau_syn dI/dt = -I + w_in S; tau_mem dV/dt = (v_leak - V) + r I."""
 
     tau_mem: Array = param("s")
@@ -247,11 +255,12 @@ class CubaLI(Neuron):
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class IF(I):
     """Integrate and fire: I; a spike when V > v_threshold, then `reset`; after it the membrane is held at its reset
-    value for `refractory` seconds."""
+    value for `refractory` seconds. `v_min`: the membrane is kept at or above it (on a grid: after the reset)."""
 
     v_threshold: Array = param(default=1.0)
     v_reset: Array = param(default=0.0)
     refractory: Array = param("s", 0.0)
+    v_min: Array | None = param(default=None)
     reset: Reset = "v_reset"
 
 
@@ -262,6 +271,7 @@ class LIF(LI):
     v_threshold: Array = param(default=1.0)
     v_reset: Array = param(default=0.0)
     refractory: Array = param("s", 0.0)
+    v_min: Array | None = param(default=None)
     reset: Reset = "v_reset"
 
 
@@ -272,17 +282,57 @@ class CubaLIF(CubaLI):
     v_threshold: Array = param(default=1.0)
     v_reset: Array = param(default=0.0)
     refractory: Array = param("s", 0.0)
+    v_min: Array | None = param(default=None)
     reset: Reset = "v_reset"
 
 
-READOUTS: tuple[type[Neuron], ...] = (I, LI, CubaLI)
-SPIKING: tuple[type[Neuron], ...] = (IF, LIF, CubaLIF)
-NEURONS: tuple[type[Neuron], ...] = READOUTS + SPIKING
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StepNeuron(Neuron):
+    """A neuron stated on a grid, for what no equation above says. K states s, of which the first is the membrane; in
+    one column, with x the sum of what comes in (spikes and constant currents alike), f = 1 if it fired in the column
+    before and else 0:
+
+        s* = (a + f late_a) s + (b + f late_b) x + (c + f late_c)
+        n  = 1 where s*_0 > v_threshold + threshold_gain . s*, else 0  (`Discretization.fires`, `.spikes`: or >=, or
+             as often as the threshold fits)
+        s  = s* + [n > 0] (reset_a s* + reset_c) + n spike_c;   s_0 = max(s_0, v_min)
+
+    Matrices are (K, K), vectors (K,), for all neurons, or with the axes of `shape` after these, for each. What is left
+    out is zero; without `v_threshold` it is a readout. States start at zero, the membrane at `v0`.
+    """
+
+    a: Array = param()
+    b: Array = param()
+    c: Array | None = param(default=None)
+    late_a: Array | None = param(default=None)
+    late_b: Array | None = param(default=None)
+    late_c: Array | None = param(default=None)
+    reset_a: Array | None = param(default=None)
+    reset_c: Array | None = param(default=None)
+    spike_c: Array | None = param(default=None)
+    v_threshold: Array | None = param(default=None)
+    threshold_gain: Array | None = param(default=None)
+    v_min: Array | None = param(default=None)
+
+    def __post_init__(self) -> None:
+        super(StepNeuron, self).__post_init__()
+        own = {name: getattr(self, name) for name in ("v0", "v_threshold", "v_min")}
+        _spread(self, {name: value for name, value in own.items() if value is not None}, self.shape)
+
+
+READOUTS: tuple[type[Membrane], ...] = (I, LI, CubaLI)
+SPIKING: tuple[type[Membrane], ...] = (IF, LIF, CubaLIF)
+NEURONS: tuple[type[Neuron], ...] = (*READOUTS, *SPIKING, StepNeuron)
 NODE_KINDS: dict[str, type[Node]] = {
     kind.__name__: kind
     for kind in (Input, Output, Linear, Affine, SparseLinear, Scale, BatchNorm, Conv1d, Conv2d, SumPool2d, AvgPool2d,
-                 MaxPool2d, Flatten, Delay, Threshold, *NEURONS)
+                 MaxPool2d, Flatten, Delay, Threshold, Relu, *NEURONS)
 }
+
+
+def is_spiking(node: Node) -> bool:
+    """Whether a node sends spikes; other neurons are readouts."""
+    return isinstance(node, SPIKING) or (isinstance(node, StepNeuron) and node.v_threshold is not None)
 
 
 def param_names(node: Node | type[Node]) -> Iterator[str]:
@@ -298,6 +348,20 @@ def params(node: Node) -> dict[str, Array]:
 def settings(node: Node) -> dict[str, Any]:
     """Everything else: shapes, strides, the reset rule and so on, by name."""
     return {entry.name: getattr(node, entry.name) for entry in fields(node) if not entry.metadata.get("param")}
+
+
+def _spread(node: Neuron, given: dict[str, Array], shape: Any) -> None:
+    """Spreads parameters over the node's shape; what does not fit is left, for `checks` to report with its name."""
+    try:
+        shape = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        return
+    object.__setattr__(node, "shape", shape)
+    for name, value in given.items():
+        try:
+            object.__setattr__(node, name, np.broadcast_to(value, shape))
+        except ValueError:
+            continue
 
 
 def _frozen_array(value: Any, name: str, kinds: str, faults: Diagnostics) -> Array:

@@ -84,15 +84,20 @@ def check_csr(size: Pair, indptr: Array, indices: Array, node: str, faults: Diag
                        remedy="With scipy: matrix.sum_duplicates(), which also sorts.")
 
 
-def check_discretization(record: Discretization | None, faults: Diagnostics) -> None:
-    """Reports fields of the wrong type, a dt that is not positive, a negative delay."""
+def check_discretization(record: Discretization | None, faults: Diagnostics, node: str | None = None) -> None:
+    """Reports fields of the wrong type, a dt that is not positive, a negative delay, late resets of many spikes.
+    `node`: whose own grid it is."""
     if record is None:
         return
     wrong = malformed(record)
     for name, value in wrong.items():
-        faults.add("SC116", f"discretization: {name} is malformed", value=repr(value),
+        faults.add("SC116", f"discretization: {name} is malformed", node=node, value=repr(value),
                    limit=expected(Discretization, name))
     if "dt" not in wrong and not 0 < record.dt < inf:
-        faults.add("SC116", "discretization: dt must be positive", value=record.dt, limit="> 0 s")
+        faults.add("SC116", "discretization: dt must be positive", node=node, value=record.dt, limit="> 0 s")
     if "delay" not in wrong and record.delay < 0:
-        faults.add("SC116", "discretization: delay must not be negative", value=record.delay, limit=">= 0 steps")
+        faults.add("SC116", "discretization: delay must not be negative", node=node, value=record.delay,
+                   limit=">= 0 steps")
+    if record.spikes == "many" and record.reset == "next":
+        faults.add("SC116", "discretization: many spikes a step are subtracted in the same step", node=node,
+                   value="reset=next", limit="reset=same")

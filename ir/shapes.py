@@ -34,6 +34,7 @@ from .nodes import (
     Node,
     Output,
     Pair,
+    Relu,
     Scale,
     SparseLinear,
     SumPool2d,
@@ -195,6 +196,12 @@ def _spread(name: str) -> Callable[[Any, Shape | None], Shapes | None]:
     return rule
 
 
+def _relu(node: Relu, given: Shape | None) -> Shapes | None:
+    if node.ceiling is not None:
+        return _spread("ceiling")(node, given)
+    return None if given is None else Shapes(given, given)
+
+
 def _batch_norm(node: BatchNorm, given: Shape | None) -> Shapes | None:
     if given is None:
         return None
@@ -277,7 +284,7 @@ def _numbers(value: int | Shape) -> Shape:
 
 SHAPE_RULES: dict[type[Node], Callable[[Any, Shape | None], Shapes | None]] = {
     Input: _own, Output: _own, Linear: _linear, Affine: _linear, SparseLinear: _sparse,
-    Scale: _spread("scale"), Delay: _spread("delay"), Threshold: _spread("threshold"), BatchNorm: _batch_norm,
+    Relu: _relu, Scale: _spread("scale"), Delay: _spread("delay"), Threshold: _spread("threshold"), BatchNorm: _batch_norm,
     Conv1d: _conv, Conv2d: _conv, SumPool2d: _pool, AvgPool2d: _pool, MaxPool2d: _pool, Flatten: _flatten,
     **dict.fromkeys(NEURONS, _neuron),
 }

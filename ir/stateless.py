@@ -25,6 +25,7 @@ from .nodes import (
     MaxPool2d,
     Node,
     Output,
+    Relu,
     Scale,
     SparseLinear,
     SumPool2d,
@@ -99,6 +100,10 @@ def _threshold(node: Threshold, pattern: Array, constant: bool) -> Array:
     return np.zeros_like(pattern) if constant else (pattern > node.threshold).astype(np.float64)
 
 
+def _relu(node: Relu, pattern: Array, constant: bool) -> Array:
+    return np.clip(pattern, 0.0, node.ceiling)
+
+
 def _flatten(node: Flatten, pattern: Array, constant: bool) -> Array:
     axes = pattern.ndim - 1
     first, last = (1 + axis % axes for axis in (node.start_dim, node.end_dim))
@@ -131,5 +136,5 @@ def _with_bias(result: Array, bias: Array | None) -> Array:
 FUNCTIONS: dict[type[Node], Callable[[Any, Array, bool], Array]] = {
     Output: _same, Delay: _same, Linear: _linear, Affine: _linear, SparseLinear: _sparse, Scale: _scale,
     BatchNorm: _batch_norm, Conv1d: _conv1d, Conv2d: _conv2d, SumPool2d: _sum_pool, AvgPool2d: _mean_pool,
-    MaxPool2d: _max_pool, Threshold: _threshold, Flatten: _flatten,
+    MaxPool2d: _max_pool, Threshold: _threshold, Relu: _relu, Flatten: _flatten,
 }

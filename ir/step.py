@@ -12,15 +12,18 @@ A membrane goes from V to V', its synaptic current from I to I' (beta = e^(-dt/t
     euler   leaky       V' = V + dt/tau (v_leak - V + r S) + (r / tau) x_delta
             cuba        V' = V + dt/tau_mem (v_leak - V + r I)
                         I' = I + dt/tau_syn (w_in S - I) + (w_in / tau_syn) x_delta
-    both    integrator  V' = V + dt r S + r x_delta
+    semi    the same, but V' is made with I' in the place of I
+    these   integrator  V' = V + dt r S + r x_delta
 
     with S = b and x_delta = x for delta, and S = b + x (the framework's own: a box fills the step of its column) and
     x_delta = 0 for box.
 
-A neuron spikes in a column where V' > v_threshold. Reset `same`: V' is reset in this column. `next`: V' is shown as it
+A neuron spikes in a column where V' > v_threshold (fires `at`: >=); `many`: floor(V' / v_threshold) times, and reset
+`subtract` takes the threshold off for each. Reset `same`: V' is reset in this column. `next`: V' is shown as it
 is; the next step starts from the reset value (zero, v_reset), or v_threshold is taken off what it ends with (subtract).
 A membrane that starts above its threshold counts as reset late, too. In the refractory period, round(refractory / dt)
-columns after the spike, V stays at its reset value, I goes on and impulses to V are lost.
+columns after the spike, V stays at its reset value, I goes on and impulses to V are lost. After the reset, V is kept at
+or above v_min. What a `StepNeuron` does is said there. A neuron node may have a grid of its own.
 
 Delays are rounded to whole columns. A spike takes `Discretization.delay` columns over a recurrent edge: one that closes
 a cycle whose delays are all zero. In the order of the nodes' distance from the inputs, then of the graph's nodes, it
@@ -38,10 +41,10 @@ import numpy as np
 
 from .diagnostics import Diagnostics
 from .graph import Discretization, Edge, Graph
-from .nodes import SPIKING, Array, CubaLI, Delay, Input, Linear, Neuron, Node, Scale, SparseLinear
+from .nodes import Array, CubaLI, Delay, Input, Linear, Membrane, Neuron, Node, Scale, SparseLinear, is_spiking
 from .ranges import check_discretization
 from .stateless import through
-from .step_neurons import Cells
+from .step_neurons import Cells, StepCells
 from .wiring import Wiring
 
 __all__ = ["StepResult", "simulate_step"]
@@ -70,7 +73,7 @@ def simulate_step(
 
     Raises:
         BadInputError: the graph (SC101 to SC117) or the raster is malformed, or no discretisation is stated (SC403).
-        UnsupportedError: a readout feeds neurons, or a maximum or threshold is over constant currents (SC303 to SC305).
+        UnsupportedError: a readout feeds neurons, or a maximum or threshold is over constant currents (SC302 to SC304).
     """
     wiring = Wiring(graph)
     wiring.refuse_on_a_grid()
@@ -101,7 +104,8 @@ class _Run:
         self.wiring, self.graph, self.grid, self.columns = wiring, wiring.graph, grid, columns
         self.rasters, self.batch = rasters, batch
         self.cells = {
-            name: Cells(node, grid, wiring.constant[wiring.span[name]].reshape(wiring.shapes[name].input), batch)
+            name: (Cells if isinstance(node, Membrane) else StepCells)(
+                node, node.grid or grid, wiring.constant[wiring.span[name]].reshape(wiring.shapes[name].input), batch)
             for name, node in self.graph.nodes.items() if isinstance(node, Neuron)
         }
         self.delayed = {name: _by_delay(node, grid.dt) for name, node in self.graph.nodes.items()
@@ -122,7 +126,7 @@ class _Run:
 
     def result(self) -> StepResult:
         nodes = self.graph.nodes
-        spikes = {name: self._stack(self.sent[name], name) for name in self.cells if isinstance(nodes[name], SPIKING)}
+        spikes = {name: self._stack(self.sent[name], name) for name in self.cells if is_spiking(nodes[name])}
         voltage = {name: self._stack(columns, name) for name, columns in self.voltage.items()}
         current = {name: self._stack(columns, name) for name, columns in self.current.items()
                    if isinstance(nodes[name], CubaLI)}

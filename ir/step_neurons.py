@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .graph import Discretization
+from .grid import Discretization
 from .membranes import divided_difference
-from .nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, I, Neuron, params
+from .nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, I, Membrane, StepNeuron, params
 
-__all__ = ["Cells"]
+__all__ = ["Cells", "StepCells"]
 
 Spiking = IF | LIF | CubaLIF
 
@@ -18,7 +18,7 @@ Spiking = IF | LIF | CubaLIF
 class Cells:
     """The state of one neuron node for a batch: `voltage` and `current` (batch, *shape). `update` takes one column."""
 
-    def __init__(self, node: Neuron, grid: Discretization, bias: Array, batch: int) -> None:
+    def __init__(self, node: Membrane, grid: Discretization, bias: Array, batch: int) -> None:
         shape = (batch, *(node.shape or ()))
         self.grid, self.bias = grid, bias
         self.voltage: Array = np.broadcast_to(node.v0.astype(np.float64), shape)
@@ -31,7 +31,7 @@ class Cells:
         self.firing = node if isinstance(node, (IF, LIF, CubaLIF)) else None
         if self.firing is not None:
             self.rest = np.rint(self.firing.refractory / grid.dt).astype(np.int64)
-            self.late_reset = (self.voltage > self.firing.v_threshold) & (grid.reset == "next")
+            self.late_reset = (_spikes(self.voltage, self.firing.v_threshold, grid) > 0) & (grid.reset == "next")
             self.left = np.where(self.late_reset, self.rest, 0)
 
     def update(self, arrived: Array) -> Array:
@@ -56,18 +56,84 @@ class Cells:
         if subtract:
             voltage = voltage - threshold * self.late_reset
         voltage = np.where(self.left > 0, held, voltage)
-        fired = (voltage > threshold) & (self.left == 0)
+        spikes = np.where(self.left == 0, _spikes(voltage, threshold, self.grid), 0.0)
+        fired = spikes > 0
         self.left = np.where(fired, self.rest, np.maximum(self.left - 1, 0))
         self.late_reset = fired & (self.grid.reset == "next")
-        self.voltage = voltage if self.grid.reset == "next" else np.where(fired, _reset(node, voltage), voltage)
-        spikes: Array = fired.astype(np.float64)
+        if self.grid.reset == "same":
+            voltage = np.where(fired, _reset(node, voltage, spikes), voltage)
+        self.voltage = voltage if node.v_min is None else np.maximum(voltage, node.v_min)
         return spikes
 
 
-def _reset(node: Spiking, voltage: Array) -> Array:
-    """The membrane after a spike."""
+class StepCells:
+    """The same for a neuron that is stated on the grid: `states` (K, batch, *shape)."""
+
+    def __init__(self, node: StepNeuron, grid: Discretization, bias: Array, batch: int) -> None:
+        shape = node.shape or ()
+        self.node, self.grid, self.bias = node, grid, bias
+        self.states = np.zeros((len(node.a), batch, *shape))
+        self.states[0] = node.v0
+        self.fired = np.zeros((batch, *shape))
+
+    @property
+    def voltage(self) -> Array:
+        return self.states[0].copy()
+
+    @property
+    def current(self) -> Array:
+        return np.zeros_like(self.states[0])
+
+    def update(self, arrived: Array) -> Array:
+        """Takes one step with what arrived in this column, (batch, *shape); gives the spikes."""
+        node, given = self.node, arrived + self.bias
+        states = self._affine(node.a, node.b, node.c, given)
+        states = states + self.fired * self._affine(node.late_a, node.late_b, node.late_c, given)
+        spikes = np.zeros_like(arrived)
+        if node.v_threshold is not None:
+            gained = 0.0 if node.threshold_gain is None else (_wide(node.threshold_gain, 1, states) * states).sum(0)
+            spikes = _spikes(states[0], node.v_threshold + gained, self.grid)
+            self.fired = (spikes > 0).astype(np.float64)
+            after = states + self.fired * (_times(node.reset_a, states) + _wide(node.reset_c, 1, states))
+            states = after + spikes * _wide(node.spike_c, 1, states)
+        if node.v_min is not None:
+            states[0] = np.maximum(states[0], node.v_min)
+        self.states = states
+        return spikes
+
+    def _affine(self, matrix: Array | None, gain: Array | None, constant: Array | None, given: Array) -> Array:
+        result: Array = (_times(matrix, self.states) + _wide(gain, 1, self.states) * given
+                         + _wide(constant, 1, self.states))
+        return result
+
+
+def _wide(value: Array | None, axes: int, states: Array) -> Array:
+    """A vector (axes 1) or matrix (2) over the states, spread over (batch, *shape)."""
+    if value is None:
+        return np.zeros((1,) * states.ndim)
+    each = value.shape[axes:] or (1,) * (states.ndim - 2)
+    return value.astype(np.float64).reshape(*value.shape[:axes], 1, *each)
+
+
+def _times(matrix: Array | None, states: Array) -> Array:
+    if matrix is None:
+        return np.zeros_like(states)
+    product: Array = (_wide(matrix, 2, states) * states[None]).sum(axis=1)
+    return product
+
+
+def _spikes(voltage: Array, threshold: Array, grid: Discretization) -> Array:
+    """How many spikes a membrane gives in one column."""
+    fired = voltage >= threshold if grid.fires == "at" or grid.spikes == "many" else voltage > threshold
+    count = np.floor(voltage / threshold) if grid.spikes == "many" else 1.0
+    spikes: Array = np.where(fired, count, 0.0)
+    return spikes
+
+
+def _reset(node: Spiking, voltage: Array, spikes: Array | float = 1.0) -> Array:
+    """The membrane after spikes."""
     if node.reset == "subtract":
-        after: Array = voltage - node.v_threshold
+        after: Array = voltage - node.v_threshold * spikes
         return after
     return np.broadcast_to(node.v_reset if node.reset == "v_reset" else 0.0, voltage.shape)
 
@@ -79,7 +145,7 @@ def _integrator(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tup
 
 def _leaky(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tuple[Array, Array]:
     p, dt = cells.parameters, cells.grid.dt
-    lost = dt / p["tau"] if cells.grid.integrator == "euler" else -np.expm1(-dt / p["tau"])
+    lost = dt / p["tau"] if cells.grid.integrator in ("euler", "semi") else -np.expm1(-dt / p["tau"])
     moved = (1 - lost) * voltage + lost * p["v_leak"] + (lost * p["r"]) * steady + (p["r"] / p["tau"]) * jump
     return moved, cells.current
 
@@ -87,9 +153,10 @@ def _leaky(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tuple[Ar
 def _cuba(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tuple[Array, Array]:
     p, dt = cells.parameters, cells.grid.dt
     kick = (p["w_in"] / p["tau_syn"]) * jump
-    if cells.grid.integrator == "euler":
-        moved = voltage + dt / p["tau_mem"] * (p["v_leak"] - voltage + p["r"] * cells.current)
-        return moved, cells.current + dt / p["tau_syn"] * (p["w_in"] * steady - cells.current) + kick
+    if cells.grid.integrator in ("euler", "semi"):
+        current = cells.current + dt / p["tau_syn"] * (p["w_in"] * steady - cells.current) + kick
+        seen = current if cells.grid.integrator == "semi" else cells.current
+        return voltage + dt / p["tau_mem"] * (p["v_leak"] - voltage + p["r"] * seen), current
     lost_mem, lost_syn = -np.expm1(-dt / p["tau_mem"]), -np.expm1(-dt / p["tau_syn"])
     current = (1 - lost_syn) * cells.current + (lost_syn * p["w_in"]) * steady + kick
     if cells.grid.integrator == "decay":
@@ -100,6 +167,6 @@ def _cuba(cells: Cells, voltage: Array, steady: Array, jump: Array) -> tuple[Arr
     return (1 - lost_mem) * voltage + lost_mem * target + shared * (cells.current - resting), current
 
 
-_ADVANCE: dict[type[Neuron], Callable[[Cells, Array, Array, Array], tuple[Array, Array]]] = {
+_ADVANCE: dict[type[Membrane], Callable[[Cells, Array, Array, Array], tuple[Array, Array]]] = {
     I: _integrator, LI: _leaky, CubaLI: _cuba,
 }

@@ -154,12 +154,16 @@ class Document:
         if kind is None:
             raise Fault("unknown node kind", kind_at, value=kind_name[:40], remedy=_guess(kind_name, NODE_KINDS))
         reader.want("sign", "'('", "(")
+        self._nodes[name] = kind, self._fields(reader, kind, kind_at)
+
+    def _fields(self, reader: Line, owner: type[Any], start: int) -> dict[str, Any]:
+        """`name=value, …)` of a dataclass."""
         values: dict[str, Any] = {}
         for _ in reader.items(")"):
-            field, value = self._field(reader, kind, values)
+            field, value = self._field(reader, owner, values)
             values[field] = value
-        _want_all(kind, values, kind_at)
-        self._nodes[name] = kind, values
+        _want_all(owner, values, start)
+        return values
 
     def _field(self, reader: Line, owner: type[Any], seen: Mapping[str, Any]) -> tuple[str, Any]:
         """`name=value` of a dataclass, the value of a type that the field takes."""
@@ -172,7 +176,7 @@ class Document:
             raise Fault(f"{name} is there twice", start)
         reader.want("sign", "'='", "=")
         at = reader.column
-        value = reader.value()
+        value = self._value(reader) if issubclass(owner, Node) else reader.value()
         if isinstance(value, Reference):
             self.references.append(value)
         if issubclass(owner, Node) and name in param_names(owner):
@@ -181,6 +185,16 @@ class Document:
         if not (value.dtype == np.int64 if index else conforms(value, hints(owner)[name])):
             raise Fault(f"{name} has the wrong type", at, limit=expected(owner, name))
         return name, value
+
+
+    def _value(self, reader: Line) -> Any:
+        """A value; a record is written `Discretization(dt=…, …)`."""
+        start = reader.column
+        if not reader.next_is("word", Discretization.__name__):
+            return reader.value()
+        reader.take()
+        reader.want("sign", "'('", "(")
+        return Discretization(**self._fields(reader, Discretization, start))
 
 
 def _parameter(value: Any, column: int) -> Any:

@@ -101,6 +101,9 @@ def literal(value: Any, words: bool = True) -> str:
     if isinstance(value, tuple):
         items = [literal(item) for item in value]
         return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+    if isinstance(value, Discretization):
+        facts = (f"{entry.name}={literal(getattr(value, entry.name))}" for entry in fields(value))
+        return f"Discretization({', '.join(facts)})"
     if isinstance(value, str):
         return quoted(value) if words else json.dumps(value, ensure_ascii=not value.isprintable())
     return json.dumps(repr(value))

@@ -12,13 +12,31 @@ import networkx as nx
 import numpy as np
 
 from .checks import verify
-from .diagnostics import Diagnostics, UnsupportedError
+from .diagnostics import Diagnostic, Diagnostics, UnsupportedError
 from .graph import Graph
-from .nodes import NEURONS, READOUTS, Array, Delay, Input, Linear, MaxPool2d, Node, Output, SparseLinear, Threshold
+from .nodes import (
+    IF,
+    LIF,
+    NEURONS,
+    Array,
+    CubaLIF,
+    Delay,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Output,
+    Relu,
+    SparseLinear,
+    StepNeuron,
+    Threshold,
+    is_spiking,
+)
 from .shapes import infer_shapes
 from .stateless import through
 
-__all__ = ["Impulses", "Wiring"]
+__all__ = ["Impulses", "Wiring", "continuous_faults"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +77,7 @@ class Wiring:
             UnsupportedError: the graph holds what has no meaning in continuous time, each with a remedy.
         """
         faults = self._misused()
-        for name, node in self.graph.nodes.items():
-            if isinstance(node, Threshold):
-                faults.add("SC303", "a threshold over impulses has no meaning in continuous time", node=name,
-                           remedy="Use an IF neuron, or a clocked target.")
-            elif isinstance(node, MaxPool2d):
-                faults.add("SC303", "a maximum over impulses has no meaning in continuous time", node=name,
-                           remedy="Use SumPool2d or AvgPool2d, or a clocked target.")
+        faults.extend(continuous_faults(self.graph))
         faults.raise_if_errors(UnsupportedError)
 
     def refuse_on_a_grid(self) -> None:
@@ -76,10 +88,10 @@ class Wiring:
         for name, given in self._constants.items():
             node = self.graph.nodes[name]
             if isinstance(node, Threshold) and given.any():
-                faults.add("SC303", "a threshold over a sum of impulses and a constant current", node=name,
+                faults.add("SC302", "a threshold over a sum of impulses and a constant current", node=name,
                            remedy="Leave out the bias before it.")
             elif isinstance(node, MaxPool2d) and (through(node, given[None]) != -through(node, -given[None])).any():
-                faults.add("SC303", "a maximum over impulses and constant currents that differ within a window",
+                faults.add("SC302", "a maximum over impulses and constant currents that differ within a window",
                            node=name, remedy="Give the layer before it one bias per channel.")
         faults.raise_if_errors(UnsupportedError)
 
@@ -143,14 +155,17 @@ class Wiring:
     def _misused(self) -> Diagnostics:
         faults = Diagnostics()
         for name, node in self.graph.nodes.items():
-            if type(node) in READOUTS and any(not isinstance(self.graph.nodes[to], Output)
+            if isinstance(node, Neuron) and not is_spiking(node) and any(not isinstance(self.graph.nodes[to], Output)
                                               for to in self.graph.targets[name]):
-                faults.add("SC305", "the membrane of a readout cannot feed other nodes", node=name,
+                faults.add("SC304", "the membrane of a readout cannot feed other nodes", node=name,
                            remedy="Use the spiking kind, or make it an output.")
+            elif isinstance(node, Relu):
+                faults.add("SC302", "a rectifier belongs to a network without spikes", node=name,
+                           remedy="Convert the network with spikec.convert_ann.")
             elif isinstance(node, Output):
                 sources = self.graph.sources[name]
                 if len(sources) != 1 or sources[0] not in self.span:
-                    faults.add("SC304", "an output shows exactly one neuron node", node=name, value=", ".join(sources),
+                    faults.add("SC303", "an output shows exactly one neuron node", node=name, value=", ".join(sources),
                                remedy="Feed it from one neuron or readout node.")
         return faults
 
@@ -170,6 +185,27 @@ class Wiring:
             for target in self.graph.targets[name]:
                 arriving[target] = arriving.get(target, none).joined(sent)
         return found
+
+
+def continuous_faults(graph: Graph) -> list[Diagnostic]:
+    """What of a graph has no meaning in continuous time, each with a remedy."""
+    faults = Diagnostics()
+    common = graph.discretization.spike if graph.discretization is not None else "delta"
+    for name, node in graph.nodes.items():
+        if isinstance(node, Threshold | MaxPool2d):
+            what, remedy = (("threshold", "Use an IF neuron, or a clocked target.") if isinstance(node, Threshold) else
+                            ("maximum", "Use SumPool2d or AvgPool2d, or a clocked target."))
+            faults.add("SC302", f"a {what} over impulses has no meaning in continuous time", node=name, remedy=remedy)
+        elif isinstance(node, StepNeuron):
+            faults.add("SC306", "this neuron is stated on a grid, not in continuous time", node=name,
+                       remedy="Use the target clock.")
+        elif isinstance(node, IF | LIF | CubaLIF) and node.v_min is not None:
+            faults.add("SC306", "a lower bound of the membrane is kept on a grid only", node=name,
+                       remedy="Use the target clock, or leave v_min out.")
+        if isinstance(node, Neuron) and node.grid is not None and node.grid.spike != common:
+            faults.add("SC306", "neurons that take spikes as impulses and as currents are mixed", node=name,
+                       value=node.grid.spike, limit=common, remedy="Use the target clock.")
+    return faults.found
 
 
 def _passed(node: Node, given: Impulses, shape: tuple[int, ...]) -> Impulses:

@@ -8,8 +8,9 @@ from typing import ClassVar
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.graph import Graph
 from ..ir.network import Network
-from ..ir.nodes import Flatten, Neuron
+from ..ir.nodes import Flatten, Membrane, Neuron
 from ..ir.shapes import infer_shapes
+from ..ir.wiring import continuous_faults
 from .lower_connections import connections
 from .lower_populations import population
 from .manager import Pass
@@ -37,6 +38,7 @@ class Lower(Pass[Graph, Network]):
     def run(self, graph: Graph) -> Network:
         faults = Diagnostics()
         shapes, _ = infer_shapes(graph)
+        faults.extend(found for found in continuous_faults(graph) if found.code == "SC306")
         folded = connections(graph, shapes, self.tie_delays, faults)
         outputs = _outputs(graph, faults)
         faults.raise_if_errors(UnsupportedError)
@@ -44,7 +46,7 @@ class Lower(Pass[Graph, Network]):
             inputs={name: shapes[name].output for name in graph.inputs},
             populations={
                 name: population(name, node, folded.bias.get(name))
-                for name, node in graph.nodes.items() if isinstance(node, Neuron)
+                for name, node in graph.nodes.items() if isinstance(node, Membrane)
             },
             projections=folded.projections,
             outputs=outputs,

@@ -17,7 +17,7 @@ from ..ir.derived import apply
 from ..ir.diagnostics import Diagnostics
 from ..ir.graph import Graph
 from ..ir.network import Connection, Conv, Projection, Sparse
-from ..ir.nodes import READOUTS, SPIKING, Array, Input, Neuron, Node, Output, param_names
+from ..ir.nodes import Array, Input, Neuron, Node, Output, is_spiking, param_names
 from ..ir.shapes import Shapes
 from .algebra import MAX_SYNAPSES, Diagonal, Map, TooLargeError, apply_map, as_sparse, compose, expand, plus, rows_of
 from .linear_steps import Step, step_of
@@ -84,7 +84,7 @@ def _is_source(node: Node) -> bool:
 
 
 def _source_signal(name: str, node: Node, shapes: Mapping[str, Shapes]) -> _Signal:
-    if isinstance(node, READOUTS) and not isinstance(node, SPIKING):
+    if isinstance(node, Neuron) and not is_spiking(node):
         return _Signal(analog=frozenset({name}))
     return _Signal(paths=(_Path(name, prod(shapes[name].output)),))
 
@@ -133,6 +133,7 @@ def _through(name: str, node: Node, shapes: Shapes, signal: _Signal, tie_delays:
 _REMEDIES = {
     "Threshold": "Use a spiking neuron node, or a clocked target.",
     "MaxPool2d": "Use SumPool2d or AvgPool2d, or a clocked target.",
+    "Relu": "Convert the network with spikec.convert_ann.",
 }
 
 

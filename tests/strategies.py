@@ -136,8 +136,8 @@ def discretizations() -> st.SearchStrategy[Discretization]:
     """Any legal record of a grid."""
     return st.builds(
         Discretization, dt=st.sampled_from([1e-4, 1e-3, 0.1 / 3]), unit=st.sampled_from(["s", "ms"]),
-        spike=st.sampled_from(["delta", "box"]), integrator=st.sampled_from(["exact", "euler", "decay"]),
-        reset=st.sampled_from(["same", "next"]), delay=st.integers(0, 3),
+        spike=st.sampled_from(["delta", "box"]), integrator=st.sampled_from(["exact", "euler", "semi", "decay"]),
+        reset=st.sampled_from(["same", "next"]), delay=st.integers(0, 3), fires=st.sampled_from(["above", "at"]),
     )
 
 

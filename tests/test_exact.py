@@ -368,7 +368,7 @@ def test_what_has_no_meaning_is_refused_with_a_remedy() -> None:
     with pytest.raises(UnsupportedError) as refusal:
         simulate_exact(graph, {}, 1.0)
     assert {(fault.code, fault.node) for fault in refusal.value.diagnostics} == {
-        ("SC303", "max"), ("SC303", "step"), ("SC305", "read")}
+        ("SC302", "max"), ("SC302", "step"), ("SC304", "read")}
     assert all(fault.remedy for fault in refusal.value.diagnostics)
 
 

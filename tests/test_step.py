@@ -211,7 +211,7 @@ def test_max_pool_over_spikes_has_a_meaning_on_a_grid() -> None:
     conv = Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1), bias=[0.5])
     uneven = Graph({**nodes, "first": conv, "second": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1))},
                    (("in", "first"), ("first", "second"), ("second", "pool"), ("pool", "n"), ("n", "out")))
-    with pytest.raises(UnsupportedError, match="SC303"):
+    with pytest.raises(UnsupportedError, match="SC302"):
         simulate_step(uneven, raster, Discretization(DT))
 
 
