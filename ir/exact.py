@@ -82,8 +82,8 @@ def simulate_exact(
     Raises:
         BadInputError: the graph (SC101 to SC117), the events or the probes (SC403, SC405) are malformed, or `duration`
             is missing (SC402).
-        UnsupportedError: the graph has no meaning in continuous time (SC302 to SC304, SC306), or a neuron would fire twice at
-            one instant (SC401).
+        UnsupportedError: the graph has no meaning in continuous time (SC302 to SC304, SC306), or a neuron would fire
+            twice at one instant (SC401).
     """
     wiring = Wiring(graph)
     wiring.refuse_in_continuous_time()

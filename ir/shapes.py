@@ -284,7 +284,8 @@ def _numbers(value: int | Shape) -> Shape:
 
 SHAPE_RULES: dict[type[Node], Callable[[Any, Shape | None], Shapes | None]] = {
     Input: _own, Output: _own, Linear: _linear, Affine: _linear, SparseLinear: _sparse,
-    Relu: _relu, Scale: _spread("scale"), Delay: _spread("delay"), Threshold: _spread("threshold"), BatchNorm: _batch_norm,
+    Relu: _relu, Scale: _spread("scale"), Delay: _spread("delay"), Threshold: _spread("threshold"),
+    BatchNorm: _batch_norm,
     Conv1d: _conv, Conv2d: _conv, SumPool2d: _pool, AvgPool2d: _pool, MaxPool2d: _pool, Flatten: _flatten,
     **dict.fromkeys(NEURONS, _neuron),
 }

@@ -98,7 +98,8 @@ def _advance(node: Neuron, grid: Discretization, p: Mapping[str, Any],
     if grid.integrator == "euler":
         return ((kept, drive), (None, kept_syn)), (None, kick), (None, steady), (leak, None)
     if not exact:
-        return ((kept, drive * kept_syn), (None, kept_syn)), (drive * kick, kick), (drive * steady, steady), (leak, None)
+        return (((kept, drive * kept_syn), (None, kept_syn)), (drive * kick, kick), (drive * steady, steady),
+                (leak, None))
     shared = p["r"] / tau * _divided_difference(-1 / tau, -1 / p["tau_syn"], dt, xp)
     direct = (drive - shared) * p["w_in"]
     return (((kept, shared), (None, kept_syn)), (direct if box else None, kick), (direct, steady), (leak, None))
@@ -126,7 +127,8 @@ def _with_reset(node: Neuron, grid: Discretization, p: Mapping[str, Any], a: Mat
         rest = columns if columns.any() else None
     return StepForm(
         a=a, b=b, d=d, c=c, late_a=late_a if late else no_matrix, late_b=none, late_d=none,
-        late_c=late_c if late else none, reset_a=reset_a, reset_c=reset_c, spike_c=spike_c, gain=none, threshold=p.get("v_threshold"), v0=p["v0"],
+        late_c=late_c if late else none, reset_a=reset_a, reset_c=reset_c, spike_c=spike_c, gain=none,
+        threshold=p.get("v_threshold"), v0=p["v0"],
         v_min=p.get("v_min"), rest=rest, resets_late=late, at=grid.fires == "at" or grid.spikes == "many",
         many=grid.spikes == "many", lag=grid.spike == "box" and grid.integrator == "exact",
     )
@@ -135,16 +137,19 @@ def _with_reset(node: Neuron, grid: Discretization, p: Mapping[str, Any], a: Mat
 def _stated(grid: Discretization, p: Mapping[str, Any], states: int) -> StepForm:
     none = (None,) * states
 
+    def entry(value: Any) -> Any:
+        return value if not isinstance(value, np.ndarray | np.floating) or np.any(value) else None
+
     def vector(name: str) -> Vector:
-        return none if name not in p else tuple(p[name][row] for row in range(states))
+        return none if name not in p else tuple(entry(p[name][row]) for row in range(states))
 
     def matrix(name: str) -> Matrix:
         return (none,) * states if name not in p else tuple(
-            tuple(p[name][row][column] for column in range(states)) for row in range(states))
+            tuple(entry(p[name][row][column]) for column in range(states)) for row in range(states))
 
     return StepForm(
         a=matrix("a"), b=vector("b"), d=vector("b"), c=vector("c"), late_a=matrix("late_a"), late_b=vector("late_b"),
-        late_c=vector("late_c"), reset_a=matrix("reset_a"), reset_c=vector("reset_c"), spike_c=vector("spike_c"),
+        late_d=vector("late_b"), late_c=vector("late_c"), reset_a=matrix("reset_a"), reset_c=vector("reset_c"), spike_c=vector("spike_c"),
         gain=vector("threshold_gain"), threshold=p.get("v_threshold"), v0=p["v0"], v_min=p.get("v_min"), rest=None,
         resets_late=False, at=grid.fires == "at" or grid.spikes == "many", many=grid.spikes == "many", lag=False,
     )

@@ -24,7 +24,8 @@ def population(name: str, node: Membrane, bias: Array | None) -> Population:
         "cuba" if isinstance(node, CubaLI) else "integrator" if isinstance(node, I) else "leaky"
     )
     values: dict[str, Any] = {
-        _OTHER_NAMES.get(param, param): _flat(leaf(value, name, param)) for param, value in params(node).items() if param != "v_min"
+        _OTHER_NAMES.get(param, param): _flat(leaf(value, name, param)) for param, value in params(node).items()
+        if param != "v_min"
     }
     if isinstance(node, (IF, LIF, CubaLIF)):
         values["reset"] = node.reset
