@@ -45,10 +45,10 @@ def _arrays(shape: tuple[int, ...], elements: st.SearchStrategy[float] = finite)
 
 @st.composite
 def _neurons(draw: st.DrawFn, shape: tuple[int, ...]) -> nodes.Neuron:
-    kind = draw(st.sampled_from(nodes.NEURONS))
+    kind = draw(st.sampled_from((*nodes.READOUTS, *nodes.SPIKING)))
     values = {}
     for name in nodes.param_names(kind):
-        if name in ("v0", "refractory", "v_reset"):
+        if name in ("v0", "refractory", "v_reset", "v_min"):
             continue
         values[name] = draw(_arrays(shape, positive))
     if kind in nodes.SPIKING:
@@ -472,7 +472,7 @@ MALFORMED: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "no tau": ("SC205", _edit(lambda file, folder: file["node/nodes/cells"].pop("tau"))),
     "type is a number": ("SC206", _broken("fc", type=3, weight=np.ones((3, 2)))),
     "type is unknown": ("SC207", _broken("fc", type="Izhikevich", weight=np.ones((3, 2)))),
-    "root is a node": ("SC211", _edit(lambda file, folder: (file["node"].pop("type"),
+    "root is a node of a graph": ("SC205", _edit(lambda file, folder: (file["node"].pop("type"),
                                                             file["node"].create_dataset("type", data="LIF")))),
     "weight is text": ("SC206", _broken("fc", type="Linear", weight="heavy")),
     "weight is complex": ("SC206", _broken("fc", type="Linear", weight=np.ones((3, 2), complex))),

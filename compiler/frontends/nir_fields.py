@@ -38,11 +38,9 @@ from ...ir.nodes import (
     SumPool2d,
     Threshold,
 )
-from .nir_file import RawNode, Value
+from .nir_file import EXTENSION, RawNode, Value
 
-__all__ = ["EXTENSION", "KINDS", "NEURON_FIELDS", "Fields", "make_node"]
-
-EXTENSION = "spikec."
+__all__ = ["KINDS", "NEURON_FIELDS", "Fields", "make_node"]
 
 NEURON_FIELDS: Mapping[type[Neuron], tuple[str, ...]] = {
     I: ("r",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -21,7 +21,10 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
 from .hdf5_heaps import Texts
 
-__all__ = ["Limits", "RawNode", "Value", "read_tree"]
+__all__ = ["EXTENSION", "Limits", "RawNode", "Value", "read_tree"]
+
+EXTENSION = "spikec."
+"""What the names of spikec's own metadata begin with."""
 
 Value = Array | str
 
@@ -42,7 +45,7 @@ class Limits:
 class RawNode:
     """One node of the file. `path`: names of the graphs around it and its own, joined with dots (empty for the root).
     `kind`: NIR's name of it; empty where it could not be read. `nodes` and `edges`: of a nested graph; `ordered`:
-    whether the file keeps their order."""
+    whether the file keeps their order. `version`: of NIR, of the root alone; empty where the file states none."""
 
     path: str
     kind: str
@@ -51,6 +54,7 @@ class RawNode:
     nodes: dict[str, RawNode] = field(default_factory=dict)
     edges: list[tuple[str, str]] = field(default_factory=list)
     ordered: bool = False
+    version: str = ""
 
 
 def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode | None:
@@ -67,6 +71,15 @@ def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode 
 # What h5py makes of a damaged file, whatever it happens to trip over.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError,
            NotImplementedError, IndexError)
+# What else of the field comes as HDF5, by a group that it has at the root.
+_RELATIVES = {
+    "layer": "It is a network of lava-dl (netx), no NIR graph; build the network with spikec.Builder, or train it in "
+             "PyTorch and use from_torch.",
+    "nodes": "It holds data recorded from a NIR graph (NIRGraphData), not the graph.",
+    "model_weights": "It is a Keras model, no NIR graph.",
+}
+# Shapes that some writers add; they follow from the parameters.
+_DERIVED = frozenset(("input_type", "output_type"))
 # deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf: what comes with the library; others load plug-ins.
 _FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))
 
@@ -94,9 +107,14 @@ class _Walk:
     def root(self, file: h5py.File) -> RawNode | None:
         group = self._member(file, "node", "")
         if not isinstance(group, h5py.Group):
-            self.faults.add("SC205", "the file has no group 'node'", remedy="It is HDF5, but not a NIR graph.")
+            found = next((known for name, known in _RELATIVES.items() if name in file), "It is HDF5, but no NIR graph.")
+            self.faults.add("SC205", "the file has no group 'node'", remedy=found)
             return None
-        return self._node(group, "", ())
+        root = self._node(group, "", ())
+        if root is not None:
+            version = self._values({"version": self._member(file, "version", "")}, "").get("version")
+            root.version = version if isinstance(version, str) else ""
+        return root
 
     def _node(self, group: h5py.Group, path: str, around: tuple[Any, ...]) -> RawNode | None:
         if group.id in around or len(around) > self.limits.depth:
@@ -118,9 +136,7 @@ class _Walk:
             return raw
         metadata = members.pop("metadata", None)
         if isinstance(metadata, h5py.Group):
-            with _guarded("the metadata", path, self.faults):
-                raw.metadata = self._values({name: self._member(metadata, name, path)
-                                             for name in self._names(metadata, path)}, path)
+            raw.metadata = self._metadata(metadata, path)
         if kind == "NIRGraph":
             self._graph(raw, group, members, around)
         else:
@@ -148,6 +164,27 @@ class _Walk:
                 raw.edges = self._edges(edges, raw.path)
         else:
             self.faults.add("SC205", "the graph has no list 'edges'", node=raw.path or None)
+
+    def _metadata(self, group: h5py.Group, path: str) -> dict[str, Value]:
+        """What can be read of them. Except for spikec's own they say nothing about the network, so what cannot be read
+        is told and left out."""
+        mine, self.faults = self.faults, Diagnostics()
+        names: list[str] = []
+        with _guarded("the metadata", path or None, self.faults):
+            names = self._names(group, path)
+        values = {}
+        for name in names:
+            if not name.startswith(EXTENSION):
+                with _guarded(f"'{name}'", path or None, self.faults):
+                    values |= self._values({name: self._member(group, name, path)}, path)
+        mine.extend(replace(fault, severity="warning", message=f"metadata were left out: {fault.message}")
+                    for fault in self.faults.found)
+        self.faults = mine
+        for name in names:
+            if name.startswith(EXTENSION):
+                with _guarded(f"'{name}'", path or None, self.faults):
+                    values |= self._values({name: self._member(group, name, path)}, path)
+        return values
 
     def _names(self, group: h5py.Group, path: str) -> list[str]:
         names = list(islice(group, self.limits.nodes + 1))
@@ -192,7 +229,7 @@ class _Walk:
                     value = self._value(member, name, path)
                     if value is not None:
                         values[name] = value
-                elif member is not None:
+                elif member is not None and name not in _DERIVED:
                     self.faults.add("SC206", f"'{name}' is not a value", node=path or None)
         return values
 

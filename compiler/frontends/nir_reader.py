@@ -11,24 +11,23 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ...ir.checks import check
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Edge, Graph
-from ...ir.nodes import Flatten, Neuron, Node, Output, Scale, params
-from ...ir.shapes import Shapes, infer_shapes
-from .nir_fields import EXTENSION, make_node
-from .nir_file import Limits, RawNode, Value, read_tree
+from ...ir.nodes import Node
+from .nir_fields import make_node
+from .nir_file import EXTENSION, Limits, RawNode, Value, read_tree
 from .nir_nesting import flatten_nesting
+from .nir_repairs import repaired
 
 __all__ = ["from_nir"]
 
 GRID = f"{EXTENSION}discretization."
+NEWEST = 1
+"""Major version of NIR up to which files are known."""
 
 
 def from_nir(path: str | Path, discretization: Discretization | None = None, *, limits: Limits | None = None) -> Graph:
@@ -48,7 +47,10 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     if root is None:
         raise BadInputError(*faults.errors)
     if root.kind not in ("NIRGraph", ""):
-        faults.add("SC211", "the file holds a single node, not a graph", value=root.kind, limit="NIRGraph")
+        root = _alone(root, faults)
+    if root.version.split(".")[0].isdecimal() and int(root.version.split(".")[0]) > NEWEST:
+        faults.add("SC203", "the file is of a newer NIR than is known", value=root.version, limit=f"{NEWEST}.x",
+                   severity="warning", remedy="It was read as if it were not; compare the graph with its source.")
     flat, edges = flatten_nesting(root, faults)
     nodes: dict[str, Node] = {}
     for name, raw in flat.items():
@@ -66,7 +68,7 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     metadata = _metadata(root, flat, faults)
     grid = discretization or _stored_grid(root.metadata, faults)
     graph = Graph(nodes if root.ordered else _by_edges(nodes, edges), tuple(edges), grid, metadata)
-    graph = _shaped_outputs(_unbatched(_spread(graph, faults), faults), faults)
+    graph = repaired(graph, faults)
     faults.extend(check(graph))
     if grid is None:
         _warn_about_dt(metadata, faults)
@@ -74,6 +76,15 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     for found in faults.found:
         warnings.warn(str(found), SpikecWarning, stacklevel=2)
     return graph
+
+
+def _alone(node: RawNode, faults: Diagnostics) -> RawNode:
+    """A graph of one node, for a file that holds one without a graph."""
+    name = node.kind.lower()
+    faults.add("SC211", f"the file holds a single node, not a graph; it is the node '{name}' of one", value=node.kind,
+               limit="NIRGraph", severity="warning")
+    return RawNode("", "NIRGraph", metadata=node.metadata, nodes={name: replace(node, path=name, metadata={})},
+                   version=node.version)
 
 
 def _by_edges(nodes: Mapping[str, Node], edges: list[Edge]) -> dict[str, Node]:
@@ -89,72 +100,6 @@ def _by_edges(nodes: Mapping[str, Node], edges: list[Edge]) -> dict[str, Node]:
                 ordered[name] = nodes[name]
                 queue.extend(view.targets[name])
     return ordered
-
-
-def _spread(graph: Graph, faults: Diagnostics) -> Graph:
-    """Neurons whose parameters are single numbers take the shape of what they are fed, or else of what they feed."""
-    single = {name: node for name, node in graph.nodes.items() if isinstance(node, Neuron)
-              and all(value.size == 1 for value in params(node).values())}
-    if not single:
-        return graph
-    stand_in: Node = Scale(scale=np.ones(()))
-    known, _ = infer_shapes(graph.with_nodes(dict.fromkeys(single, stand_in)))
-    spread: dict[str, Node] = {}
-    for name, node in single.items():
-        shape = _shape_around(name, graph, known) or node.shape
-        if not shape:
-            faults.add("SC205", "the neurons' number is unknown: every parameter is a single number, and so are those "
-                       "around it", node=name, remedy="Write parameters with one value for each neuron.")
-            continue
-        if node.shape not in ((), shape):
-            faults.add("SC107", "parameters with one element were spread over the neurons", node=name,
-                       value=node.shape, limit=shape, severity="warning")
-        if shape != node.shape:
-            values = {key: np.broadcast_to(value.reshape(()), shape) for key, value in params(node).items()}
-            spread[name] = replace(node, shape=shape, **values)
-    return graph.with_nodes(spread)
-
-
-def _shape_around(name: str, graph: Graph, known: Mapping[str, Shapes]) -> tuple[int, ...] | None:
-    if name in known:
-        return known[name].input
-    return next((known[target].input for target in graph.targets[name] if target in known), None)
-
-
-def _unbatched(graph: Graph, faults: Diagnostics) -> Graph:
-    """NIR has no batch axis, but some writers count one in Flatten. Read so only where the literal reading does not
-    fit what follows, and the other does."""
-    for name, node in graph.nodes.items():
-        if not isinstance(node, Flatten) or node.start_dim < 1:
-            continue
-        known, _ = infer_shapes(graph)
-        wanted = {known[target].input for target in graph.targets[name]
-                  if target in known and not isinstance(graph.nodes[target], Output)}
-        if not wanted or (name in known and wanted == {known[name].output}):
-            continue
-        end = node.end_dim - 1 if node.end_dim > 0 else node.end_dim
-        other = graph.with_nodes({name: Flatten(start_dim=node.start_dim - 1, end_dim=end)})
-        shapes = infer_shapes(other)[0].get(name)
-        if shapes is not None and wanted == {shapes.output}:
-            graph = other
-            faults.add("SC102", "the axes to flatten were counted with a batch axis, which NIR does not have",
-                       node=name, value=(node.start_dim, node.end_dim), severity="warning",
-                       remedy=f"They were read as ({node.start_dim - 1}, {end}).")
-    return graph
-
-
-def _shaped_outputs(graph: Graph, faults: Diagnostics) -> Graph:
-    """An Output with as many elements as its source, but other axes, takes those of the source."""
-    known, _ = infer_shapes(graph)
-    shaped: dict[str, Node] = {}
-    for name in graph.outputs:
-        given = {known[source].output for source in graph.sources[name] if source in known}
-        shape = graph.nodes[name].shape  # type: ignore[attr-defined]
-        if len(given) == 1 and shape not in given and prod(*given) == prod(shape):
-            shaped[name] = Output(shape=next(iter(given)))
-            faults.add("SC102", "the output states other axes than its source has; the source's were taken", node=name,
-                       value=shape, limit=next(iter(given)), severity="warning")
-    return graph.with_nodes(shaped)
 
 
 def _metadata(root: RawNode, flat: Mapping[str, RawNode], faults: Diagnostics) -> dict[str, str | int | float | bool]:

@@ -42,7 +42,8 @@ from ...ir.nodes import (
 )
 from ...ir.npz import write_atomically
 from ...ir.shapes import Shapes, infer_shapes
-from .nir_fields import EXTENSION, NEURON_FIELDS
+from .nir_fields import NEURON_FIELDS
+from .nir_file import EXTENSION
 
 __all__ = ["to_nir"]
 
