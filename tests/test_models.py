@@ -11,7 +11,7 @@ import pytest
 from spikec.compiler.frontends.builder import Builder
 from spikec.compiler.frontends.models import load_model
 from spikec.compiler.frontends.nir_writer import to_nir
-from spikec.ir.diagnostics import BadInputError, SpikecError, UnsupportedError
+from spikec.ir.diagnostics import BadInputError, SpikecError
 from spikec.ir.graph import Discretization, Graph, same_graph
 from spikec.ir.text import write
 
@@ -120,7 +120,7 @@ def test_broken_code_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("model", "kind", "code_of_fault"), [
     ("net.py", BadInputError, "SC230"), ("absent.py:make", BadInputError, "SC230"),
-    ("net.onnx", UnsupportedError, "SC230"), ("net.pt", BadInputError, "SC230"), ("net", BadInputError, "SC230"),
+    ("net.onnx", BadInputError, "SC203"), ("net.pt", BadInputError, "SC230"), ("net", BadInputError, "SC230"),
     ("absent.nir", BadInputError, "SC203"),
     ("absent.spk", BadInputError, "SC122"),
 ])

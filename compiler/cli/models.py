@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["DtOption", "ModelArgument", "SpikeOption", "TargetOption", "open_graph", "open_program"]
 
 ModelArgument = Annotated[str, typer.Argument(
-    metavar="MODEL", help="file.py:callable (runs that code), a .nir or .spk file, or a compiled folder.")]
+    metavar="MODEL", help="file.py:callable (runs that code), a .nir, .onnx or .spk file, or a compiled folder.")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")]
 DtOption = Annotated[float | None, typer.Option(
     help="Seconds of a time step: of a torch model, or, with --spike, of the grid that a file was meant for.")]

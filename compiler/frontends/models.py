@@ -1,6 +1,7 @@
 """What `MODEL` means on the command line: which front end reads it.
 
     net.nir          a NIR file
+    net.onnx         an ONNX file
     net.spk          spikec's text form, with the arrays beside it
     net.py:make      the user's own code: `make` is a Graph, a torch module, or a function that returns one of them
 
@@ -82,7 +83,7 @@ def _from_text(path: Path, discretization: Discretization | None) -> Graph:
 def _from_onnx(path: Path, discretization: Discretization | None) -> Graph:
     from .onnx_frontend import from_onnx
 
-    return from_onnx(path)
+    return from_onnx(path, discretization)
 
 
 def _stated(graph: Graph, discretization: Discretization | None) -> Graph:

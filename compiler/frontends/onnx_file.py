@@ -1,0 +1,255 @@
+"""An ONNX file as plain data, read with distrust.
+
+The bytes of the protobuf are walked once before they are parsed, so that a small file cannot unfold into a large one;
+sizes of tensors are compared with the bytes that are there before anything is allocated; data outside the file are
+read from files of the same folder only. Field numbers come from the descriptors of the `onnx` package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.nodes import Array
+
+__all__ = ["OnnxLimits", "TensorReader", "read_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxLimits:
+    """What one file may hold: `data` bytes in it and in the files of its external data together (a protobuf has less
+    than 2 GiB), `fields` of its messages, `depth` of nested messages, `nodes` once functions are written out, `folded`
+    bytes of constants that are computed from others."""
+
+    data: int = 1 << 33
+    fields: int = 4_000_000
+    depth: int = 64
+    nodes: int = 200_000
+    folded: int = 1 << 33
+
+
+LARGEST_FILE = (1 << 31) - 1
+
+
+def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> onnx.ModelProto | None:
+    """The model in the file, parsed; None where there is none, and `faults` then say why."""
+    data = _bytes(Path(path), min(limits.data, LARGEST_FILE), faults)
+    if data is None:
+        return None
+    try:
+        _Walk(data, limits).message(0, len(data), onnx.ModelProto.DESCRIPTOR, 0)
+        model = onnx.ModelProto.FromString(data)
+    except (_Damage, DecodeError, UnicodeDecodeError, ValueError) as error:
+        too_large = isinstance(error, _Excess)
+        faults.add("SC204" if too_large else "SC203", f"'{path}' cannot be read as ONNX: {error}",
+                   remedy=None if too_large else "Is it an ONNX file, and complete?")
+        return None
+    if not model.HasField("graph"):
+        faults.add("SC205", f"'{path}' holds no graph", remedy="Is it an ONNX file, and complete?")
+        return None
+    return model
+
+
+def _bytes(path: Path, limit: int, faults: Diagnostics) -> bytes | None:
+    try:
+        if not path.is_file():
+            faults.add("SC203", f"there is no file '{path}'")
+            return None
+        size = path.stat().st_size
+        if size > limit:
+            faults.add("SC204", f"'{path}' is too large", value=f"{size} bytes", limit=f"{limit} bytes",
+                       remedy="Save the weights as external data.")
+            return None
+        with open(path, "rb") as stream:
+            return stream.read(size)
+    except (OSError, ValueError) as error:
+        faults.add("SC203", f"'{path}' cannot be read: {error}")
+        return None
+
+
+class _Damage(Exception):
+    """The bytes are no protobuf."""
+
+
+class _Excess(_Damage):
+    """They unfold into more than the limits allow."""
+
+
+class _Walk:
+    """One pass over the wire format (https://protobuf.dev/programming-guides/encoding), counting fields."""
+
+    def __init__(self, data: bytes, limits: OnnxLimits) -> None:
+        self.data, self.limits, self.left = data, limits, limits.fields
+        self.inner: dict[Any, Mapping[int, Any]] = {}
+
+    def message(self, at: int, end: int, descriptor: Any, depth: int) -> None:
+        if depth > self.limits.depth:
+            raise _Excess(f"messages are nested deeper than {self.limits.depth}")
+        inner = self._inner(descriptor)
+        while at < end:
+            self.left -= 1
+            if self.left < 0:
+                raise _Excess(f"it has more than {self.limits.fields} fields")
+            key, at = self._varint(at, end)
+            number, wire = key >> 3, key & 7
+            if wire == 0:
+                _, at = self._varint(at, end)
+                continue
+            if wire == 2:
+                length, at = self._varint(at, end)
+                if length > end - at:
+                    raise _Damage("it is cut off, or damaged")
+                if number in inner:
+                    self.message(at, at + length, inner[number], depth + 1)
+                at += length
+            elif wire in (1, 5):
+                at += 8 if wire == 1 else 4
+                if at > end:
+                    raise _Damage("it is cut off, or damaged")
+            else:
+                raise _Damage("it is damaged, or of another format")
+
+    def _inner(self, descriptor: Any) -> Mapping[int, Any]:
+        name = descriptor.full_name
+        if name not in self.inner:
+            self.inner[name] = {field.number: field.message_type for field in descriptor.fields if field.message_type}
+        return self.inner[name]
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = shift = 0
+        while at < end and shift < 70:
+            byte = self.data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value, at
+            shift += 7
+        raise _Damage("it is cut off, or damaged")
+
+
+# Bits of an element, how its bytes lie in `raw_data`, and the field that holds elements where there are no bytes.
+_BRAIN = onnx.TensorProto.BFLOAT16
+_TYPES: Mapping[int, tuple[int, str, str]] = {
+    onnx.TensorProto.FLOAT: (32, "<f4", "float_data"), onnx.TensorProto.DOUBLE: (64, "<f8", "double_data"),
+    onnx.TensorProto.FLOAT16: (16, "<f2", "int32_data"), _BRAIN: (16, "<u2", "int32_data"),
+    onnx.TensorProto.INT8: (8, "<i1", "int32_data"), onnx.TensorProto.UINT8: (8, "<u1", "int32_data"),
+    onnx.TensorProto.INT16: (16, "<i2", "int32_data"), onnx.TensorProto.UINT16: (16, "<u2", "int32_data"),
+    onnx.TensorProto.INT32: (32, "<i4", "int32_data"), onnx.TensorProto.UINT32: (32, "<u4", "uint64_data"),
+    onnx.TensorProto.INT64: (64, "<i8", "int64_data"), onnx.TensorProto.UINT64: (64, "<u8", "uint64_data"),
+    onnx.TensorProto.BOOL: (8, "|b1", "int32_data"),
+    onnx.TensorProto.INT4: (4, "<i1", "int32_data"), onnx.TensorProto.UINT4: (4, "<u1", "int32_data"),
+}
+_INTERNAL, _EXTERNAL = 0, 1
+
+
+class TensorReader:
+    """Turns tensors of one file into arrays; what is left of the limit on data goes down with each."""
+
+    def __init__(self, path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> None:
+        self.folder = Path(path).parent
+        self.faults = faults
+        self.bytes_left = limits.data
+
+    def array(self, tensor: onnx.TensorProto, where: str) -> Array | None:
+        """The elements in the tensor's shape, half precisions as float32; None, with a fault, where the tensor is
+        malformed. `where`: the name that the fault tells."""
+        if tensor.data_type not in _TYPES:
+            self.faults.add("SC206", "a tensor of this type cannot be read", node=where,
+                            value=_type_name(tensor.data_type), limit=", ".join(map(_type_name, _TYPES)))
+            return None
+        shape = tuple(tensor.dims)
+        bits, layout, field = _TYPES[tensor.data_type]
+        size = prod(shape)
+        if len(shape) > 16 or any(extent < 0 for extent in shape) or size * bits > 8 * self.bytes_left:
+            self.faults.add("SC204", "a tensor is too large", node=where, value=f"shape {shape[:16]}",
+                            limit=f"{self.bytes_left} bytes")
+            return None
+        wanted = (size * bits + 7) // 8
+        self.bytes_left -= wanted
+        if tensor.data_location not in (_INTERNAL, _EXTERNAL):
+            self.faults.add("SC206", "the place of a tensor's data is unknown", node=where, value=tensor.data_location)
+            return None
+        if tensor.data_location == _EXTERNAL:
+            raw = self._outside(tensor, wanted, where)
+            if raw is None:
+                return None
+        elif tensor.HasField("raw_data"):
+            raw = tensor.raw_data
+        else:
+            raw = _packed(getattr(tensor, field), layout, bits)
+        if len(raw) != wanted:
+            self.faults.add("SC206", "a tensor has not the number of elements that its shape says", node=where,
+                            value=f"{len(raw)} bytes", limit=f"{wanted} bytes for shape {shape}")
+            return None
+        return _elements(raw, tensor.data_type, layout, size).reshape(shape)
+
+    def _outside(self, tensor: onnx.TensorProto, wanted: int, where: str) -> bytes | None:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        file = self._inside(location)
+        if file is None:
+            self.faults.add("SC208", "external data lie in a file of the model's own folder, and are no link",
+                            node=where, value=repr(location[:200]),
+                            remedy="Put the file beside the model, or save the model as one file.")
+            return None
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", wanted))
+            size = file.stat().st_size
+            if length != wanted or not 0 <= offset <= size - wanted:
+                self.faults.add("SC206", "external data are not where the tensor says, or not as long", node=where,
+                                value=f"bytes {offset} to {offset + length} of {size}", limit=f"{wanted} bytes")
+                return None
+            with open(file, "rb") as stream:
+                stream.seek(offset)
+                return stream.read(wanted)
+        except (OSError, ValueError) as error:
+            self.faults.add("SC203", f"external data cannot be read: {str(error)[:200]}", node=where,
+                            value=repr(location[:200]))
+            return None
+
+    def _inside(self, location: str) -> Path | None:
+        """The file that a location names, if it is a plain path below the model's folder."""
+        parts = location.replace("\\", "/").split("/")
+        if not location.isprintable() or ":" in parts[0] or not all(part not in ("", ".", "..") for part in parts):
+            return None
+        file = self.folder
+        for part in parts:
+            file = file / part
+            if file.is_symlink():
+                return None
+        return file if file.is_file() else None
+
+
+def _packed(values: Any, layout: str, bits: int) -> bytes:
+    """Elements of a typed field as the bytes that `raw_data` would hold."""
+    if bits == 4:
+        layout = "<u1"  # two elements a number, as in raw_data
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        return array.astype(layout).tobytes()
+    width = np.dtype(layout).itemsize
+    return array.astype(np.int64 if array.dtype.kind == "i" else np.uint64).astype(f"<u{width}").tobytes()
+
+
+def _elements(raw: bytes, kind: int, layout: str, size: int) -> Array:
+    if kind == _BRAIN:
+        return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    if kind in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
+        both = np.frombuffer(raw, np.uint8)
+        halves = np.stack([both & 15, both >> 4], -1).reshape(-1)[:size]
+        return np.where(halves > 7, halves.astype(np.int8) - 16, halves).astype(np.int8) if layout == "<i1" else halves
+    array = np.frombuffer(raw, layout)
+    return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind == "f" else array
+
+
+def _type_name(kind: int) -> str:
+    names: dict[int, str] = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    return names.get(kind, str(kind))
