@@ -35,7 +35,8 @@ class Leaf:
     time: Callable[[Any], Layout] | None = None
 
 
-FRAMEWORKS: Mapping[str, str] = {"torch": ".torch_layers", "snntorch": ".snntorch_neurons"}
+FRAMEWORKS: Mapping[str, str] = {"torch": ".torch_layers", "snntorch": ".snntorch_neurons", "norse": ".norse_neurons",
+                                  "spikingjelly": ".spikingjelly_neurons"}
 """Top-level package of a class -> the file here that has its `LEAVES`."""
 
 _registered: dict[str, Leaf] = {}
