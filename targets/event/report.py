@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir.graph import Discretization
 from ...ir.network import Conv, Network, Population, Projection
+from ..model import stencil_synapses
 
 __all__ = ["Report"]
 
@@ -119,14 +120,10 @@ def _projection_row(projection: Projection, network: Network) -> ProjectionRow:
 
 
 def _stencil_synapses(conv: Conv) -> int:
-    """Connections of a convolution: per axis, the pairs of tap and output position that fall inside the input."""
-    per_axis = 1
-    for axis in (0, 1):
-        taps = np.arange(conv.weight.shape[2 + axis]) * conv.dilation[axis]
-        starts = np.arange(conv.output_shape[1 + axis]) * conv.stride[axis] - conv.padding[axis]
-        position = starts[:, None] + taps
-        per_axis *= int(((position >= 0) & (position < conv.input_shape[1 + axis])).sum())
-    return per_axis * conv.output_shape[0] * int(conv.weight.shape[1])
+    """Connections of a convolution."""
+    pairs = stencil_synapses(conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation, conv.input_shape[1:],
+                             conv.output_shape[1:])
+    return pairs * conv.output_shape[0] * int(conv.weight.shape[1])
 
 
 def _bytes_of(network: Network) -> int:

@@ -1,0 +1,27 @@
+"""What the clock target can do with each kind of node."""
+
+from __future__ import annotations
+
+from ...ir.nodes import NEURONS, READOUTS, Delay, MaxPool2d, Output, Relu, Threshold
+from ..conditions import (
+    CONNECTIONS,
+    WIRES,
+    after_bias,
+    feeds_neurons,
+    in_continuous_time,
+    off_grid,
+    shows_no_neuron,
+)
+from ..support import Rule, Support
+
+__all__ = ["SUPPORT"]
+
+SUPPORT = Support((
+    Rule((*WIRES, *CONNECTIONS, Delay, MaxPool2d, Threshold, Relu, *NEURONS), "faithful"),
+    Rule(NEURONS, "unsupported", "runs in steps, and the model states no grid: give --dt and --spike",
+         in_continuous_time),
+    Rule((*CONNECTIONS, Delay, *NEURONS), "approximate", "rounded to whole steps", off_grid),
+    Rule((Output,), "unsupported", "an output shows one neuron node", shows_no_neuron),
+    Rule((Threshold,), "unsupported", "a threshold over a sum of impulses and a constant current", after_bias),
+    Rule(READOUTS, "unsupported", "the membrane of a readout feeds other nodes", feeds_neurons),
+))
