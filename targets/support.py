@@ -139,7 +139,8 @@ def _judged(support: Support, subject: Subject) -> Judgement:
         value = rule.when(subject) if type(subject.node) in rule.kinds else None
         if value is None:
             continue
-        verdict = max(verdict or "faithful", rule.verdict, key=_RANK.__getitem__)
+        if verdict is None or _RANK[rule.verdict] > _RANK[verdict]:
+            verdict = rule.verdict
         if rule.reason:
             reasons[Reason(_text(rule, value), rule.source or (rule.limit.source if rule.limit else ""))] = rule.verdict
     if verdict is None:

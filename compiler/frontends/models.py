@@ -26,7 +26,7 @@ from ...ir.graph import Discretization, Graph
 from .builder import Builder
 from .registry import qualified_name
 
-__all__ = ["MODEL_KINDS", "load_model"]
+__all__ = ["MODEL_KINDS", "as_graph", "is_code", "is_module", "load_code", "load_model"]
 
 
 def load_model(model: str | Path, discretization: Discretization | None = None, dt: float | None = None) -> Graph:
@@ -40,10 +40,10 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
         UnsupportedError: a kind or a model that spikec cannot read.
     """
     text = str(model)
-    path, colon, name = text.rpartition(":")
-    if colon and path.endswith(".py"):
+    if is_code(text):
+        found = load_code(text)
         with redirect_stdout(sys.stderr):
-            return _from_code(Path(path), name, discretization, dt)
+            return as_graph(found, text, discretization, dt)
     file = Path(text)
     if file.suffix == ".py":
         raise BadInputError(Diagnostic("SC230", f"'{text}' is code, and does not say what to call",
@@ -95,28 +95,46 @@ MODEL_KINDS: Mapping[str, Reader] = {".nir": _from_nir, ".spk": _from_text, ".on
 """The reader of each kind of file, by suffix."""
 
 
-def _from_code(path: Path, name: str, discretization: Discretization | None, dt: float | None) -> Graph:
-    where = f"{path}:{name}"
-    if not path.is_file():
+def is_code(model: str) -> bool:
+    """Whether `model` is spelled FILE.py:NAME."""
+    path, colon, _ = model.rpartition(":")
+    return bool(colon) and path.endswith(".py")
+
+
+def load_code(model: str) -> Any:
+    """What FILE.py:NAME is, or gives when it is called: a Graph, or a torch module. What the code prints goes to
+    stderr.
+
+    Raises:
+        BadInputError: no such file or name (SC230), or the code fails or gives something else (SC231).
+    """
+    path, _, name = model.rpartition(":")
+    if not Path(path).is_file():
         raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'"))
-    found = _called(path, name, where)
+    with redirect_stdout(sys.stderr):
+        found = _called(Path(path), name, model)
+    if not (isinstance(found, Graph) or is_module(found)):
+        raise BadInputError(Diagnostic("SC231", f"'{model}' gives no model", value=type(found).__name__,
+                                       limit="a Graph, a Builder or a torch module"))
+    return found
+
+
+def as_graph(found: Any, where: str, discretization: Discretization | None, dt: float | None) -> Graph:
+    """The graph of what `load_code` found at `where`. Arguments and errors as for `load_model`."""
     if isinstance(found, Graph):
         if discretization is None:
             _refuse_step(where, dt)
         return _stated(found, discretization)
-    if _is_module(found):
-        from .torch_frontend import from_torch
+    from .torch_frontend import from_torch
 
-        if discretization is not None:
-            raise BadInputError(Diagnostic(
-                "SC550", "a torch module says itself what a spike means on its grid", value=discretization.spike,
-                remedy="Leave --spike out; --dt alone is the module's time step."))
-        try:
-            return from_torch(found, dt=dt)
-        except SystemExit as error:
-            raise _failure(path, where, error) from error
-    raise BadInputError(Diagnostic("SC231", f"'{where}' gives no model", value=type(found).__name__,
-                                   limit="a Graph, a Builder or a torch module"))
+    if discretization is not None:
+        raise BadInputError(Diagnostic(
+            "SC550", "a torch module says itself what a spike means on its grid", value=discretization.spike,
+            remedy="Leave --spike out; --dt alone is the module's time step."))
+    try:
+        return from_torch(found, dt=dt)
+    except SystemExit as error:
+        raise _failure(Path(where.rpartition(":")[0]), where, error) from error
 
 
 def _called(path: Path, name: str, where: str) -> Any:
@@ -128,7 +146,7 @@ def _called(path: Path, name: str, where: str) -> Any:
             raise BadInputError(Diagnostic("SC230", f"'{path}' defines no '{name}'",
                                            limit=", ".join(key for key in vars(module) if not key.startswith("_"))))
         found = getattr(module, name)
-        if callable(found) and not _is_module(found):
+        if callable(found) and not is_module(found):
             found = found()
         if isinstance(found, Builder):
             found = found.build()
@@ -166,6 +184,6 @@ def _executed(path: Path) -> ModuleType:
     return module
 
 
-def _is_module(value: Any) -> bool:
+def is_module(value: Any) -> bool:
     """Whether it is a torch module; asked without importing torch."""
     return any(qualified_name(kind) == "torch.nn.modules.module.Module" for kind in type(value).__mro__)
