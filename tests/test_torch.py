@@ -285,10 +285,10 @@ def test_without_neurons_there_is_no_grid() -> None:
 
 def test_the_check_finds_a_wrong_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A converter that reads beta as if it were 0.05 larger is caught, and told by neuron and step."""
-    from spikec.compiler.frontends import snntorch_neurons
+    from spikec.compiler.frontends import decaying
 
-    right = snntorch_neurons.leaky_from_beta
-    monkeypatch.setattr(snntorch_neurons, "leaky_from_beta",
+    right = decaying.leaky_from_beta
+    monkeypatch.setattr(decaying, "leaky_from_beta",
                         lambda beta, *rest, **more: right(beta + 0.05, *rest, **more))
     module = nn.Sequential(nn.Linear(6, 5), snntorch.Leaky(0.8, init_hidden=True, threshold=0.3))
     with pytest.warns(SpikecWarning, match=r"SC224 at '1'.*neuron \(\d,\), step \d+: [01] where the source has [01]"):
@@ -398,8 +398,8 @@ def _nan() -> nn.Module:
 FAULTS: dict[str, tuple[type[Exception], str, Callable[[], nn.Module]]] = {
     "unknown module": (UnsupportedError, r"SC220 at '1'.*ReLU.*frontends\.register", lambda: nn.Sequential(
         nn.Linear(3, 2), nn.ReLU())),
-    "unknown neuron": (UnsupportedError, "SC220.*alpha.Alpha", lambda: nn.Sequential(
-        nn.Linear(3, 2), snntorch.Alpha(alpha=0.9, beta=0.8, init_hidden=True))),
+    "unknown neuron": (UnsupportedError, "SC220.*slstm.SLSTM", lambda: nn.Sequential(
+        nn.Linear(3, 2), snntorch.SLSTM(2, 2, init_hidden=True))),
     "unknown function": (UnsupportedError, "SC226.*'sigmoid'", _Swish),
     "loop over time": (UnsupportedError, "SC226 at 'lif'.*several time steps", _Loop),
     "branch on values": (UnsupportedError, "SC221.*_Branch", _Branch),
@@ -409,12 +409,6 @@ FAULTS: dict[str, tuple[type[Exception], str, Callable[[], nn.Module]]] = {
     "nothing returned": (UnsupportedError, "SC226.*returns no spikes", _ReturnsNothing),
     "inhibition": (UnsupportedError, "SC223 at '1'.*inhibition", lambda: _leaky(inhibition=True)),
     "quantised states": (UnsupportedError, "SC223.*quantised", lambda: _leaky(state_quant=lambda value: value)),
-    "graded spikes": (UnsupportedError, "SC223.*graded_spikes_factor=2", lambda: _leaky(graded_spikes_factor=2.0)),
-    "no reset": (UnsupportedError, "SC223.*reset_mechanism='none'", lambda: _leaky(reset_mechanism="none")),
-    "no memory": (BadInputError, "SC103 at '1'.*0 < beta <= 1.*keeps nothing", lambda: _leaky(beta=0.0)),
-    "current that stays": (BadInputError, "SC103 at '1'.*0 < alpha < 1.*loses nothing", lambda: nn.Sequential(
-        nn.Linear(3, 2), snntorch.Synaptic(alpha=1.0, beta=0.9, init_hidden=True))),
-    "mixed leaks": (BadInputError, "SC103 at '1'", lambda: _leaky(beta=torch.tensor([0.5, 1.0]))),
     "beta of another size": (BadInputError, "SC201 at '1'.*beta", lambda: _leaky(beta=torch.rand(3))),
     "mixed reset delays": (UnsupportedError, "SC223.*same reset_delay", _mixed),
     "odd padding": (UnsupportedError, "SC223.*zeros", lambda: nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")),

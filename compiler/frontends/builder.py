@@ -241,13 +241,13 @@ class Builder:
         """The node of this name."""
         return self._nodes[self.handle(name).name]
 
-    def build(self) -> Graph:
-        """The graph, checked.
+    def build(self, discretization: Discretization | None = None) -> Graph:
+        """The graph, checked. `discretization`: in the place of the builder's own.
 
         Raises:
             BadInputError: with every fault of the network (SC101 to SC117).
         """
-        graph = Graph(self._nodes, tuple(self._edges), self._discretization, self._metadata)
+        graph = Graph(self._nodes, tuple(self._edges), discretization or self._discretization, self._metadata)
         return verify(graph)
 
     # ---- inner workings
