@@ -1,0 +1,171 @@
+"""Norse's neurons as graphs, against Norse itself."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+norse = pytest.importorskip("norse.torch", reason="Norse is not installed")
+
+from side_by_side import Array, assert_same, drive  # noqa: E402
+from torch import nn  # noqa: E402
+
+from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.ir import nodes  # noqa: E402
+from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError  # noqa: E402
+from spikec.ir.graph import Graph  # noqa: E402
+
+INPUTS, NEURONS = 6, 12
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    torch.manual_seed(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SpikecWarning)
+        yield
+
+
+def _tensor(value: Any) -> Any:
+    return torch.as_tensor(value, dtype=torch.float32)
+
+
+def _each(low: float, high: float) -> Any:
+    return torch.linspace(low, high, NEURONS)
+
+
+def _stepped(module: nn.Module, raster: Array) -> tuple[Array, Array]:
+    """Spikes and membranes of a layer of weights before a cell, run step by step as Norse's users do."""
+    weights, cell = copy.deepcopy(module)
+    spikes, membranes, state = [], [], None
+    with torch.no_grad():
+        for step in range(raster.shape[1]):
+            given, state = cell(weights(torch.from_numpy(raster[:, step])), state)
+            spikes.append(given)
+            membranes.append(getattr(state, "lif", state).v)
+    return torch.stack(spikes, 1).numpy(), torch.stack(membranes, 1).numpy()
+
+
+def _imported(module: nn.Module, **options: Any) -> Graph:
+    graph = from_torch(module, input_shape=(INPUTS,), **options)
+    assert graph.metadata["import.check"] == "faithful on its grid"
+    return graph
+
+
+LIF, BOX, IAF, LI, REFRAC, LSNN = (norse.LIFParameters, norse.LIFBoxParameters, norse.IAFParameters,
+                                   norse.LIParameters, norse.LIFRefracParameters, norse.LSNNParameters)
+VOLTAGES: dict[str, Any] = {"v_leak": _tensor(0.2), "v_th": _tensor(0.7), "v_reset": _tensor(-0.3)}
+SPIKING: dict[str, tuple[Callable[[], nn.Module], float]] = {
+    "LIF": (lambda: norse.LIFCell(), 3.0),
+    "LIF, voltages": (lambda: norse.LIFCell(LIF(**VOLTAGES)), 2.0),
+    "LIF, leak above threshold": (lambda: norse.LIFCell(LIF(v_leak=_tensor(1.2))), 1.0),
+    "LIF, each its own": (lambda: norse.LIFCell(LIF(
+        tau_mem_inv=_each(40, 300), tau_syn_inv=_each(900, 80), v_th=_each(0.5, 2), v_reset=_each(-1, 0.4))), 3.0),
+    "LIF, double precision": (lambda: norse.LIFCell(LIF(tau_mem_inv=torch.tensor(70.0, dtype=torch.float64)),
+                                                    dt=5e-4), 4.0),
+    "LIF, plain numbers": (lambda: norse.LIFCell(LIF(tau_mem_inv=30.0, v_th=0.4)), 3.0),
+    "LIF, strong": (lambda: norse.LIFCell(), 40.0),
+    "LIF, heaviside": (lambda: norse.LIFCell(LIF(method="heaviside")), 3.0),
+    "LIFBox": (lambda: norse.LIFBoxCell(), 10.0),
+    "LIFBox, voltages": (lambda: norse.LIFBoxCell(BOX(**VOLTAGES)), 6.0),
+    "LIFBox, subtraction": (lambda: norse.LIFBoxCell(BOX(reset_method=norse.reset_subtract)), 12.0),
+    "LIFBox, each its own": (lambda: norse.LIFBoxCell(BOX(tau_mem_inv=_each(50, 900), v_th=_each(0.2, 1))), 4.0),
+    "IAF": (lambda: norse.IAFCell(), 1.0),
+    "IAF, voltages": (lambda: norse.IAFCell(IAF(v_th=_tensor(0.7), v_reset=_tensor(-0.3))), 1.0),
+    "LIFRefrac": (lambda: norse.LIFRefracCell(), 5.0),
+    "LIFRefrac, voltages": (lambda: norse.LIFRefracCell(REFRAC(LIF(**VOLTAGES), rho_reset=_tensor(2.5))), 5.0),
+    "LSNN": (lambda: norse.LSNNCell(), 5.0),
+    "LSNN, voltages": (lambda: norse.LSNNCell(LSNN(**VOLTAGES, tau_adapt_inv=_tensor(20.0), beta=_tensor(0.3))), 4.0),
+    "LIF, recurrent": (lambda: norse.LIFRecurrentCell(NEURONS, 9), 3.0),
+    "LIF, recurrent to itself": (lambda: norse.LIFRecurrentCell(NEURONS, 9, LIF(**VOLTAGES), autapses=True), 2.0),
+    "LIFRefrac, recurrent": (lambda: norse.LIFRefracRecurrentCell(NEURONS, 9), 3.0),
+    "LSNN, recurrent": (lambda: norse.LSNNRecurrentCell(
+        NEURONS, 9, LSNN(tau_adapt_inv=_tensor(30.0), beta=_tensor(0.4))), 3.0),
+}
+
+
+@pytest.mark.parametrize("case", SPIKING)
+def test_cells_spike_as_in_norse(case: str) -> None:
+    make, height = SPIKING[case]
+    module = nn.Sequential(nn.Linear(INPUTS, NEURONS), make()).double()
+    raster = drive((INPUTS,), height=height)
+    spikes, membrane = _stepped(module, raster)
+    assert_same(_imported(module), raster, {"1": spikes}, {"1": membrane})
+
+
+READOUTS: dict[str, Callable[[], nn.Module]] = {
+    "LI": lambda: norse.LICell(),
+    "LI, leak": lambda: norse.LICell(LI(v_leak=_tensor(0.2), tau_mem_inv=_tensor(33.0), tau_syn_inv=_tensor(700.0))),
+    "LIBox": lambda: norse.LIBoxCell(norse.LIBoxParameters(v_leak=_tensor(-0.4))),
+    "LILinear": lambda: norse.LILinearCell(NEURONS, 5, LI(v_leak=_tensor(0.1))),
+}
+
+
+@pytest.mark.parametrize("case", READOUTS)
+def test_readouts_show_the_membrane_of_norse(case: str) -> None:
+    module = nn.Sequential(nn.Linear(INPUTS, NEURONS), READOUTS[case]()).double()
+    raster = drive((INPUTS,))
+    _, membrane = _stepped(module, raster)
+    assert_same(_imported(module), raster, {}, {"1": membrane})
+
+
+def test_the_time_constants_are_those_of_norse() -> None:
+    node = _imported(nn.Sequential(nn.Linear(INPUTS, 3), norse.LIFCell())).nodes["1"]
+    assert isinstance(node, nodes.CubaLIF)
+    np.testing.assert_allclose(node.tau_mem, 10e-3, rtol=1e-7)
+    np.testing.assert_allclose(node.tau_syn, 5e-3, rtol=1e-7)
+    np.testing.assert_array_equal(node.w_in, node.tau_syn)
+    np.testing.assert_array_equal(node.r, 1)
+
+
+def test_the_refractory_period_is_in_whole_steps() -> None:
+    cell = norse.LIFRefracCell(REFRAC(rho_reset=_tensor(2.5)))
+    node = _imported(nn.Sequential(nn.Linear(INPUTS, 3), cell)).nodes["1"]
+    np.testing.assert_allclose(node.refractory, 3e-3)
+
+
+def test_the_step_is_that_of_the_modules() -> None:
+    grid = _imported(nn.Sequential(nn.Linear(INPUTS, 3), norse.LIFCell(dt=5e-4))).discretization
+    assert grid is not None
+    assert (grid.dt, grid.integrator, grid.spike, grid.reset, grid.fires) == (5e-4, "semi", "delta", "same", "above")
+
+
+def _refused(module: nn.Module, **options: Any) -> str:
+    with pytest.raises((UnsupportedError, BadInputError)) as caught:
+        from_torch(module, input_shape=(INPUTS,), **options)
+    return str(caught.value)
+
+
+def test_another_dt_than_that_of_the_modules_is_refused() -> None:
+    said = _refused(nn.Sequential(nn.Linear(INPUTS, 3), norse.LIFCell()), dt=1e-4)
+    assert "SC222 at '1'" in said
+    assert "value: 0.001; limit: 0.0001" in said
+
+
+def test_a_reset_of_the_users_own_is_refused() -> None:
+    def halve(spike: Any, voltage: Any, reset: Any, threshold: Any) -> Any:
+        return (1 - spike) * voltage + spike * voltage / 2
+
+    said = _refused(nn.Sequential(nn.Linear(INPUTS, 3), norse.LIFBoxCell(BOX(reset_method=halve))))
+    assert "SC223 at '1'" in said
+    assert "reset_method=halve" in said
+
+
+@pytest.mark.parametrize("cell", ["LIFExCell", "LIFAdExCell", "CobaLIFCell"])
+def test_neurons_whose_step_is_not_linear_have_no_converter(cell: str) -> None:
+    size = (NEURONS, 3) if cell == "CobaLIFCell" else ()
+    said = _refused(nn.Sequential(nn.Linear(INPUTS, NEURONS), getattr(norse, cell)(*size)))
+    assert "SC220 at '1'" in said
+    assert cell in said
+
+
+def test_a_time_constant_below_zero_is_named() -> None:
+    said = _refused(nn.Sequential(nn.Linear(INPUTS, 3), norse.LIFCell(LIF(tau_mem_inv=_tensor(-100.0)))))
+    assert "SC103 at '1'" in said
+    assert "tau_mem_inv = -100" in said
