@@ -36,12 +36,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
+from .columns import column_order, delay_columns
 from .diagnostics import Diagnostics
-from .graph import Discretization, Edge, Graph
-from .nodes import Array, CubaLI, Delay, Input, Linear, Membrane, Neuron, Node, Scale, SparseLinear, is_spiking
+from .graph import Discretization, Graph
+from .nodes import Array, CubaLI, Delay, Input, Membrane, Neuron, Node, Scale, is_spiking
 from .ranges import check_discretization
 from .stateless import through
 from .step_neurons import Cells, StepCells
@@ -116,8 +116,7 @@ class _Run:
         }
         self.delayed = {name: _by_delay(node, grid.dt) for name, node in self.graph.nodes.items()
                         if not isinstance(node, (Input, Neuron))}
-        late = {name for name, parts in self.delayed.items() if min(parts) > 0}
-        self.order, self.recurrent = _order(self.graph, late)
+        self.order, self.recurrent = column_order(self.graph, grid.dt)
         self.sent: dict[str, list[Array]] = {name: [] for name in self.graph.nodes}
         self.voltage: dict[str, list[Array]] = {name: [] for name in self.cells}
         self.current: dict[str, list[Array]] = {name: [] for name in self.cells}
@@ -166,30 +165,14 @@ class _Run:
 
 def _by_delay(node: Node, dt: float) -> dict[int, Node]:
     """A node without state as a sum of nodes without delay, by the delay of each in columns."""
-    if not isinstance(node, (Delay, Linear, SparseLinear)) or node.delay is None:
+    columns = delay_columns(node, dt)
+    if columns is None:
         return {0: node}
-    columns = np.rint(node.delay / dt).astype(np.int64)
     if isinstance(node, Delay):
         return {int(each): Scale(scale=(columns == each).astype(np.float64)) for each in np.unique(columns)}
-    return {int(each): replace(node, weight=np.where(columns == each, node.weight, 0.0), delay=None)
+    weighted: Any = node
+    return {int(each): replace(weighted, weight=np.where(columns == each, weighted.weight, 0.0), delay=None)
             for each in np.unique(columns)}
-
-
-def _order(graph: Graph, late: set[str]) -> tuple[tuple[str, ...], frozenset[Edge]]:
-    """The nodes so that what is needed at once comes first, and the recurrent edges."""
-    view: nx.DiGraph = nx.DiGraph()
-    view.add_nodes_from(graph.nodes)
-    view.add_edges_from(graph.edges)
-    position = {name: number for number, name in enumerate(graph.nodes)}
-    distance = nx.multi_source_dijkstra_path_length(view, set(graph.inputs), weight=None)
-    rank = {name: (distance.get(name, len(position)), position[name]) for name in position}
-    view.remove_edges_from([edge for edge in graph.edges if edge[1] in late])
-    recurrent = [
-        (source, target) for component in nx.strongly_connected_components(view)
-        for source, target in view.subgraph(component).edges if rank[target] <= rank[source]
-    ]
-    view.remove_edges_from(recurrent)
-    return tuple(nx.lexicographical_topological_sort(view, key=position.__getitem__)), frozenset(recurrent)
 
 
 def _raster(wiring: Wiring, name: str, raster: Any, faults: Diagnostics) -> Array:

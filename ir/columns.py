@@ -1,0 +1,44 @@
+"""What a grid makes of delays and cycles: which edges are recurrent, in which order nodes act, delays in columns."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+from .graph import Edge, Graph
+from .nodes import Array, Delay, Input, Linear, Neuron, Node, SparseLinear
+
+__all__ = ["column_order", "delay_columns"]
+
+
+def delay_columns(node: Node, dt: float) -> Array | None:
+    """The delays of a node's elements or synapses in whole columns, int64, or None where it has none."""
+    if not isinstance(node, (Delay, Linear, SparseLinear)) or node.delay is None:
+        return None
+    return np.rint(node.delay / dt).astype(np.int64)
+
+
+def column_order(graph: Graph, dt: float) -> tuple[tuple[str, ...], frozenset[Edge]]:
+    """The nodes so that what is needed in the same column comes first, and the recurrent edges.
+
+    An edge is recurrent if it closes a cycle whose delays are all below half a column: in the order of the nodes'
+    distance from the inputs, then of the graph's nodes, it leads to an earlier node or back to its own.
+    """
+    late = set()
+    for name, node in graph.nodes.items():
+        columns = None if isinstance(node, (Input, Neuron)) else delay_columns(node, dt)
+        if columns is not None and columns.size and columns.min() > 0:
+            late.add(name)
+    view: nx.DiGraph = nx.DiGraph()
+    view.add_nodes_from(graph.nodes)
+    view.add_edges_from(graph.edges)
+    position = {name: number for number, name in enumerate(graph.nodes)}
+    distance = nx.multi_source_dijkstra_path_length(view, set(graph.inputs), weight=None)
+    rank = {name: (distance.get(name, len(position)), position[name]) for name in position}
+    view.remove_edges_from([edge for edge in graph.edges if edge[1] in late])
+    recurrent = [
+        (source, target) for component in nx.strongly_connected_components(view)
+        for source, target in view.subgraph(component).edges if rank[target] <= rank[source]
+    ]
+    view.remove_edges_from(recurrent)
+    return tuple(nx.lexicographical_topological_sort(view, key=position.__getitem__)), frozenset(recurrent)
