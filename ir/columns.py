@@ -8,7 +8,7 @@ import numpy as np
 from .graph import Edge, Graph
 from .nodes import Array, Delay, Input, Linear, Neuron, Node, SparseLinear
 
-__all__ = ["column_order", "delay_columns"]
+__all__ = ["column_order", "delay_columns", "recurrent_edges"]
 
 
 def delay_columns(node: Node, dt: float) -> Array | None:
@@ -42,3 +42,8 @@ def column_order(graph: Graph, dt: float) -> tuple[tuple[str, ...], frozenset[Ed
     ]
     view.remove_edges_from(recurrent)
     return tuple(nx.lexicographical_topological_sort(view, key=position.__getitem__)), frozenset(recurrent)
+
+
+def recurrent_edges(graph: Graph, dt: float) -> frozenset[Edge]:
+    """The edges of a legal graph over which a spike takes `Discretization.delay` columns, on a grid of `dt` seconds."""
+    return column_order(graph, dt)[1]

@@ -47,7 +47,7 @@ from .stateless import through
 from .step_neurons import Cells, StepCells
 from .wiring import Wiring
 
-__all__ = ["StepResult", "recurrent_edges", "simulate_step"]
+__all__ = ["StepResult", "simulate_step"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,12 +95,6 @@ def simulate_step(
     run = _Run(wiring, grid, rasters, *sizes.pop())
     run.play()
     return run.result()
-
-
-def recurrent_edges(graph: Graph, dt: float) -> frozenset[Edge]:
-    """The edges of a legal graph over which a spike takes `Discretization.delay` columns, on a grid of `dt` seconds."""
-    stateless = ((name, node) for name, node in graph.nodes.items() if not isinstance(node, (Input, Neuron)))
-    return _order(graph, {name for name, node in stateless if min(_by_delay(node, dt)) > 0})[1]
 
 
 class _Run:

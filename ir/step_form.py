@@ -149,7 +149,8 @@ def _stated(grid: Discretization, p: Mapping[str, Any], states: int) -> StepForm
 
     return StepForm(
         a=matrix("a"), b=vector("b"), d=vector("b"), c=vector("c"), late_a=matrix("late_a"), late_b=vector("late_b"),
-        late_d=vector("late_b"), late_c=vector("late_c"), reset_a=matrix("reset_a"), reset_c=vector("reset_c"), spike_c=vector("spike_c"),
+        late_d=vector("late_b"), late_c=vector("late_c"), reset_a=matrix("reset_a"),
+        reset_c=vector("reset_c"), spike_c=vector("spike_c"),
         gain=vector("threshold_gain"), threshold=p.get("v_threshold"), v0=p["v0"], v_min=p.get("v_min"), rest=None,
         resets_late=False, at=grid.fires == "at" or grid.spikes == "many", many=grid.spikes == "many", lag=False,
     )
