@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .compiler.frontends.nir_reader import from_nir
     from .compiler.frontends.nir_writer import to_nir
     from .compiler.frontends.onnx_frontend import from_onnx
+    from .compiler.frontends.onnx_writer import to_onnx
     from .compiler.frontends.torch_frontend import from_torch
+    from .compiler.validation import validate
     from .ir import diagnostics as errors
     from .ir.diagnostics import (
         BadInputError,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     )
     from .ir.events import Events
     from .ir.graph import Discretization, Graph
-    from .runtime import datasets, encoders, losses
+    from .runtime import datasets, encoders, losses, recordings
     from .runtime.threads import get_threads, set_threads
     from .runtime.trainer import Trainer
     from .targets.event.program import Program
@@ -42,7 +44,7 @@ __all__ = [
     "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "MismatchError",
     "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "datasets",
     "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load", "losses", "normal",
-    "set_threads", "to_nir", "uniform",
+    "recordings", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
 ]
 
 # Where each public name lives; None: the name is the module itself.
@@ -55,7 +57,9 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "normal": (".compiler.frontends.initialisers", "normal"),
     "uniform": (".compiler.frontends.initialisers", "uniform"),
     "from_onnx": (".compiler.frontends.onnx_frontend", "from_onnx"),
+    "to_onnx": (".compiler.frontends.onnx_writer", "to_onnx"),
     "from_torch": (".compiler.frontends.torch_frontend", "from_torch"),
+    "validate": (".compiler.validation", "validate"),
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),
     "Graph": (".ir.graph", "Graph"),
@@ -66,6 +70,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "datasets": (".runtime.datasets", None),
     "encoders": (".runtime.encoders", None),
     "losses": (".runtime.losses", None),
+    "recordings": (".runtime.recordings", None),
     "errors": (".ir.diagnostics", None),
     **{
         name: (".ir.diagnostics", name)

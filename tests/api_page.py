@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
                     "spikec.Graph", "spikec.Discretization")),
     ("Nodes", "nodes", ()),
     ("Other frameworks and files", "", (
-        "spikec.from_torch", "spikec.from_nir", "spikec.to_nir", "spikec.from_onnx",
+        "spikec.from_torch", "spikec.from_nir", "spikec.to_nir", "spikec.from_onnx", "spikec.to_onnx",
         "spikec.compiler.frontends.load_model", "spikec.compiler.frontends.register",
         "spikec.compiler.frontends.Leaf", "spikec.ir.text.read", "spikec.ir.text.write",
         "spikec.ir.event_files.read_events", "spikec.ir.event_files.read_samples",

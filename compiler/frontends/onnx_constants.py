@@ -155,6 +155,8 @@ def _slice(folder: Folder, operation: Operation, data: Array, *bounds: Array | N
     listed = [operation.settings.get(key) for key in ("starts", "ends", "axes", "steps")]
     listed = [None if bound is None else bound.reshape(-1).tolist() for bound in bounds] if bounds else listed
     starts, ends, axes, steps = (*listed, None, None)[:4]
+    if starts is None or ends is None:
+        raise Refusal("a slice without beginning and end", "SC240")
     view = [slice(None)] * data.ndim
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         step = int(steps[number]) if steps else 1
@@ -207,14 +209,15 @@ def _quantize(folder: Folder, operation: Operation, data: Array, scale: Array, z
     step, shift, low, high = quantiser(operation, scale, zero)
     folder.room(2 * data.size, np.float64)
     kind = zero.dtype if zero is not None else np.dtype(np.uint8)
-    levels = np.rint(data / _along(operation, step, data)) + _along(operation, shift, data)
+    levels: Array = np.rint(data / _along(operation, step, data)) + _along(operation, shift, data)
     return np.clip(levels, low, high).astype(kind)
 
 
 def _dequantize(folder: Folder, operation: Operation, data: Array, scale: Array, zero: Array | None = None) -> Array:
     folder.room(2 * data.size, np.float64)
     shift = np.zeros(()) if zero is None else _along(operation, zero.astype(np.float64), data)
-    return ((data - shift) * _along(operation, scale, data)).astype(scale.dtype)
+    values: Array = ((data - shift) * _along(operation, scale, data)).astype(scale.dtype)
+    return values
 
 
 _ROUNDING: Mapping[str, Callable[[Array], Array]] = {

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
@@ -46,7 +46,7 @@ def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> onn
         return None
     try:
         _Walk(data, limits).message(0, len(data), onnx.ModelProto.DESCRIPTOR, 0)
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except (_Damage, DecodeError, UnicodeDecodeError, ValueError) as error:
         too_large = isinstance(error, _Excess)
         faults.add("SC204" if too_large else "SC203", f"'{path}' cannot be read as ONNX: {error}",

@@ -9,6 +9,8 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
+
 from ...ir.checks import verify
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph
@@ -18,6 +20,7 @@ from .onnx_file import OnnxLimits, TensorReader, read_model
 from .onnx_import import Import, Signal
 from .onnx_operators import RULES
 from .onnx_program import Operation, Program, Subgraph, check_versions, program_of
+from .onnx_restored import is_described, restored
 
 __all__ = ["from_onnx"]
 
@@ -46,11 +49,8 @@ def from_onnx(path: str | Path, discretization: Discretization | None = None, *,
         raise BadInputError(*faults.errors)
     check_versions(model, faults)
     faults.raise_if_errors()
-    program = program_of(model, TensorReader(path, limits, faults), limits, faults)
-    del model
-    unsupported = [found for found in faults.errors if found.code == "SC226"]
-    faults.raise_if_errors(UnsupportedError if len(unsupported) == len(faults.errors) else BadInputError)
-    graph = _plain(program, limits, faults)
+    reader = TensorReader(path, limits, faults)
+    graph = restored(model, reader, faults) if is_described(model) else _plain(model, reader, limits, faults)
     if discretization is not None:
         graph = verify(replace(graph, discretization=discretization))
     for found in faults.found:
@@ -58,23 +58,26 @@ def from_onnx(path: str | Path, discretization: Discretization | None = None, *,
     return graph
 
 
-def _plain(program: Program, limits: OnnxLimits, faults: Diagnostics) -> Graph:
+def _plain(model: onnx.ModelProto, reader: TensorReader, limits: OnnxLimits, faults: Diagnostics) -> Graph:
     """The graph of a network without time."""
+    program = program_of(model, reader, limits, faults)
+    unsupported = [found for found in faults.errors if found.code == "SC226"]
+    faults.raise_if_errors(UnsupportedError if len(unsupported) == len(faults.errors) else BadInputError)
     _refuse_unsupported(program, faults)
     faults.raise_if_errors(UnsupportedError)
-    model = Import(program, faults, limits.folded)
-    model.inputs()
-    model.walk(RULES)
+    network = Import(program, faults, limits.folded)
+    network.inputs()
+    network.walk(RULES)
     for name in program.outputs:
-        value = model.values.get(name)
+        value = network.values.get(name)
         if isinstance(value, Signal) and value.pads is None:
             label = "output" if name.isdigit() else name
-            model.builder.add(model.free_name(label, ""), Output(shape=value.shape), *value.handles)
+            network.builder.add(network.free_name(label, ""), Output(shape=value.shape), *value.handles)
         elif not faults.errors:
             faults.add("SC226", "an output of the model does not depend on its inputs, or is only padded", node=name)
     refused = all(found.code in ("SC226", "SC243") for found in faults.found)
     faults.raise_if_errors(UnsupportedError if refused else BadInputError)
-    return model.builder.build()
+    return network.builder.build()
 
 
 def _refuse_unsupported(program: Program, faults: Diagnostics) -> None:

@@ -6,7 +6,6 @@ Tensors there have the batch axis in front, the graph has none. Meanings: https:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -83,7 +82,7 @@ def _conv(model: Import, operation: Operation, signal: Any, weight: Any, bias: A
     if axes == 1:
         return model.add(operation, nodes.Conv1d(
             weight=weight, bias=bias, input_shape=signal.shape[1], stride=stride[0],
-            padding=padding if isinstance(padding, str) else padding[0], dilation=dilation[0],
+            padding="same" if padding == "same" else int(padding[0]), dilation=dilation[0],
             groups=settings.get("group", 1)), signal)
     return model.add(operation, nodes.Conv2d(
         weight=weight, bias=bias, input_shape=(signal.shape[1], signal.shape[2]), stride=(stride[0], stride[1]),
@@ -176,8 +175,8 @@ def _pad(model: Import, operation: Operation, signal: Any, pads: Any = None, val
         width[axis] = (int(listed[number]), int(listed[number + len(listed) // 2]))
     if any(map(any, width[:2])) or min(map(min, width)) < 0:
         raise Refusal("a padding of other axes than those of an image", value=width)
-    return signal if not any(map(any, width)) else replace(
-        signal, pads=(*(before for before, _ in width[2:]), *(after for _, after in width[2:])))
+    around = (*(before for before, _ in width[2:]), *(after for _, after in width[2:]))
+    return Signal(signal.handles, around) if any(around) else Signal(signal.handles)
 
 
 def _pads(operation: Operation, signal: Signal, kernel: Sequence[int], stride: Sequence[int],
@@ -367,6 +366,7 @@ def _quantize(model: Import, operation: Operation, signal: Any, scale: Any, zero
         raise Refusal("a signal is quantised with several steps", value=scale.shape)
     low, high = (float((end - shift.reshape(())) * step.reshape(())) for end in (least, most))
     levels = f"{most - least + 1:.0f} levels of {float(step.reshape(())):g}, {low:g} to {high:g}"
+    result: Signal
     sources = [model.node(handle) for handle in signal.handles]
     rectified = all(isinstance(source, nodes.Relu) for source in sources)
     if rectified and all(source.ceiling is not None and (source.ceiling <= high * (1 + 1e-6)).all()

@@ -188,7 +188,8 @@ class _Call:
         self.names = {**dict.fromkeys(function.input, ""), **taken, **given}
 
     def rename(self, value: str) -> str:
-        return self.names.get(value, f"{self.operation.name}/{value}" if value else "")
+        known: str = self.names.get(value, f"{self.operation.name}/{value}" if value else "")
+        return known
 
     def handed_through(self) -> Iterator[Operation]:
         """Outputs of the function that are inputs of it as well."""
