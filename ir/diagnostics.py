@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "SC224": "imported graph behaves differently from its source",
     "SC225": "shape of the input is unknown",
     "SC226": "operation of the model is not supported",
+    "SC227": "readout of the model is left out",
     "SC230": "model file of an unknown kind",
     "SC231": "model callable fails",
     "SC232": "argument is no model",
@@ -73,6 +74,9 @@ CODES: dict[str, str] = {
     "SC304": "analog signal of a readout feeds another node",
     "SC305": "connection is too large when its stateless nodes are folded",
     "SC306": "neuron is stated on a grid only",
+    "SC310": "part of a network without spikes cannot become spikes",
+    "SC311": "option of a conversion is wrong",
+    "SC312": "conversion loses something",
     "SC401": "neuron would fire twice at one instant",
     "SC402": "duration is needed",
     "SC403": "argument of a run is wrong",
@@ -115,9 +119,13 @@ CODES: dict[str, str] = {
     "SC541": "data set cannot be fetched",
     "SC542": "checksum differs",
     "SC543": "data file is malformed",
+    "SC544": "recording is malformed",
     "SC550": "command is used wrongly",
     "SC551": "internal error",
     "SC552": "environment variable is set to what cannot be used",
+    "SC560": "two models have nothing in common to compare",
+    "SC561": "model cannot be run by what is asked for",
+    "SC562": "data of a comparison are malformed",
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from ..ir.derived import leaf
 from ..ir.graph import Graph
 from ..ir.nodes import Neuron, params
 from .manager import Pass
 
-__all__ = ["MarkParameters"]
+__all__ = ["MarkParameters", "UnmarkParameters"]
 
 
 @dataclass(frozen=True)
@@ -25,5 +27,19 @@ class MarkParameters(Pass[Graph, Graph]):
     def run(self, graph: Graph) -> Graph:
         return graph.with_nodes({
             name: replace(node, **{param: leaf(value, name, param) for param, value in params(node).items()})
+            for name, node in graph.nodes.items() if not isinstance(node, Neuron)
+        })
+
+
+@dataclass(frozen=True)
+class UnmarkParameters(Pass[Graph, Graph]):
+    """What was folded becomes a model graph of its own, whose parameters are plain arrays."""
+
+    name: ClassVar[str] = "unmark-parameters"
+    requires: ClassVar[frozenset[str]] = frozenset({"typed"})
+
+    def run(self, graph: Graph) -> Graph:
+        return graph.with_nodes({
+            name: replace(node, **{param: np.asarray(value) for param, value in params(node).items()})
             for name, node in graph.nodes.items() if not isinstance(node, Neuron)
         })
