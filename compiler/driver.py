@@ -7,18 +7,22 @@ from pathlib import Path
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Graph
 from ..ir.text import read
-from ..targets.artefact import check_artefact
-from ..targets.event.program import GRAPH, Program
+from ..targets.artefact import GRAPH, check_artefact
+from ..targets.clock.program import ClockProgram
+from ..targets.event.program import Program
 from ..targets.registry import target_named
 from .frontends.builder import Builder
+from ..passes.manager import PassManager
 from .pipeline import lower
 
-__all__ = ["compile", "load"]
+__all__ = ["AnyProgram", "compile", "load"]
+
+AnyProgram = Program | ClockProgram
 
 
-def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None) -> Program:
-    """Lowers `graph` and makes a program for `target`. A `Builder` is built first. `dump_ir`: a folder for the text of
-    the graph after each pass.
+def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None) -> AnyProgram:
+    """Makes a program for `target`: lowers `graph` for `event`, keeps it node by node for `clock`. A `Builder` is built
+    first. `dump_ir`: a folder for the text of the graph after each pass.
 
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
@@ -34,10 +38,14 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
             "SC232", "compile takes a Graph", value=type(graph).__name__,
             remedy="Make one with spikec.from_torch (PyTorch modules), spikec.from_nir (NIR), spikec.Builder, or "
                    "spikec.compiler.frontends.load_model (model files); spikec.load reads a compiled folder."))
+    if target == "clock":
+        if dump_ir is not None:
+            PassManager(()).run(graph, dump_ir)
+        return ClockProgram(graph)
     return Program(graph, lower(graph, None if dump_ir is None else Path(dump_ir)), lower)
 
 
-def load(folder: str | Path) -> Program:
+def load(folder: str | Path) -> AnyProgram:
     """The program that `Program.save` wrote. The folder is checked, its data is read, and the code is made again:
     nothing in it is executed.
 

@@ -133,7 +133,7 @@ class Wiring:
         return {name: self.graph.sources[name][0] for name in self.graph.outputs}
 
     @cached_property
-    def _order(self) -> tuple[str, ...]:
+    def order(self) -> tuple[str, ...]:
         """All nodes, those without state after what feeds them; edges from neurons are cut, so there is no cycle."""
         view: nx.DiGraph = nx.DiGraph()
         view.add_nodes_from(self.graph.nodes)
@@ -143,8 +143,8 @@ class Wiring:
     @cached_property
     def _constants(self) -> dict[str, Array]:
         """The constant current into every node."""
-        arriving = {name: np.zeros(self.shapes[name].input) for name in self._order}
-        for name in self._order:
+        arriving = {name: np.zeros(self.shapes[name].input) for name in self.order}
+        for name in self.order:
             node = self.graph.nodes[name]
             if name in self.span or isinstance(node, Input):
                 continue
@@ -174,7 +174,7 @@ class Wiring:
         start = Impulses(np.zeros(1), np.array([index]), np.ones(1))
         arriving = dict.fromkeys(self.graph.targets[source], start)
         found = none
-        for name in self._order:
+        for name in self.order:
             if name not in arriving:
                 continue
             if name in self.span:

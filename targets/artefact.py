@@ -17,11 +17,13 @@ from typing import Any
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.npz import write_atomically
 
-__all__ = ["FORMAT", "MANIFEST", "VERSION", "check_artefact", "write_artefact"]
+__all__ = ["FORMAT", "GRAPH", "MANIFEST", "VERSION", "check_artefact", "write_artefact"]
 
 FORMAT = "spikec-program"
 VERSION = 1
 MANIFEST = "manifest.json"
+GRAPH = "graph.spk"
+"""The model graph in a compiled folder; its arrays lie beside it."""
 _MANIFEST_LIMIT = 1 << 20
 _COMPILE_AGAIN = "Compile the model again, or restore the folder from a copy."
 

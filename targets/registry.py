@@ -28,7 +28,8 @@ TARGETS: dict[str, Target] = {
         Target("event", "event-driven simulator on the CPU, exact in time; CUDA kernels are generated, not run yet",
                "available", "continuous",
                "exact (adjoint over recorded events)", "the numpy reference in continuous time"),
-        Target("clock", "fixed-step simulator with any stated discretisation", "planned", "steps",
+        Target("clock", "fixed-step simulator with any stated discretisation, on the CPU; CUDA kernels are generated, "
+               "not run yet", "available", "steps",
                "surrogate", "the source framework, step by step"),
         Target("loihi1", "Intel Loihi, as a generated Lava program", "planned", "steps",
                "chip in the loop", "Lava's fixed-point models, bit by bit"),

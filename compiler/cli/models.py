@@ -36,7 +36,7 @@ def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
     """
     from ...ir.text import read
     from ...targets.artefact import check_artefact
-    from ...targets.event.program import GRAPH
+    from ...targets.artefact import GRAPH
     from ..frontends.models import load_model
 
     discretization = _discretization(dt, spike)

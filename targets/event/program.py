@@ -11,7 +11,7 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Graph
 from ...ir.network import Network
 from ...ir.text import write
-from ..artefact import write_artefact
+from ..artefact import GRAPH, write_artefact
 from .report import Report
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from ...runtime.module import EventModule
     from ...runtime.outputs import Result
 
-__all__ = ["GRAPH", "Program"]
-
-GRAPH = "graph.spk"
-"""The model graph in a compiled folder; its arrays lie beside it."""
+__all__ = ["Program"]
 
 
 class Program:

@@ -1,0 +1,1 @@
+"""The clock engine: networks on a grid of time, batched, with surrogate gradients."""

@@ -1,0 +1,149 @@
+"""What a run on a grid is given: rasters or events, as signals over all columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.events import Events
+from ...ir.facts import is_number
+from .engine import SPARSE, ClockEngine, Signal
+from .lists import SpikeLists, lists_of
+
+__all__ = ["Given", "columns_of", "signals_of"]
+
+_SLACK = 1e-6
+"""Of a column, that rounding of times may come to."""
+
+Given = tuple[dict[str, Signal], int, int]
+"""Signals by input node, number of columns, and of samples."""
+
+
+def signals_of(engine: ClockEngine, given: Any, duration: Any, dt: Any, dtype: torch.dtype,
+               device: torch.device) -> Given:
+    """The inputs of a run. `given`: Events, a (batch, time, *shape) array of spike counts or any values, or a dict of
+    these by input node. An event at t is in the column n with n dt < t <= (n + 1) dt, one at 0 in the first.
+
+    Raises:
+        BadInputError: naming every fault: SC402 (no duration with Events), SC403 (dt is not that of the grid), SC404 to
+            SC406.
+    """
+    faults = Diagnostics()
+    graph, grid = engine.graph, engine.grid
+    if dt is not None and not (is_number(dt) and math.isclose(dt, grid.dt, rel_tol=1e-9)):
+        faults.add("SC403", "dt is that of the graph's grid", value=repr(dt), limit=f"{grid.dt:g} s",
+                   remedy="Leave dt out, or import the model with another dt.")
+    by_name = dict(given) if isinstance(given, Mapping) else {graph.inputs[0]: given} if len(graph.inputs) == 1 else {}
+    if not isinstance(given, Mapping) and len(graph.inputs) != 1:
+        faults.add("SC405", "the network has several inputs", value=", ".join(graph.inputs),
+                   remedy="Give the input as a dict by input node.")
+    for name in by_name.keys() - set(graph.inputs):
+        faults.add("SC405", "there is no such input", node=name, limit=", ".join(graph.inputs))
+    wanted = _wanted_columns(duration, grid.dt, faults)
+    found = {name: _form(engine, name, each, faults) for name, each in by_name.items() if name in graph.inputs}
+    sizes = {size for size, _ in found.values() if size is not None}
+    lengths = {length for _, length in found.values() if length is not None}
+    if len(sizes) > 1:
+        faults.add("SC405", "inputs have different numbers of samples", value=sorted(sizes))
+    if wanted is None and not lengths and not faults.errors:
+        faults.add("SC402", "events do not say how long a run on a grid lasts",
+                   remedy="Give duration= in seconds.")
+    if wanted is None and len(lengths) > 1:
+        faults.add("SC405", "rasters have different numbers of columns", value=sorted(lengths))
+    faults.raise_if_errors()
+    steps = wanted if wanted is not None else max(lengths)
+    batch = sizes.pop() if sizes else 1
+    signals = {}
+    for name, each in by_name.items():
+        shape = engine.shapes[name].output
+        if isinstance(each, Events):
+            n = math.prod(shape)
+            signals[name] = Signal(shape, found=_lists_of_events(
+                each.checked(n), steps, batch, n, grid.dt, device))
+        else:
+            signals[name] = _raster(name, each, shape, steps, dtype, device, faults)
+    faults.raise_if_errors()
+    return signals, steps, batch
+
+
+def _wanted_columns(duration: Any, dt: float, faults: Diagnostics) -> int | None:
+    if duration is None:
+        return None
+    if not (is_number(duration) and 0 <= duration < math.inf):
+        faults.add("SC406", "duration must be a finite, non-negative time in seconds", value=repr(duration))
+        return 0
+    return round(duration / dt)
+
+
+def columns_of(times: Any, dt: float) -> Any:
+    """The column of each time: n with n dt < t <= (n + 1) dt, 0 for t = 0."""
+    return np.maximum(np.ceil(np.asarray(times) / dt - _SLACK).astype(np.int64) - 1, 0)
+
+
+def _form(engine: ClockEngine, name: str, given: Any, faults: Diagnostics) -> tuple[int | None, int | None]:
+    """(samples, columns) of one input."""
+    if isinstance(given, Events):
+        return given.batch, None
+    shape = engine.shapes[name].output
+    layout = tuple(getattr(given, "shape", np.shape(given) if isinstance(given, list | tuple) else ()))
+    if len(layout) < 3 or layout[2:] not in (shape, (math.prod(shape),)):
+        faults.add("SC405", "the raster's shape differs from the input's", node=name,
+                   value=layout or type(given).__name__,
+                   limit="(" + ", ".join(["batch", "time", *map(str, shape)]) + ")")
+        return None, None
+    return int(layout[0]), int(layout[1])
+
+
+def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: torch.dtype, device: torch.device,
+            faults: Diagnostics) -> Signal:
+    """A raster as a signal: lists where it is sparse, and else a tensor (time, batch, *shape)."""
+    n = math.prod(shape)
+    if not isinstance(given, Tensor):
+        array = np.asarray(given)
+        if array.dtype.kind not in "biuf":
+            faults.add("SC405", "a raster holds numbers", node=name, value=array.dtype)
+            return Signal(shape)
+        array = array if array.flags.writeable and array.dtype.isnative else array.copy()
+        given = torch.from_numpy(array)
+    raster = given.to(device)
+    if raster.dtype not in (torch.float32, torch.float64, torch.uint8) or raster.dtype.is_floating_point and (
+            raster.dtype != dtype):
+        raster = raster.to(dtype) if raster.dtype is not torch.bool else raster.view(torch.uint8)
+    raster = raster.reshape(*raster.shape[:2], n)[:, :steps]
+    if raster.shape[1] < steps:
+        raster = torch.nn.functional.pad(raster, (0, 0, 0, steps - raster.shape[1]))
+    if not raster.requires_grad:
+        lists = lists_of(raster if raster.stride(2) == 1 else raster.contiguous(), time_first=False, flags=False)
+        values = lists.values
+        if values is not None and values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
+        if len(lists) <= SPARSE * max(1, raster.numel()):
+            same = values is None or bool((values == 1).all())
+            return Signal(shape, found=SpikeLists(lists.rows, lists.indices,
+                                                  None if same or values is None else values.to(dtype), n))
+    return Signal(shape, tensor=raster.to(dtype).transpose(0, 1).reshape(steps, len(raster), *shape))
+
+
+def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, device: torch.device) -> SpikeLists:
+    """Rows of events, in their order within a column; several of one channel are listed as often."""
+    times, indices, offsets = (each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
+                               for each in (events.times, events.indices, events.offsets))
+    column = columns_of(times, dt)
+    sample = np.repeat(np.arange(batch), np.diff(offsets))
+    kept = column < steps
+    column, sample, indices = column[kept], sample[kept], indices[kept]
+    # Times ascend within a sample, so samples by columns are runs, and each only has to be put in its place.
+    run = sample * steps + column
+    lengths = np.bincount(run, minlength=batch * steps)
+    begins = np.concatenate([[0], np.cumsum(lengths)])
+    rank = np.arange(len(run)) - begins[run]
+    rows = np.concatenate([[0], np.cumsum(lengths.reshape(batch, steps).T.reshape(-1))])
+    placed = np.empty(len(run), dtype=np.int32)
+    placed[rows[column * batch + sample] + rank] = indices
+    return SpikeLists(torch.from_numpy(rows.astype(np.int64)).to(device), torch.from_numpy(placed).to(device), None, n)

@@ -1,0 +1,95 @@
+"""A run of a program on a grid, without gradients: from rasters or events to a `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.events import Events
+from ...ir.nodes import is_spiking, params
+from ..outputs import Result
+from ..trainer import check_device
+from .engine import ClockActivity, ClockEngine
+from .inputs import signals_of
+from .module import check_state
+from .outputs import events_of, probe_columns
+from .surrogates import Surrogate
+
+__all__ = ["run_program"]
+
+
+@torch.no_grad()
+def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping[str, Any] | None, state: Any,
+                dtype: torch.dtype = torch.float64, dt: Any = None, device: Any = "cpu") -> Result:
+    """See `targets.clock.program.ClockProgram.run`."""
+    faults = Diagnostics()
+    if dtype not in (torch.float32, torch.float64):
+        faults.add("SC403", "dtype is not one that the engine computes in", value=dtype,
+                   limit="torch.float32, torch.float64")
+    check_device(device, faults)
+    wanted = _wanted(engine, probes, faults)
+    faults.raise_if_errors()
+    place = torch.device(device)
+    signals, steps, batch = signals_of(engine, events, duration, dt, dtype, place)
+    check_state(engine, state, batch)
+    columns = {label: np.arange(steps) if times is None else
+               probe_columns(times, engine.grid.dt, steps, label, faults) for label, (_, times) in wanted.items()}
+    faults.raise_if_errors()
+    show = {node for node, _ in wanted.values()} | {
+        name for name in engine.neurons if not is_spiking(engine.graph.nodes[name])}
+    parameters = {(name, param): torch.from_numpy(np.array(value)).to(place)
+                  for name, node in engine.graph.nodes.items() for param, value in params(node).items()}
+    activity = engine.run(signals, steps, batch, parameters, dtype, Surrogate(), False, frozenset(show), state)
+    shown = {label: activity.scanned[node].shown for label, (node, _) in wanted.items()}
+    taken = {label: tensor.transpose(0, 1)[:, torch.from_numpy(columns[label])].cpu().numpy()
+             for label, tensor in shown.items() if tensor is not None}
+    found = activity.state
+    assert found is not None
+    return Result(_spikes(activity), taken, _highest(activity), found, steps * engine.grid.dt, False, 0)
+
+
+def _wanted(engine: ClockEngine, probes: Any, faults: Diagnostics) -> dict[str, tuple[str, Any]]:
+    """(neuron node, times or None) by label `<node>.v`; faults are SC407."""
+    wanted: dict[str, tuple[str, Any]] = {}
+    if probes is None:
+        return wanted
+    if not isinstance(probes, Mapping):
+        faults.add("SC407", "probes are times by name", value=type(probes).__name__,
+                   remedy="Give probes={'<neuron node>.v': times in seconds, or None for all columns}.")
+        return wanted
+    for label, times in probes.items():
+        name, _, quantity = str(label).rpartition(".")
+        node = engine.wiring.shown_by.get(name, name)
+        if quantity != "v" or node not in engine.neurons:
+            known = ", ".join(f"{each}.v" for each in (*engine.graph.outputs, *engine.neurons))
+            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
+        else:
+            wanted[str(label)] = (node, times)
+    return wanted
+
+
+def _spikes(activity: ClockActivity) -> dict[str, Events]:
+    nodes, dt = activity.engine.graph.nodes, activity.engine.grid.dt
+    found = {name: _as_numpy(events_of(scanned.flags, dt)) for name, scanned in activity.scanned.items()
+             if is_spiking(nodes[name])}
+    return {**found, **{output: found[node] for output, node in activity.engine.wiring.shown_by.items()
+                        if node in found}}
+
+
+def _as_numpy(events: Events) -> Events:
+    return Events(*(each.cpu().numpy() for each in (events.times, events.indices, events.offsets)))
+
+
+def _highest(activity: ClockActivity) -> dict[str, tuple[Any, Any]]:
+    """For each readout and output that shows one: its highest membrane after a column, and when."""
+    found = {}
+    for name, scanned in activity.scanned.items():
+        if scanned.shown is not None and not is_spiking(activity.engine.graph.nodes[name]) and len(scanned.shown):
+            highest, column = scanned.shown.max(0)
+            found[name] = (highest.cpu().numpy(), (column.cpu().numpy() + 1) * activity.engine.grid.dt)
+    return {**found, **{output: found[node] for output, node in activity.engine.wiring.shown_by.items()
+                        if node in found}}

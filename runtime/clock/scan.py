@@ -1,0 +1,294 @@
+"""One population over all columns of a batch, as a differentiable function: forward by the kernel, backward by its
+reverse with the surrogate gradient.
+
+Sources whose spikes are lists are gathered within the kernel, row by row of weights; all else arrives as a dense drive.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import jit
+from ..threads import get_threads, run_tasks
+from .cell import Cell
+from .lists import SpikeLists, lists_of
+from .surrogates import Surrogate
+
+__all__ = ["Scanned", "Start", "Want", "clock_source", "scan"]
+
+MAX_SOURCES = 8
+"""Sources gathered within the kernel; more are summed into the drive."""
+LANES = {torch.float32: 128, torch.float64: 64}
+_REALS = {torch.float32: "float", torch.float64: "double"}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a population stands before a column: `states` (K, batch, n); `fired` in the column before, 0 or 1,
+    `lagged` input and `left` columns of rest, (batch, n); `past` (delay, batch, n), own spikes still under way."""
+
+    states: Tensor
+    fired: Tensor
+    lagged: Tensor
+    left: Tensor
+    past: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a scan is asked for. `train`: whether gradients may be asked for; `show`: the membrane after each column."""
+
+    train: bool
+    show: bool
+    surrogate: Surrogate
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """`flags` (time, batch, n): the spikes as uint8, or counts where there may be many; `carrier`: zeros of the same
+    shape without memory, which carry the gradient of the spikes; `shown` (time, batch, n); `end`."""
+
+    flags: Tensor
+    carrier: Tensor
+    shown: Tensor | None
+    end: Start
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One call of the kernels, whatever torch need not know of."""
+
+    cell: Cell
+    names: tuple[str, ...]
+    lists: tuple[SpikeLists, ...]
+    steps: int
+    batch: int
+    n: int
+    delay: int
+    want: Want
+    start: Start
+    dtype: torch.dtype
+    flags: Tensor = field(init=False)
+    end: Start = field(init=False)
+
+    @property
+    def recurrent(self) -> bool:
+        return self.delay > 0
+
+
+def clock_source(machine: str, dtype: torch.dtype, cell: Cell, grads: Sequence[str], surrogate: Surrogate,
+                 training: bool, show: bool, sources: int, recurrent: bool) -> str:
+    """The text of the kernels of one kind of population."""
+    return _text(machine, dtype, cell.states, tuple(cell.terms), tuple(grads), cell.spiking, cell.at, cell.many,
+                 cell.lag, cell.rest is not None, cell.late, cell.resets_late, surrogate.name, surrogate.detach_reset,
+                 training, show, sources, recurrent)
+
+
+@functools.cache
+def _text(machine: str, dtype: torch.dtype, states: int, terms: tuple[str, ...], grads: tuple[str, ...],
+          spiking: bool, at: bool, many: bool, lag: bool, rest: bool, late: bool, resets_late: bool, surrogate: str,
+          detach: bool, training: bool, show: bool, sources: int, recurrent: bool) -> str:
+    return jit.render(
+        "clock.jinja", machine=machine, real=_REALS[dtype], states=states, terms=list(terms), grads=list(grads),
+        spiking=spiking, at=at, many=many, lag=lag, rest=rest, late=late, resets_late=resets_late,
+        surrogate=surrogate, detach=detach, training=training, keep=_keeps(grads), show=show, sources=sources,
+        recurrent=recurrent, fields=jit.structure(_fields(terms, grads)),
+    )
+
+
+@functools.cache
+def _library(text: str) -> ctypes.CDLL:
+    return jit.compile_c(text)
+
+
+@functools.cache
+def _fields(terms: tuple[str, ...], grads: tuple[str, ...]) -> jit.Fields:
+    return (
+        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "blocks", "delay")),
+        ("double", "sharpness", 0),
+        *((f"const {kind} *", name, MAX_SOURCES) for kind, name in
+          (("int64_t", "rows"), ("int32_t", "indices"), ("real", "values"), ("real", "weights"))),
+        *(("const real *", name, 0) for name in ("drive", "own", "own_back", "state_start", "fired_start")),
+        *(("real *", name, 0) for name in ("state", "fired", "lagged", "arrived", "trace", "shown")),
+        ("int32_t *", "left", 0), ("const int32_t *", "rest", 0), ("uint8_t *", "resting", 0),
+        ("spike *", "spikes", 0), ("const spike *", "past", 0),
+        *(("real *", name, 0) for name in ("g_spikes", "g_shown", "g_drive", "g_fired", "g_weight", "costate")),
+        *(("const real *", name, 0) for name in terms), *(("real *", f"g_{name}", 0) for name in grads),
+    )
+
+
+def _keeps(grads: Sequence[str]) -> bool:
+    """Whether gradients need all states and inputs, not the membrane alone."""
+    return any(not name.startswith(("h_", "lh_", "theta", "rc_", "q_")) for name in grads)
+
+
+def scan(cell: Cell, steps: int, batch: int, drive: Tensor | None, sources: Sequence[tuple[SpikeLists, Tensor, Any]],
+         own: Tensor | None, delay: int, start: Start, want: Want) -> Scanned:
+    """Runs a population. `drive` (time, batch, n): what arrives besides `sources`, each lists, weight (n_source, n) and
+    the carrier of the spikes' gradient or None. `own` (n, n): weights of its own spikes, which take `delay` >= 1
+    columns."""
+    names, tensors = tuple(cell.terms), tuple(cell.terms.values())
+    plan = _Plan(cell, names, tuple(lists for lists, _, _ in sources), steps, batch, cell.v0.shape[0],
+                 delay if own is not None else 0, want, start, cell.v0.dtype)
+    flat: list[Any] = [drive, own, start.states]
+    for _, weight, carrier in sources:
+        flat += [weight, carrier]
+    carrier, shown, states = _Scan.apply(plan, len(sources), *flat, *tensors)
+    end = plan.end
+    return Scanned(plan.flags, carrier, shown if want.show else None,
+                   Start(states, end.fired, end.lagged, end.left, end.past))
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, count: int, drive: Tensor | None, own: Tensor | None, states: Tensor,
+                *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+        cell, want, dtype = plan.cell, plan.want, plan.dtype
+        weights, carriers = rest[0:2 * count:2], rest[1:2 * count:2]
+        terms = rest[2 * count:]
+        needs = ctx.needs_input_grad
+        grads = tuple(name for name, need in zip(plan.names, needs[5 + 2 * count:], strict=True) if need)
+        training = want.train and any(needs)
+        device, layout = plan.start.states.device, (plan.steps, plan.batch, plan.n)
+        made = {"dtype": dtype, "device": device}
+        end = states.detach().clone()
+        fired, lagged, left = (each.clone() for each in (plan.start.fired, plan.start.lagged, plan.start.left))
+        flags = torch.empty(layout if cell.spiking else (0,), dtype=dtype if cell.many else torch.uint8, device=device)
+        trace = torch.empty((cell.states + 1 if _keeps(grads) else 1, *layout), **made) if training else None
+        shown = torch.empty(layout if want.show else (0,), **made)
+        resting = (torch.empty(layout, dtype=torch.uint8, device=device)
+                   if training and cell.rest is not None else None)
+        arrived = torch.empty((plan.batch, plan.n), **made)
+        drive = None if drive is None else drive.contiguous()
+        past = plan.start.past
+        if plan.recurrent and past is None:
+            past = torch.zeros((plan.delay, plan.batch, plan.n), dtype=flags.dtype, device=device)
+        call = _Call(plan, grads if training else (), training)
+        call.sources([each.detach().contiguous() for each in weights])
+        call.set(drive=drive, own=None if own is None else own.contiguous(), state=end, fired=fired, lagged=lagged,
+                 left=left, rest=cell.rest, resting=resting, spikes=flags, past=past, trace=trace, shown=shown,
+                 arrived=arrived)
+        call.set(**{name: each.detach().contiguous() for name, each in zip(plan.names, terms, strict=True)})
+        call.run("forward")
+        if plan.recurrent:
+            past = torch.cat([past, flags])[-plan.delay:] if past is not None else flags[-plan.delay:]
+        plan.flags, plan.end = flags, Start(end, fired, lagged, left, past)
+        carrier = torch.zeros(1, **made).expand(layout if cell.spiking else (0,))
+        if training:
+            ctx.plan, ctx.grads, ctx.count = plan, grads, count
+            ctx.has = (drive is not None, [each is not None for each in carriers])
+            ctx.trace, ctx.resting = trace, resting
+            ctx.save_for_backward(own, states, *weights, *terms)
+        return carrier, shown, end
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g_spikes: Tensor | None, g_shown: Tensor | None, g_end: Tensor | None) -> tuple[Any, ...]:
+        plan, count, needs = ctx.plan, ctx.count, ctx.needs_input_grad
+        own, states, *saved = ctx.saved_tensors
+        weights, terms = saved[:count], saved[count:]
+        cell, layout = plan.cell, (plan.steps, plan.batch, plan.n)
+        made = {"dtype": plan.dtype, "device": states.device}
+        costate = torch.zeros_like(states) if g_end is None else g_end.clone(memory_format=torch.contiguous_format)
+        if cell.spiking:
+            g_spikes = torch.zeros(layout, **made) if g_spikes is None else (
+                g_spikes.clone(memory_format=torch.contiguous_format) if plan.recurrent else g_spikes.contiguous())
+        g_drive = torch.zeros(layout, **made) if cell.lag else torch.empty(layout, **made)
+        sums = {name: torch.zeros((plan.batch, plan.n), **made) for name in ctx.grads}
+        call = _Call(plan, ctx.grads, True)
+        call.set(spikes=plan.flags, trace=ctx.trace, resting=ctx.resting, costate=costate, g_drive=g_drive,
+                 g_shown=None if g_shown is None or not plan.want.show else g_shown.contiguous(),
+                 g_spikes=g_spikes if cell.spiking else None, state_start=states.contiguous(),
+                 fired_start=plan.start.fired, g_fired=torch.zeros((plan.batch, plan.n), **made),
+                 own_back=None if own is None else own.t().contiguous())
+        call.set(**{name: each.contiguous() for name, each in zip(plan.names, terms, strict=True)})
+        call.set(**{f"g_{name}": each for name, each in sums.items()})
+        call.run("backward")
+        given: list[Any] = [g_drive if needs[2] else None, None, costate if needs[4] else None]
+        flat = g_drive.view(-1, plan.n)
+        if needs[3]:
+            given[1] = _own_gradient(call, plan, flat)
+        for number in range(count):
+            given.append(call.weight_gradient(plan.lists[number], flat) if needs[5 + 2 * number] else None)
+            given.append((flat @ weights[number].t()).view(plan.steps, plan.batch, -1)
+                         if needs[6 + 2 * number] else None)
+        given += [sums[name].sum(0) if name in sums else None for name in plan.names]
+        return (None, None, *given)
+
+
+def _own_gradient(call: _Call, plan: _Plan, flat: Tensor) -> Tensor:
+    """Of the weights of a population's own spikes, which arrive `delay` columns late."""
+    past = plan.start.past
+    before = plan.flags.new_zeros((plan.delay, plan.batch, plan.n)) if past is None else past
+    arriving = torch.cat([before, plan.flags])[:plan.steps]
+    return call.weight_gradient(lists_of(arriving, time_first=True, flags=not plan.cell.many), flat)
+
+
+class _Call:
+    """The arguments of the kernels of one plan, and what keeps their tensors alive."""
+
+    def __init__(self, plan: _Plan, grads: tuple[str, ...], training: bool) -> None:
+        self.plan = plan
+        self.training = training
+        device = plan.start.states.device
+        self.on_host = device.type == "cpu"
+        self.text = clock_source("c" if self.on_host else "cuda", plan.dtype, plan.cell, grads, plan.want.surrogate,
+                                 training, plan.want.show, len(plan.lists), plan.recurrent)
+        self.arguments = jit.arguments_type(tuple(_fields(plan.names, grads)))()
+        # A population of a large batch is one task a sample; of a small one, blocks of its neurons are tasks too.
+        lanes = LANES[plan.dtype]
+        blocks = 1
+        if not self.on_host:
+            blocks = plan.n
+        elif not plan.recurrent and plan.batch < 4 * get_threads():
+            blocks = -(-plan.n // lanes)
+        width = -(-plan.n // blocks)
+        width = width if blocks == 1 or not self.on_host else lanes
+        self.tasks = plan.batch * -(-plan.n // width)
+        self.arguments.steps, self.arguments.batch, self.arguments.n = plan.steps, plan.batch, plan.n
+        self.arguments.width, self.arguments.blocks, self.arguments.delay = width, -(-plan.n // width), plan.delay
+        self.arguments.sharpness = plan.want.surrogate.sharpness
+        self.held: list[Tensor] = []
+
+    def set(self, **tensors: Tensor | None) -> None:
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                setattr(self.arguments, name, tensor.data_ptr())
+                self.held.append(tensor)
+
+    def sources(self, weights: Sequence[Tensor]) -> None:
+        for number, (lists, weight) in enumerate(zip(self.plan.lists, weights, strict=True)):
+            self._source(number, lists)
+            self.arguments.weights[number] = weight.data_ptr()
+            self.held.append(weight)
+
+    def weight_gradient(self, lists: SpikeLists, flat: Tensor) -> Tensor:
+        """(n_source, n): over all rows, what arrived times the gradient of the drive."""
+        gradient = torch.zeros((lists.n, self.plan.n), dtype=flat.dtype, device=flat.device)
+        self._source(0, lists)
+        self.set(g_weight=gradient, g_drive=flat)
+        lanes = LANES[self.plan.dtype] if self.on_host else 1
+        self.run("weights", -(-self.plan.n // lanes))
+        return gradient
+
+    def run(self, entry: str, tasks: int | None = None) -> None:
+        tasks = self.tasks if tasks is None else tasks
+        if self.on_host:
+            run_tasks(getattr(_library(self.text), entry), self.arguments, tasks)
+        else:
+            from ..gpu import launch_tasks
+
+            launch_tasks(self.text, entry, tasks, self.arguments, self.held[0].device)
+
+    def _source(self, number: int, lists: SpikeLists) -> None:
+        for name, tensor in (("rows", lists.rows), ("indices", lists.indices), ("values", lists.values)):
+            getattr(self.arguments, name)[number] = 0 if tensor is None else tensor.data_ptr()
+            if tensor is not None:
+                self.held.append(tensor)

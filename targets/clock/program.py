@@ -1,0 +1,149 @@
+"""A program for the clock target: a model graph on its grid, ready to run, to train, and to be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.graph import Graph
+from ...ir.nodes import is_spiking, params
+from ...ir.text import write
+from ..artefact import GRAPH, write_artefact
+from .report import ClockReport
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...runtime.clock.engine import ClockEngine
+    from ...runtime.clock.module import ClockModule
+    from ...runtime.outputs import Result
+
+__all__ = ["ClockNetwork", "ClockPopulation", "ClockProgram"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockPopulation:
+    """A neuron node: how many neurons, and whether they spike."""
+
+    n: int
+    spiking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClockNetwork:
+    """What a trainer asks of a network: shapes of `inputs`, `populations`, the neuron node that each output shows."""
+
+    inputs: Mapping[str, tuple[int, ...]]
+    populations: Mapping[str, ClockPopulation]
+    outputs: Mapping[str, str]
+    schedule: tuple[tuple[str, ...], ...]
+
+    def size(self, name: str) -> int:
+        """Number of channels of an input, or of neurons of a population."""
+        return prod(self.inputs[name]) if name in self.inputs else self.populations[name].n
+
+
+class ClockProgram:
+    """A network that runs and trains in steps; `compile` and `load` make it. `graph`: the model as the user stated it.
+
+    Raises:
+        BadInputError: the graph states no discretisation (SC403).
+        UnsupportedError: what has no meaning on a grid (SC302 to SC304).
+    """
+
+    target: ClassVar[str] = "clock"
+
+    def __init__(self, graph: Graph) -> None:
+        from ...runtime.clock.engine import ClockEngine
+
+        self.graph = graph
+        self.engine: ClockEngine = ClockEngine(graph)
+
+    @cached_property
+    def network(self) -> ClockNetwork:
+        """Inputs, populations and outputs by name."""
+        shapes = self.engine.shapes
+        populations = {name: ClockPopulation(prod(shapes[name].output), is_spiking(self.graph.nodes[name]))
+                       for name in self.engine.neurons}
+        schedule = tuple(kept for names in self.engine.components
+                         if (kept := tuple(name for name in names if name in populations)))
+        return ClockNetwork(MappingProxyType({name: shapes[name].output for name in self.graph.inputs}),
+                            MappingProxyType(populations), MappingProxyType(dict(self.engine.wiring.shown_by)),
+                            schedule)
+
+    def run(
+        self,
+        events: Any,
+        duration: float | None = None,
+        probes: Mapping[str, Any] | None = None,
+        state: Any = None,
+        **options: Any,
+    ) -> Result:
+        """Simulates a batch of samples, step by step on the graph's grid.
+
+        `events`: a (batch, time, *shape) array of spike counts or of any values, `Events` (then with `duration` in
+        seconds), or a dict of these by input node. Column n (from 0) is the time (n + 1) dt. `probes`: times in
+        seconds, on the grid, by `"<node>.v"`; None for all columns. `state`: a former result's, whose stream goes on.
+        Options: `dtype` of the arithmetic (default float64), `dt`, which must be that of the grid, `device`.
+
+        Raises:
+            BadInputError: naming every fault of the duration (SC402, SC406), of `state` and the options (SC403), of the
+                input (SC405) and of the probes (SC407).
+        """
+        from ...runtime.clock.run import run_program
+
+        faults = Diagnostics()
+        for unknown in sorted(set(options) - {"dtype", "dt", "device"}):
+            faults.add("SC403", f"run has no option '{unknown}'", limit="duration, probes, state, dt, dtype, device")
+        faults.raise_if_errors()
+        return run_program(self.engine, events, duration, probes, state, **options)
+
+    def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,
+               surrogate: str = "fast_sigmoid", sharpness: float | None = None,
+               detach_reset: bool = True) -> ClockModule:
+        """A `torch.nn.Module` over the parameters of the model graph; its gradients are those of a surrogate.
+
+        `dtype`: of parameters and arithmetic (default float32). `train`: names of the parameters that require grad, as
+        "weight" or "hidden.tau_mem"; without it weights, biases and scales. `surrogate`, `sharpness`: a key of
+        `runtime.clock.surrogates.SURROGATES`, and its constant. `detach_reset`: no gradient flows through resets.
+
+        Raises:
+            BadInputError: `dtype` is not float32 or float64, `train` names no parameter, or the surrogate is not known
+                (SC412).
+        """
+        import torch
+
+        from ...runtime.clock.module import ClockModule
+        from ...runtime.clock.surrogates import surrogate_named
+
+        faults = Diagnostics()
+        chosen = surrogate_named(surrogate, sharpness, detach_reset, faults)
+        faults.raise_if_errors()
+        return ClockModule(self.engine, chosen, torch.float32 if dtype is None else dtype, train)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
+
+        Raises:
+            BadInputError: the place is taken by something else, or cannot be written (SC522); what was there stays.
+        """
+        write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
+
+    def recompile(self, graph: Graph) -> ClockProgram:
+        """A program of the same target for another graph, as `module.to_graph()` gives one.
+
+        Raises:
+            BadInputError, UnsupportedError: as `compile`.
+        """
+        return ClockProgram(graph)
+
+    def report(self) -> ClockReport:
+        """What the program is made of; `print` shows it, `as_dict` is for machines."""
+        return ClockReport.of(self.graph, self.engine.shapes, self.engine.components,
+                              sum(value.nbytes for node in self.graph.nodes.values() for value in params(node).values()))
