@@ -155,7 +155,8 @@ def test_what_lif_and_cubalif_can_say_they_say(kind: str) -> None:
 
 RECURRENCES: dict[str, dict[str, Any]] = {
     "dense": {"linear_features": SIZE}, "one": {"all_to_all": False, "V": -0.4},
-    "each": {"all_to_all": False, "V": torch.linspace(-1, 1, SIZE)}, "fixed": {"linear_features": SIZE, "learn_recurrent": False},
+    "each": {"all_to_all": False, "V": torch.linspace(-1, 1, SIZE)},
+    "fixed": {"linear_features": SIZE, "learn_recurrent": False},
 }
 
 
@@ -164,7 +165,8 @@ RECURRENCES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("recurrence", RECURRENCES)
 def test_recurrences(kind: str, reset: str, recurrence: str) -> None:
     factors = {"beta": 0.8} if kind == "RLeaky" else {"beta": 0.8, "alpha": 0.4}
-    module = _net(getattr(snntorch, kind)(**factors, **RECURRENCES[recurrence], reset_mechanism=reset, init_hidden=True))
+    options = factors | RECURRENCES[recurrence] | {"reset_mechanism": reset, "init_hidden": True}
+    module = _net(getattr(snntorch, kind)(**options))
     _assert_same(module, from_torch(module, dt=DT), _raster((6,)))
 
 
@@ -176,7 +178,8 @@ def test_convolutional_recurrence(kind: str) -> None:
     _assert_same(module, from_torch(module, dt=DT, input_shape=(2, 5, 6)), _raster((2, 5, 6)))
 
 
-@pytest.mark.parametrize(("kind", "delayed"), [("Leaky", True), ("Leaky", False), ("Synaptic", True), ("RLeaky", False)])
+@pytest.mark.parametrize(("kind", "delayed"), [
+    ("Leaky", True), ("Leaky", False), ("Synaptic", True), ("RLeaky", False)])
 @pytest.mark.parametrize("factor", [2.5, torch.linspace(-1, 2, SIZE) + 0.1])
 def test_graded_spikes_are_scaled_on_their_way_out(kind: str, delayed: bool, factor: Any) -> None:
     options = _options(kind, "one") | {"reset_mechanism": "zero", "reset_delay": delayed}

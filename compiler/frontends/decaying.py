@@ -20,7 +20,7 @@ from ...ir.nodes import Array, Membrane, Neuron, StepNeuron
 from .connections import spread
 from .conversion import Conversion, Signal
 
-__all__ = ["Cell", "Firing", "place", "step_neuron"]
+__all__ = ["Cell", "Firing", "join_later", "place", "step_neuron"]
 
 Entries = Mapping[Any, Any]
 
@@ -85,6 +85,17 @@ def step_neuron(shape: tuple[int, ...], states: int, entries: Mapping[str, Entri
     return StepNeuron(shape=shape, **arrays, **rest)
 
 
+def join_later(a: dict[tuple[int, int], Array], b: Mapping[int, Array], c: dict[int, Array], states: int,
+               value: Array) -> int:
+    """Lets `value` join what comes in from the second step on, by a state more that is 0 in the first step and then 1.
+    Changes the entries `a` and `c`; returns how many states there are now."""
+    if not value.any():
+        return states
+    a |= {(row, states): gain * value for row, gain in b.items()}
+    c[states] = np.ones(value.shape)
+    return states + 1
+
+
 def _array(shape: tuple[int, ...], states: int, given: Entries) -> Array:
     axes = 2 if isinstance(next(iter(given)), tuple) else 1
     each = shape if any(np.size(value) > 1 and np.ptp(value) for value in given.values()) else ()
@@ -124,9 +135,11 @@ def _continuous(firing: Firing | None) -> bool:
     """Whether this is what a node of continuous time does at its threshold."""
     if firing is None:
         return True
-    own = firing.taken is None or np.array_equal(firing.taken, firing.threshold)
-    return (firing.reset == "zero" and not firing.many or firing.reset == "subtract" and own) and bool(
-        (firing.threshold > 0).all())
+    if firing.reset == "subtract":
+        known = firing.taken is None or np.array_equal(firing.taken, firing.threshold)
+    else:
+        known = firing.reset == "zero" and not firing.many
+    return known and bool((firing.threshold > 0).all())
 
 
 def _equation(dt: float, cell: Cell, integrator: str,
@@ -144,7 +157,7 @@ def _equation(dt: float, cell: Cell, integrator: str,
             return None
         found = synaptic_from_alpha_beta(cell.alpha, cell.beta, dt, node=name)
         params["w_in"] = found.params["w_in"] * cell.kick
-    elif lossy or (cell.beta == 1).all() and not cell.bias.any():
+    elif lossy or ((cell.beta == 1).all() and not cell.bias.any()):
         found = leaky_from_beta(cell.beta, dt, node=name)
     else:
         return None
@@ -165,10 +178,7 @@ def _stated(cell: Cell, firing: Firing | None, shape: tuple[int, ...]) -> StepNe
         a |= {(0, 1): cell.gain * cell.alpha, (1, 1): cell.alpha}
         b[1] = cell.kick
         states = 2
-    if cell.later.any():
-        a |= {(row, states): value * cell.later for row, value in b.items()}
-        c[states] = np.ones(shape)
-        states += 1
+    states = join_later(a, b, c, states, cell.later)
     entries: dict[str, Entries] = {"a": a, "b": b, "c": c if any(value.any() for value in c.values()) else {}}
     if firing is None:
         return step_neuron(shape, states, entries)
@@ -178,7 +188,7 @@ def _stated(cell: Cell, firing: Firing | None, shape: tuple[int, ...]) -> StepNe
     elif firing.reset == "zero" and not firing.late:
         entries["reset_a"] = {(0, 0): -np.ones(shape)}
     elif firing.reset == "zero":
-        entries["late_a"] = {place: -value for place, value in a.items() if place[0] == 0 and (firing.held or place == (0, 0))}
+        entries["late_a"] = {at: -value for at, value in a.items() if at[0] == 0 and (firing.held or at == (0, 0))}
         if firing.held:
             entries |= {"late_b": {0: -b[0]}, "late_c": {0: -c[0]} if c[0].any() else {}}
     return step_neuron(shape, states, entries, v_threshold=firing.threshold, v_min=firing.v_min)

@@ -36,7 +36,8 @@ class Leaf:
 
 
 FRAMEWORKS: Mapping[str, str] = {"torch": ".torch_layers", "snntorch": ".snntorch_neurons", "norse": ".norse_neurons",
-                                  "spikingjelly": ".spikingjelly_neurons"}
+                                  "spikingjelly": ".spikingjelly_neurons", "sinabs": ".sinabs_neurons",
+                                  "rockpool": ".rockpool_neurons"}
 """Top-level package of a class -> the file here that has its `LEAVES`."""
 
 _registered: dict[str, Leaf] = {}

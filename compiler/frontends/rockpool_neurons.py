@@ -1,0 +1,134 @@
+"""Rockpool's torch modules -> neuron nodes on their grid.
+
+    LIFTorch        i := beta (i + x);  v := alpha v + i + bias
+    LIFNeuronTorch  v := alpha v + x + bias
+    ExpSynTorch     i := beta (i + x)
+
+A neuron spikes at its threshold, as often in a step as that fits into v, and each spike subtracts it. Recurrent spikes
+join the input of the next step. A module knows the length of its steps.
+
+Written from the behaviour of Rockpool 3.1 (rockpool/nn/modules/torch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...ir import nodes
+from ...ir.nodes import Array
+from .conversion import Conversion, Signal, array_of
+from .decaying import Cell, Firing, place
+from .registry import Leaf, qualified_name
+
+__all__ = ["LEAVES"]
+
+Arguments = tuple[Any, ...]
+_UNBOUNDED = 2**16
+"""What Rockpool has for the most spikes in a step where nothing is said."""
+_COUNTING = ("StepPWL", "PeriodicExponential")
+"""The two functions of Rockpool that make spikes; they differ in their gradients alone."""
+
+
+def _lif(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    if module.n_synapses != 1:
+        conversion.fail("SC223", "several synapses into one neuron, each of its own time constant, have no counterpart in "
+                        "a graph", node=name, value=f"shape={tuple(module.shape)}", limit="as many inputs as neurons",
+                        remedy="Use one synapse a neuron.")
+        return conversion.signal(arguments[0], name, (module.size_in,))
+    current = _kept(module, "syn", "beta")
+    cells = _neurons(conversion, module, name, arguments, Cell(
+        beta=_kept(module, "mem", "alpha"), alpha=current, kick=current, bias=_numbers(module.bias)))
+    weight = array_of(module.w_rec).T
+    if weight.any() and cells.handles[0].name in conversion.grids:
+        back = conversion.add(f"{name}.w_rec", nodes.Linear(weight=weight), cells)
+        conversion.builder.connect(back.handles[0], cells.handles[0])
+    return cells
+
+
+def _kept(module: Any, which: str, factor: str) -> Array:
+    """What a step leaves of the membrane ("mem") or the current ("syn"), from what the module is trained in."""
+    if module.leak_mode == "taus" and not qualified_name(type(module)).endswith("LIFBitshiftTorch"):
+        kept = np.exp(-module.dt / _numbers(getattr(module, f"tau_{which}")))
+    elif module.leak_mode == "bitshifts":
+        kept = 1 - 2.0 ** -_numbers(getattr(module, f"dash_{which}"))
+    else:
+        kept = _numbers(getattr(module, factor))
+    return kept.reshape(-1)
+
+
+def _lif_neuron(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    return _neurons(conversion, module, name, arguments, Cell(
+        beta=np.exp(-module.dt / _numbers(module.tau_mem)), bias=_numbers(module.bias)))
+
+
+def _neurons(conversion: Conversion, module: Any, name: str, arguments: Arguments, cell: Cell) -> Signal:
+    source = conversion.signal(arguments[0], name, (module.size_in,))
+    fit = _fit(conversion, module, name)
+    most = float(module.max_spikes_per_dt)
+    if most != 1 and most < _UNBOUNDED:
+        fit = False
+        conversion.fail("SC223", "a step of a graph has one spike or as many as there are thresholds in the membrane, "
+                        "no other number", node=name, value=f"max_spikes_per_dt={most:g}",
+                        limit=f"1, or {_UNBOUNDED} (the default)")
+    makes = qualified_name(getattr(module.spike_generation_fn, "__self__", type(None)))
+    if not makes.startswith("rockpool.") or makes.rpartition(".")[2] not in _COUNTING:
+        fit = False
+        conversion.fail("SC223", "this way to spike has no counterpart in a graph", node=name, value=makes,
+                        limit=", ".join(_COUNTING))
+    threshold = _numbers(module.threshold)
+    if (threshold <= 0).any():
+        fit = False
+        conversion.fail("SC223", "a count of thresholds needs a positive one", node=name, value=threshold.min(),
+                        limit="> 0")
+    return place(conversion, name, source, float(module.dt), cell, Firing(
+        threshold=threshold, at=True, many=most != 1)) if fit else source
+
+
+def _exponential_synapse(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """The current itself comes out, which is what a leaky readout shows."""
+    source = conversion.signal(arguments[0], name, (module.size_in,))
+    if not _fit(conversion, module, name):
+        return source
+    kept = np.exp(-module.dt / _numbers(module.tau))
+    return place(conversion, name, source, float(module.dt), Cell(beta=kept, gain=kept))
+
+
+def _fit(conversion: Conversion, module: Any, name: str) -> bool:
+    """Whether nothing is random, and steps are as long as everywhere else in the model."""
+    noise, step = float(module.noise_std), float(module.dt)
+    if noise:
+        conversion.fail("SC223", "noise has no counterpart in a graph", node=name, value=f"noise_std={noise:g}",
+                        remedy="Set noise_std=0.")
+    others = {grid.dt for grid in conversion.grids.values()} | ({conversion.dt} if conversion.dt else set())
+    unlike = [other for other in others if abs(other - step) > 1e-9 * step]
+    if unlike:
+        conversion.fail("SC222", "the length of a step of this module is not that of the rest", node=name,
+                        value=f"dt={step:g}", limit=f"{unlike[0]:g} s",
+                        remedy="Make all modules with one dt, and leave out dt= here.")
+    return not noise and not unlike
+
+
+def _linear(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """Rockpool's weights are (in, out)."""
+    source = conversion.signal(arguments[0], name, (module.size_in,))
+    weight = array_of(module.weight).T
+    if module.bias is None:
+        return conversion.add(name, nodes.Linear(weight=weight), source)
+    bias = np.broadcast_to(_numbers(module.bias), (module.size_out,))
+    return conversion.add(name, nodes.Affine(weight=weight, bias=bias), source)
+
+
+def _numbers(value: Any) -> Array:
+    return array_of(value).astype(np.float64) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
+
+
+_TORCH = "rockpool.nn.modules.torch."
+LEAVES: Mapping[str, Leaf] = {
+    **{f"{_TORCH}{name}": Leaf(convert, time=lambda module: "batch_first") for name, convert in {
+        "lif_torch.LIFTorch": _lif, "lif_bitshift_torch.LIFBitshiftTorch": _lif,
+        "lif_neuron_torch.LIFNeuronTorch": _lif_neuron, "exp_syn_torch.ExpSynTorch": _exponential_synapse}.items()},
+    f"{_TORCH}linear_torch.LinearTorch": Leaf(_linear),
+}
