@@ -47,7 +47,7 @@ def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> onn
     try:
         _Walk(data, limits).message(0, len(data), onnx.ModelProto.DESCRIPTOR, 0)
         model: onnx.ModelProto = onnx.ModelProto.FromString(data)
-    except (_Damage, DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (_Damage, DecodeError) as error:
         too_large = isinstance(error, _Excess)
         faults.add("SC204" if too_large else "SC203", f"'{path}' cannot be read as ONNX: {error}",
                    remedy=None if too_large else "Is it an ONNX file, and complete?")
@@ -108,7 +108,7 @@ class _Walk:
                 if length > end - at:
                     raise _Damage("it is cut off, or damaged")
                 if number in inner:
-                    self.message(at, at + length, inner[number], depth + 1)
+                    self._inner_value(at, at + length, inner[number], depth)
                 at += length
             elif wire in (1, 5):
                 at += 8 if wire == 1 else 4
@@ -117,10 +117,22 @@ class _Walk:
             else:
                 raise _Damage("it is damaged, or of another format")
 
+    def _inner_value(self, at: int, end: int, descriptor: Any, depth: int) -> None:
+        """A message, or text where there is no descriptor: the parser hands out text that is no UTF-8 as bytes."""
+        if descriptor is not None:
+            self.message(at, end, descriptor, depth + 1)
+            return
+        try:
+            self.data[at:end].decode()
+        except UnicodeDecodeError as error:
+            raise _Damage("a text in it is not UTF-8") from error
+
     def _inner(self, descriptor: Any) -> Mapping[int, Any]:
+        """The fields of a message that are messages, by number, and those that are text (None)."""
         name = descriptor.full_name
         if name not in self.inner:
-            self.inner[name] = {field.number: field.message_type for field in descriptor.fields if field.message_type}
+            self.inner[name] = {field.number: field.message_type for field in descriptor.fields
+                                if field.message_type or field.type == field.TYPE_STRING}
         return self.inner[name]
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
@@ -168,7 +180,8 @@ class TensorReader:
         shape = tuple(tensor.dims)
         bits, layout, field = _TYPES[tensor.data_type]
         size = prod(shape)
-        if len(shape) > 16 or any(extent < 0 for extent in shape) or size * bits > 8 * self.bytes_left:
+        extents = prod(max(extent, 1) for extent in shape)
+        if len(shape) > 16 or any(extent < 0 for extent in shape) or extents * bits > 8 * self.bytes_left:
             self.faults.add("SC204", "a tensor is too large", node=where, value=f"shape {shape[:16]}",
                             limit=f"{self.bytes_left} bytes")
             return None
