@@ -1,0 +1,101 @@
+"""python -m conformance [--only TEXT] [--no-write]
+
+Runs the suite. Exit code 1 where a framework is missing or not in the version that is pinned, or a network fails.
+`--only`: frameworks and networks whose line holds this text; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import networks, page, public, suite, versions
+from .case import STEPS
+from .compare import MEMBRANE, SINGLE_MEMBRANE
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="text in 'framework kind settings'")
+    parser.add_argument("--no-write", action="store_true", help="leave results.json and the page as they are")
+    options = parser.parse_args()
+    gone = versions.missing()
+    for line in gone:
+        print(f"missing: {line}")
+    if gone:
+        print("`make conformance` builds the environment that this needs.")
+        return 1
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    results: dict[str, Any] = {"frameworks": [], "networks": [], "public": []}
+    for part, found in (("frameworks", _frameworks(options.only)), ("networks", networks.rows(options.only)),
+                        ("public", public.rows(options.only))):
+        for row in found:
+            results[part].append(row.as_dict())
+            print(_line(row), flush=True)
+    failed = [row for part in ("frameworks", "networks", "public") for row in results[part] if row["failures"]]
+    if not options.only and not options.no_write:
+        _write(results)
+    total = sum(len(results[part]) for part in ("frameworks", "networks", "public"))
+    print(f"{total} networks, {len(failed)} fail")
+    return 1 if failed or not total else 0
+
+
+def _frameworks(only: str) -> Iterator[suite.Row]:
+    pins = versions.pins()
+    for framework in versions.FRAMEWORKS:
+        module = importlib.import_module(f".{framework}_cases", __package__)
+        for case in module.cases():
+            if only in f"{framework} {case.kind} {case.settings}":
+                yield suite.run(framework, pins[framework], case)
+
+
+def _line(row: suite.Row) -> str:
+    said = "; ".join(row.failures)
+    return f"{'FAIL' if row.failures else 'ok':5}{row.framework} {row.kind} | {row.settings} | {row.verdict} {said}"
+
+
+def _write(results: dict[str, Any]) -> None:
+    root = Path(__file__).resolve().parents[2]
+    commit = subprocess.run(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
+                            check=False).stdout.strip()
+    results = {
+        "commit": commit, "day": time.strftime("%Y-%m-%d", time.gmtime()), "python": sys.version.split()[0],
+        "versions": versions.pins(),
+        "limits": {"steps": STEPS, "membrane": MEMBRANE, "single": SINGLE_MEMBRANE, "event_steps": suite.EVENT_STEPS,
+                   "exact_steps": networks.EXACT_STEPS},
+        **results,
+    }
+    _replace(page.RESULTS, json.dumps(_rounded(results), indent=1, ensure_ascii=False) + "\n")
+    _replace(page.PAGE, page.page(page.read()))
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    print(f"wrote {path.name}")
+
+
+def _rounded(value: Any) -> Any:
+    """Two digits of what rounding leaves: more change with every machine."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.2g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
