@@ -172,17 +172,27 @@ def _rich() -> Graph:
                 bias=[0.5, 0.25], name="few")
     net.connect(b, b, weight=([1], [0], [3.0]), name="back")
     net.output("out", b)
+    own = Discretization(1e-3, integrator="semi", fires="at", delay=2)
+    net.replace("b", replace(net.node("b"), v_min=np.full(2, -3.0), grid=own))
     return net.build()
 
 
 def test_extensions_keep_what_nir_lacks(tmp_path: Path) -> None:
     graph = _rich()
-    to_nir(graph, tmp_path / "a.nir", extensions=True)
-    assert same_graph(from_nir(tmp_path / "a.nir"), graph)
+    with pytest.warns(SpikecWarning) as caught:
+        to_nir(graph, tmp_path / "a.nir", extensions=True)
+    told = "".join(str(each.message) for each in caught)
+    assert all(part in told for part in ("v0, refractory, reset", "v_min", "delay", "no time grid"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same_graph(from_nir(tmp_path / "a.nir"), graph)
     dense = nir.read(tmp_path / "a.nir").nodes["few"]
     np.testing.assert_array_equal(dense.weight, np.float32([[0, 0, 0, 0], [1.5, 0, 2.5, 0]]))
     other = Discretization(5e-4)
-    assert from_nir(tmp_path / "a.nir", discretization=other).discretization == other
+    with pytest.warns(SpikecWarning, match="SC210.*another discretization"):
+        read = from_nir(tmp_path / "a.nir", discretization=other)
+    assert read.discretization == other
+    assert read.nodes["b"].grid is None
 
 
 def test_a_convolution_without_bias_comes_back_without(tmp_path: Path) -> None:
@@ -199,25 +209,44 @@ def test_without_extensions_every_loss_is_named_and_nothing_is_written(tmp_path:
     with pytest.raises(UnsupportedError) as caught:
         to_nir(_rich(), tmp_path / "a.nir")
     lost = {found.node: found.value for found in caught.value.diagnostics}
-    assert lost == {"a": "v0, refractory, reset", "slow": "delay", "few": "delay"}
+    assert lost == {"a": "v0, refractory, reset", "b": "v_min", "slow": "delay", "few": "delay"}
     assert not list(tmp_path.iterdir())
 
 
-def test_a_grid_left_out_is_a_warning(tmp_path: Path) -> None:
-    net = Builder(Discretization(1e-3))
+def test_a_grid_is_kept_and_told(tmp_path: Path) -> None:
+    net = Builder(Discretization(1e-3, spike="box", integrator="semi", fires="at", delay=3))
     net.output("out", net.scale("s", net.input("in", 1), 2.0))
     with pytest.warns(SpikecWarning, match="SC209.*no time grid"):
         to_nir(net.build(), tmp_path / "a.nir")
+    assert same_graph(from_nir(tmp_path / "a.nir"), net.build().with_nodes({"s": nodes.Scale(scale=[2.0])}))
+    metadata = nir.read(tmp_path / "a.nir").metadata
+    assert metadata["spikec.discretization.dt"] == 1e-3
+    assert metadata["spikec.discretization.spike"] == "box"
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("dt", np.nan), ("dt", "soon"), ("dt", [1.0, 2.0]), ("delay", 1.5), ("spike", "bolt"), ("colour", "red"),
+    ("integrator", 3), ("dt", -1.0)])
+def test_a_grid_that_was_tampered_with_is_refused(field: str, value: Any, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.nir", _chain(), CHAIN, **{"spikec.discretization.dt": 1e-3})
+    assert from_nir(path).discretization == Discretization(1e-3)
+    with h5py.File(path, "r+") as file:
+        file["node/metadata"].pop(f"spikec.discretization.{field}", None)
+        file[f"node/metadata/spikec.discretization.{field}"] = value
+    with pytest.raises(BadInputError, match=r"SC206|SC116"):
+        from_nir(path)
 
 
 def test_kinds_and_names_that_nir_cannot_hold(tmp_path: Path) -> None:
     net = Builder(metadata={"in/x/y": 1, "nobody/x": 2, "spikec.x": 3})
+    state = nodes.StepNeuron(shape=(1,), a=np.ones((1, 1)), b=np.ones(1), v_threshold=1.0)
     pool = net.max_pool2d("a/b", net.batch_norm("norm", net.input("in", (1, 4, 4)), mean=0.0, variance=1.0), 2)
-    net.output("out", pool)
+    rectified = net.add("relu", nodes.Relu(), net.flatten("flat", pool))
+    net.output("out", net.add("state", state, net.linear("fc", rectified, weight=np.ones((1, 4)))))
     with pytest.raises(UnsupportedError) as caught:
-        to_nir(net.build(), tmp_path / "a.nir")
+        to_nir(net.build(Discretization(1e-3)), tmp_path / "a.nir")
     message = str(caught.value)
-    for part in ("no BatchNorm", "no MaxPool2d", "cannot hold '/'", "in/x/y", "nobody/x", "spikec.x"):
+    for part in ("no Relu", "stated on a grid", "no BatchNorm", "no MaxPool2d", "'/'", "in/x/y", "nobody/x", "spikec.x"):
         assert part in message
 
 

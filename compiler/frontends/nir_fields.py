@@ -17,6 +17,7 @@ from ...ir.nodes import (
     IF,
     LI,
     LIF,
+    SPIKING,
     Affine,
     Array,
     AvgPool2d,
@@ -29,7 +30,7 @@ from ...ir.nodes import (
     I,
     Input,
     Linear,
-    Neuron,
+    Membrane,
     Node,
     Output,
     Reset,
@@ -37,12 +38,14 @@ from ...ir.nodes import (
     SparseLinear,
     SumPool2d,
     Threshold,
+    param_names,
 )
 from .nir_file import EXTENSION, RawNode, Value
+from .nir_metadata import GRID, read_grid
 
 __all__ = ["KINDS", "NEURON_FIELDS", "Fields", "make_node"]
 
-NEURON_FIELDS: Mapping[type[Neuron], tuple[str, ...]] = {
+NEURON_FIELDS: Mapping[type[Membrane], tuple[str, ...]] = {
     I: ("r",),
     LI: ("tau", "r", "v_leak"),
     CubaLI: ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
@@ -160,7 +163,7 @@ def _boundary(kind: type[Node]) -> Callable[[Fields, Fields], Arguments]:
     return lambda fields, extra: {"kind": kind, "shape": fields.shape("shape")}
 
 
-def _neuron(kind: type[Neuron]) -> Callable[[Fields, Fields], Arguments]:
+def _neuron(kind: type[Membrane]) -> Callable[[Fields, Fields], Arguments]:
     def read(fields: Fields, extra: Fields) -> Arguments:
         arguments: Arguments = {"kind": kind}
         for name in NEURON_FIELDS[kind]:
@@ -171,10 +174,11 @@ def _neuron(kind: type[Neuron]) -> Callable[[Fields, Fields], Arguments]:
             pattern = fields.optional(like)
             if pattern is not None:
                 arguments[name] = np.full_like(pattern, value)
-        for name in ("v0", "refractory", "v_reset"):
-            if name in extra.values:
+        for name in ("v0", "refractory", "v_reset", "v_min"):
+            if name in extra.values and name in param_names(kind):
                 arguments[name] = extra.array(name)
-        if "reset" in extra.values:
+        arguments["grid"] = read_grid(extra.values, GRID, fields.where, fields.faults)
+        if "reset" in extra.values and kind in SPIKING:
             arguments["reset"] = extra.text("reset", get_args(Reset))
         return arguments
 

@@ -9,23 +9,21 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...ir.checks import check
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Edge, Graph
-from ...ir.nodes import Node
+from ...ir.nodes import Neuron, Node
 from .nir_fields import make_node
-from .nir_file import EXTENSION, Limits, RawNode, Value, read_tree
+from .nir_file import Limits, RawNode, read_tree
+from .nir_metadata import DISCRETIZATION, READER, read_grid, read_metadata, report_steps
 from .nir_nesting import flatten_nesting
 from .nir_repairs import repaired
 
 __all__ = ["from_nir"]
 
-GRID = f"{EXTENSION}discretization."
 NEWEST = 1
 """Major version of NIR up to which files are known."""
 
@@ -34,9 +32,9 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     """The graph in a NIR file.
 
     NIR states no time grid. `discretization` says what the grid of the file's origin meant; it is never inferred (a
-    `dt` in the metadata is kept, and warned about), and only a file that spikec wrote with `extensions` brings its
-    own. Names of nested graphs are joined with ".". Metadata of a node appear under "node/key". `limits` bounds what is
-    read.
+    `dt` in the metadata is kept, and warned about). Only a file that spikec wrote brings its own, in spikec's metadata;
+    where `discretization` differs from that, it is taken, and that is told. Names of nested graphs are joined with ".".
+    Metadata of a node appear under "node/key". `limits` bounds what is read.
 
     Raises:
         BadInputError: no NIR file, damaged, too large (SC202 to SC211), or not a legal graph (SC101 to SC117); with
@@ -65,13 +63,21 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
                 faults.add("SC101", f"edge '{edge[0]}' -> '{edge[1]}' names a node that does not exist", value=end,
                            limit=", ".join(sorted(flat)[:20]))
     faults.raise_if_errors()
-    metadata = _metadata(root, flat, faults)
-    grid = discretization or _stored_grid(root.metadata, faults)
+    metadata = read_metadata(root, flat, faults)
+    stored = read_grid(root.metadata, DISCRETIZATION, None, faults)
+    grid = discretization or stored
+    if stored is not None and grid != stored:
+        faults.add("SC210", "the file states another discretization than you; yours is taken, for all of its nodes",
+                   value=stored, limit=grid, severity="warning")
+        nodes = {name: replace(node, grid=None) if isinstance(node, Neuron) else node for name, node in nodes.items()}
+    reader = root.metadata.get(READER)
+    if reader is not None:
+        faults.add("SC210", "the file was written for one importer; its parameters are in that one's terms",
+                   value=reader, severity="warning", remedy="Export again without reader= for everyone else.")
     graph = Graph(nodes if root.ordered else _by_edges(nodes, edges), tuple(edges), grid, metadata)
     graph = repaired(graph, faults)
     faults.extend(check(graph))
-    if grid is None:
-        _warn_about_dt(metadata, faults)
+    report_steps(metadata, grid, faults)
     faults.raise_if_errors()
     for found in faults.found:
         warnings.warn(str(found), SpikecWarning, stacklevel=2)
@@ -100,43 +106,3 @@ def _by_edges(nodes: Mapping[str, Node], edges: list[Edge]) -> dict[str, Node]:
                 ordered[name] = nodes[name]
                 queue.extend(view.targets[name])
     return ordered
-
-
-def _metadata(root: RawNode, flat: Mapping[str, RawNode], faults: Diagnostics) -> dict[str, str | int | float | bool]:
-    metadata: dict[str, str | int | float | bool] = {}
-    for prefix, values in (("", root.metadata), *((f"{name}/", raw.metadata) for name, raw in flat.items())):
-        for key, value in values.items():
-            if key.startswith(EXTENSION):
-                continue
-            plain = value if isinstance(value, str) else value.reshape(-1)[0].item() if value.size == 1 else None
-            if plain is None:
-                faults.add("SC206", f"metadata '{key}' is a list and was left out", node=prefix.rstrip("/") or None,
-                           severity="warning")
-            else:
-                metadata[prefix + key] = plain
-    return metadata
-
-
-def _stored_grid(metadata: Mapping[str, Value], faults: Diagnostics) -> Discretization | None:
-    """The discretisation of a file that spikec wrote with its extensions."""
-    stored = {key.removeprefix(GRID): value for key, value in metadata.items() if key.startswith(GRID)}
-    names = {entry.name for entry in dataclass_fields(Discretization)}
-    if not stored:
-        return None
-    if "dt" not in stored or not stored.keys() <= names:
-        faults.add("SC206", "the stored discretisation is malformed", value=sorted(stored), limit=sorted(names))
-        return None
-    plain: dict[str, Any] = {key: value if isinstance(value, str) else value.reshape(-1)[:1].tolist()[0]
-                             for key, value in stored.items() if isinstance(value, str) or value.size}
-    return Discretization(**plain)
-
-
-def _warn_about_dt(metadata: Mapping[str, Any], faults: Diagnostics) -> None:
-    for key, value in metadata.items():
-        if key.rsplit("/", 1)[-1].lower() == "dt":
-            faults.add("SC210", "the metadata speak of a time step, which says nothing of how it was used",
-                       value=f"{key} = {value}", severity="warning",
-                       remedy="Pass discretization=Discretization(dt=…), or --dt and --spike to the command, if the "
-                       "model was made on a grid.")
-
-
