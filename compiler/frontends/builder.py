@@ -56,7 +56,7 @@ class Builder:
     Times in seconds. A `shape` is that of one sample, a number or a tuple. A parameter of a neuron is a scalar or an
     array that spreads over its shape. Weights are arrays or initialisers (`normal`, `uniform`). `reset`: "zero",
     "v_reset" or "subtract". Below, S is the sum of what is connected to a neuron. `discretization` and `metadata` go
-    into the graph. Every method but `build`, `node` and `free_name` returns the `Handle` of a node.
+    into the graph. Every method but `build`, `node`, `replace`, `keep` and `free_name` returns the `Handle` of a node.
 
     Raises:
         BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it
@@ -240,6 +240,19 @@ class Builder:
     def node(self, name: str) -> Node:
         """The node of this name."""
         return self._nodes[self.handle(name).name]
+
+    def replace(self, name: str, node: Node) -> None:
+        """Puts a node of the same shape in the place of another."""
+        self._nodes[self.handle(name).name] = node
+
+    def promise(self, name: str, shape: Size) -> Handle:
+        """The handle of a node that is yet to come, for cycles; `keep` says what it is."""
+        return Handle(f"promise {name}", self._shape(name, shape), self)
+
+    def keep(self, promise: Handle, *sources: Handle) -> None:
+        """Lets the edges of a promise start at `sources`."""
+        self._edges = [edge for source, target in self._edges for edge in (
+            ((each.name, target) for each in sources) if source == promise.name else ((source, target),))]
 
     def build(self, discretization: Discretization | None = None) -> Graph:
         """The graph, checked. `discretization`: in the place of the builder's own.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
 from ...ir.graph import Discretization
-from ...ir.nodes import Array, Flatten, Input, Neuron, Node, Scale
+from ...ir.nodes import Array, Delay, Flatten, Input, Neuron, Node, Scale
 from .builder import Builder, Handle
 from .registry import leaf_of, qualified_name
 
@@ -49,15 +49,24 @@ class Argument:
 @dataclass(slots=True)
 class Conversion:
     """`dt`: seconds a step, if given. `shapes`: of the inputs, by parameter of `forward`, as far as known.
-    `spikes_unused`: modules whose spikes nothing takes. What converters of neurons leave here, by node: `grids`, what
-    its framework's grid means, and `bias_scales`, what turns a bias into a constant current."""
+    `spikes_unused`: modules whose spikes nothing takes.
+
+    About the value under conversion: `lead`, how many axes stand before those of a sample in it (batch, or time and
+    batch); `gives`, the shape of one sample of the result, where known; `line` of the user's code. What converters of
+    neurons leave here, by node: `grids`, what its framework's grid means, `bias_scales`, what turns a bias into a
+    constant current, and `origins`, the path of its module. `late`: delay nodes, by how many steps."""
 
     dt: float | None
     shapes: dict[str, tuple[int, ...]]
     spikes_unused: frozenset[str] = frozenset()
     builder: Builder = field(default_factory=Builder)
     faults: Diagnostics = field(default_factory=Diagnostics)
+    lead: int = 1
+    gives: tuple[int, ...] | None = None
+    line: str = ""
     grids: dict[str, Discretization] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)
     bias_scales: dict[str, Array] = field(default_factory=dict)
     inputs: dict[str, Handle] = field(default_factory=dict)
 
@@ -94,12 +103,14 @@ class Conversion:
         cells = self.add(name, node, signal)
         placed = cells.handles[0]
         self.grids[placed.name] = grid
+        self.origins[placed.name] = name
         self.bias_scales[placed.name] = np.broadcast_to(np.asarray(bias_scale, dtype=np.float64), placed.shape)
         return cells
 
-    def call(self, module: Any, path: str, inputs: tuple[Any, ...]) -> Any:
+    def call(self, module: Any, path: str, inputs: tuple[Any, ...], lead: int | None = None) -> Any:
         """What `module`, a child of a module under conversion, returns: converted by its own leaf. `path`: its path in
-        the model, which names its nodes.
+        the model, which names its nodes. `lead`: how many axes stand before those of a sample in what the child gets,
+        where its parent folds time and batch into one.
 
         Raises:
             UnsupportedError: there is no converter for it.
@@ -109,7 +120,24 @@ class Conversion:
             self.fail("SC220", f"there is no converter for {qualified_name(type(module))}", node=path,
                       remedy=NO_CONVERTER)
             raise self._stop()
-        return leaf.convert(self, module, path, inputs)
+        outside, self.lead = self.lead, self.lead if lead is None else lead
+        try:
+            return leaf.convert(self, module, path, inputs)
+        finally:
+            self.lead = outside
+
+    def delayed(self, signal: Signal, steps: int) -> Signal:
+        """`signal`, `steps` time steps later."""
+        if steps == 0:
+            return signal
+        handles = []
+        for handle in signal.handles:
+            name = f"{handle.name.removeprefix('promise ')}.late{steps}"
+            if name not in self.late:
+                self.builder.add(name, Delay(delay=np.full(handle.shape, float(steps))), handle)
+                self.late[name] = steps
+            handles.append(self.builder.handle(name))
+        return Signal(tuple(handles))
 
     def sum(self, signals: Iterable[Signal], where: str) -> Signal:
         """The sum of signals of one shape."""
@@ -126,18 +154,21 @@ class Conversion:
         return Signal(tuple(handles))
 
     def flatten(self, signal: Signal, name: str, start: int, end: int) -> Signal:
-        """Flatten with axes counted with the batch axis, as torch does."""
-        axes = len(signal.shape) + 1
+        """Flatten with axes counted with those in front of a sample (`lead`), as torch does."""
+        axes = len(signal.shape) + self.lead
         first, last = (axis + axes if axis < 0 else axis for axis in (start, end))
-        if first < 1:
-            self.fail("SC226", "the batch axis cannot be flattened away", node=name, value=(start, end),
-                      remedy="Start at axis 1.")
+        if first < self.lead:
+            self.fail("SC226", "the batch axis cannot be flattened away" if self.lead == 1 else
+                      "the axes of time and batch cannot be flattened away", node=name, value=(start, end),
+                      remedy=f"Start at axis {self.lead}.")
             raise self._stop()
         if len(signal.shape) == 1 or first == last:
             return signal
-        return self.add(name, Flatten(start_dim=first - 1, end_dim=last - 1), signal)
+        return self.add(name, Flatten(start_dim=first - self.lead, end_dim=last - self.lead), signal)
 
     def fail(self, code: str, message: str, **facts: Any) -> None:
+        if self.line and self.line not in message:
+            message += self.line
         self.faults.add(code, message, **facts)
 
     def _stop(self) -> UnsupportedError:

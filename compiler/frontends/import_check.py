@@ -1,58 +1,99 @@
 """Whether an imported graph does on its grid what its source does: both run side by side on the same random spikes.
 
-The source is the user's own torch code, layer by layer as traced, in float64; the graph is run by `simulate_step`. What
-a target makes of the graph in continuous time is another question, which docs/importing.md answers.
+The source is the user's own module, in float64; the graph is run by `simulate_step`. What a target makes of the graph
+in continuous time is another question, which docs/importing.md answers.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
-import torch
-from torch import fx
+from torch import nn
 
-from ...ir.diagnostics import Diagnostic, SpikecWarning, UnsupportedError
+from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
 from ...ir.graph import Graph
-from ...ir.nodes import SPIKING, Array, Input, Neuron
+from ...ir.nodes import Array, Conv1d, Conv2d, Linear, Neuron, SparseLinear, is_spiking
+from ...ir.shapes import infer_shapes
 from ...ir.step import StepResult, simulate_step
+from .conversion import Conversion
+from .import_run import Given, fixed_sizes, run_source
 from .registry import Leaf
+from .torch_steps import Steps
 
 __all__ = ["check_import"]
 
 STEPS = 20
-DRIVES = ((0.1, 1.0), (0.4, 1.0), (0.9, 1.0), (0.5, 8.0))
-"""Spikes per input and step, and their height, of each sample. The last fires neurons that single spikes do not."""
+DRIVES = ((0.5, 8.0), (0.4, 1.0), (0.9, 1.0), (0.1, 1.0))
+"""Spikes per input and step, and their height, of each sample. The first fires neurons that single spikes do not."""
+WORK = 4e8
+"""Products of a weight and a value that a check may take; large networks are checked for fewer samples and steps."""
 TIE = 1e-9
 """Membranes this near to threshold, relative to it, may fall on either side by rounding."""
 
 
-def check_import(graph: Graph, traced: fx.GraphModule, leaves: Mapping[str, Leaf], inputs: Mapping[str, str]) -> Graph:
+def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf],
+                 conversion: Conversion) -> Graph:
     """The graph with what was found in its metadata: `import.check` is `faithful on its grid`, `differs` or
-    `not possible`, and `import.check.fired` the share of neurons that spiked meanwhile. `inputs`: the input node of
-    each parameter of `forward`. Leaves `traced` in float64.
+    `not possible`, `import.check.steps` how many steps were compared, and `import.check.fired` the share of neurons
+    that spiked meanwhile.
 
     Warns:
         SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.
     """
+    inputs = {name: handle.name for name, handle in conversion.inputs.items()}
+    batch, columns = _extent(graph, steps)
     rng = np.random.default_rng(0)
-    raster = {name: _spikes(node.shape, rng) for name, node in graph.nodes.items() if isinstance(node, Input)}
+    ours: list[StepResult] = []
+    theirs: list[dict[str, Given]] = []
     try:
-        ours = simulate_step(graph, raster)
-    except UnsupportedError as error:
+        for first in range(0, min(len(DRIVES), batch * _rounds(graph, batch, columns)), batch):
+            drives = [DRIVES[(first + number) % len(DRIVES)] for number in range(batch)]
+            raster = {name: _spikes(drives, columns, graph.nodes[node].shape, rng, name in steps.time_axes or not (
+                steps.loops or steps.repeated)) for name, node in inputs.items()}
+            ours.append(simulate_step(graph, {inputs[name]: values for name, values in raster.items()}))
+            theirs.append(run_source(module, steps, leaves, conversion.origins, raster))
+    except SpikecError as error:
         return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
-    theirs = _Stepper(traced.double(), leaves, inputs).run_steps(raster)
+    except Exception as error:  # the user's own code, on inputs that we made
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return _said(graph, "not possible", f"the source could not be run on random spikes: {reason[:200]}")
     difference = _first_difference(graph, ours, theirs)
-    names = [name for name, node in graph.nodes.items() if isinstance(node, SPIKING)]
-    fired = [ours.spikes[name].any(axis=(0, 1)).reshape(-1) for name in names]
-    share = float(np.concatenate(fired).mean()) if fired else 1.0
-    graph = graph.replace(metadata={**graph.metadata, "import.check.fired": round(share, 4)})
+    names = [name for name, node in graph.nodes.items() if is_spiking(node)]
+    fired = [np.any([run.spikes[name].any(axis=(0, 1)).reshape(-1) for run in ours], axis=0) for name in names]
+    graph = graph.replace(metadata={
+        **graph.metadata, "import.check.steps": columns,
+        "import.check.fired": round(float(np.concatenate(fired).mean()), 4) if fired else 1.0})
     if difference is None:
         return graph.replace(metadata={**graph.metadata, "import.check": "faithful on its grid"})
     return _said(graph, "differs", "the graph differs from its source", **difference)
+
+
+def _extent(graph: Graph, steps: Steps) -> tuple[int, int]:
+    """(samples, steps) of a run: fewer where the network is large, and as many as the model insists on."""
+    batch, columns = fixed_sizes(steps)
+    affordable = max(3, int(WORK / max(1, _work(graph))))
+    columns = columns or min(STEPS, affordable)
+    return batch or max(1, min(len(DRIVES), affordable // columns)), columns
+
+
+def _rounds(graph: Graph, batch: int, columns: int) -> int:
+    return max(1, int(WORK / max(1, _work(graph) * batch * columns)))
+
+
+def _work(graph: Graph) -> int:
+    """Products of a weight and a value in one step."""
+    shapes = infer_shapes(graph)[0]
+    total = 0
+    for name, node in graph.nodes.items():
+        if isinstance(node, (Linear, SparseLinear)):
+            total += node.weight.size
+        elif isinstance(node, (Conv1d, Conv2d)):
+            total += node.weight.size * prod(shapes[name].output[1:])
+    return total
 
 
 def _said(graph: Graph, verdict: str, message: str, **facts: str) -> Graph:
@@ -61,85 +102,20 @@ def _said(graph: Graph, verdict: str, message: str, **facts: str) -> Graph:
     return graph.replace(metadata={**graph.metadata, "import.check": verdict})
 
 
-def _spikes(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    rates, heights = (np.array(column).reshape(-1, *(1,) * (len(shape) + 1)) for column in zip(*DRIVES, strict=True))
-    return np.where(rng.random((len(DRIVES), STEPS, *shape)) < rates, heights, 0.0)
+def _spikes(drives: list[tuple[float, float]], columns: int, shape: tuple[int, ...], rng: np.random.Generator,
+            varying: bool) -> Array:
+    """(batch, time, *shape); the same at every step if not `varying`."""
+    rates, heights = (np.array(column).reshape(-1, *(1,) * (len(shape) + 1)) for column in zip(*drives, strict=True))
+    values = np.where(rng.random((len(drives), columns if varying else 1, *shape)) < rates, heights, 0.0)
+    return np.broadcast_to(values, (len(drives), columns, *shape))
 
 
-@dataclass(frozen=True, slots=True)
-class _Trajectory:
-    """(batch, time, *shape) of one neuron module."""
-
-    spikes: Array
-    membrane: Array | None
-
-
-class _Stepper(fx.Interpreter):
-    """The traced module, one step after another; the states of its neurons are kept here."""
-
-    def __init__(self, traced: fx.GraphModule, leaves: Mapping[str, Leaf], inputs: Mapping[str, str]) -> None:
-        super().__init__(traced)
-        self.leaves = leaves
-        self.inputs = inputs
-        self.states: dict[str, Any] = {}
-        self.given: dict[str, torch.Tensor] = {}
-        self.seen: dict[str, list[tuple[torch.Tensor, ...]]] = {}
-
-    def run_steps(self, raster: Mapping[str, Array]) -> dict[str, _Trajectory]:
-        steps = next(iter(raster.values())).shape[1]
-        with torch.no_grad():
-            for step in range(steps):
-                self.given = {name: torch.from_numpy(values[:, step]) for name, values in raster.items()}
-                self.run()
-        return {name: _Trajectory(
-            torch.stack([each[0] for each in seen], 1).numpy(),
-            torch.stack([each[-1] for each in seen], 1).numpy() if len(seen[0]) > 1 else None,
-        ) for name, seen in self.seen.items()}
-
-    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
-        return self.given.get(self.inputs.get(str(target), ""))
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        if getattr(target, "__name__", "") in ("_assert", "_assert_is_none"):
-            return None  # they compare arguments of `forward` with the defaults that the trace was made for
-        return super().call_function(target, args, kwargs)
-
-    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        advance = self.leaves[str(target)].advance
-        if advance is None:
-            return super().call_module(target, args, kwargs)
-        value = (*args, *kwargs.values())[0]
-        returned, self.states[target] = advance(self.fetch_attr(target), value, self.states.get(target))
-        # A framework's spikes may be float32, whatever comes in.
-        parts = tuple(part.double() for part in (returned if isinstance(returned, tuple) else (returned,)))
-        self.seen.setdefault(str(target), []).append(parts)
-        return parts if isinstance(returned, tuple) else parts[0]
-
-
-def _first_difference(graph: Graph, ours: StepResult, theirs: Mapping[str, _Trajectory]) -> dict[str, str] | None:
+def _first_difference(graph: Graph, ours: list[StepResult], theirs: list[dict[str, Given]]) -> dict[str, str] | None:
     """What to say about the earliest step at which a neuron differs. A sample ends where a membrane is so near to
     threshold that rounding decides."""
-    alive = np.full(len(DRIVES), STEPS)
     wrong: list[tuple[int, str, tuple[int, ...], str]] = []
-    for name, node in graph.nodes.items():
-        if name not in theirs or not isinstance(node, Neuron):
-            continue
-        spiking = isinstance(node, SPIKING)
-        mine = ours.spikes[name] if spiking else ours.voltage[name]
-        other = theirs[name].spikes if spiking else theirs[name].membrane
-        if other is None:
-            continue
-        scale = 1.0 if spiking else max(1.0, float(np.abs(other).max()))
-        differs = np.abs(mine - other) > 1e-7 * scale
-        for sample, step, *place in sorted(np.argwhere(differs).tolist(), key=lambda found: found[1]):
-            at = (sample, step, *place)
-            if step >= alive[sample]:
-                continue
-            if spiking and _tie(node, ours.voltage[name][at], tuple(place)):
-                alive[sample] = step
-                continue
-            wrong.append((step, name, tuple(place), f"{mine[at]:g} where the source has {other[at]:g}"))
-            break
+    for mine, other in zip(ours, theirs, strict=True):
+        wrong.extend(_differences(graph, mine, other))
     if not wrong:
         return None
     first, node_name, neuron, values = min(wrong, key=lambda found: found[0])
@@ -148,6 +124,40 @@ def _first_difference(graph: Graph, ours: StepResult, theirs: Mapping[str, _Traj
             "with this layer until the two agree."}
 
 
-def _tie(node: Any, voltage: float, place: tuple[int, ...]) -> bool:
-    threshold = float(node.v_threshold[place])
+def _differences(graph: Graph, ours: StepResult, theirs: Mapping[str, Given]) -> list[
+        tuple[int, str, tuple[int, ...], str]]:
+    """(step, node, neuron, values) of the first difference of each node."""
+    wrong: list[tuple[int, str, tuple[int, ...], str]] = []
+    alive: dict[int, int] = {}
+    for name, node in graph.nodes.items():
+        if name not in theirs or not isinstance(node, Neuron):
+            continue
+        spiking = is_spiking(node)
+        mine = ours.spikes[name] if spiking else ours.voltage[name]
+        other = theirs[name].first if spiking or theirs[name].last is None else theirs[name].last
+        if other is None or other.shape != mine.shape:
+            wrong.append((0, name, (), f"shape {mine.shape} where the source has "
+                                       f"{None if other is None else other.shape}"))
+            continue
+        scale = 1.0 if spiking else max(1.0, float(np.abs(other).max(initial=0.0)))
+        differs = ~(np.abs(mine - other) <= 1e-7 * scale)
+        for sample, step, *place in sorted(np.argwhere(differs).tolist(), key=lambda found: found[1]):
+            at = (sample, step, *place)
+            if step >= alive.get(sample, step + 1):
+                continue
+            if spiking and _tie(graph, name, node, ours, at):
+                alive[sample] = step
+                continue
+            wrong.append((step, name, tuple(place), f"{mine[at]:g} where the source has {other[at]:g}"))
+            break
+    return wrong
+
+
+def _tie(graph: Graph, name: str, node: Any, ours: StepResult, at: tuple[int, ...]) -> bool:
+    """Whether a membrane is so near to its threshold that rounding decides."""
+    grid = node.grid or graph.discretization
+    threshold = float(np.broadcast_to(node.v_threshold, node.shape)[at[2:]])
+    voltage = float(ours.voltage[name][at])
+    if grid.reset == "same" and getattr(node, "reset", None) == "subtract" and ours.spikes[name][at]:
+        voltage += threshold * float(ours.spikes[name][at])
     return abs(voltage - threshold) <= TIE * max(1.0, abs(threshold))

@@ -27,12 +27,12 @@ class Leaf:
     `convert(conversion, module, name, arguments)` adds nodes and returns what the module returns: a `Signal`, a `State`
     or a tuple of them. `advance(module, value, state)`, of modules with a state, runs one time step from `state` (None
     at the start) and returns what the module gives and the next state; the check after an import uses it.
-    `time(module)`, of neurons, is the layout that it takes (`Layout`); modules without a state take any.
+    `time(module)`, of neurons, is the layout that it takes (`Layout`); modules without a state take any, and say None.
     """
 
     convert: Callable[[Conversion, Any, str, tuple[Any, ...]], Any]
     advance: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
-    time: Callable[[Any], Layout] | None = None
+    time: Callable[[Any], Layout | None] | None = None
 
 
 FRAMEWORKS: Mapping[str, str] = {"torch": ".torch_layers", "snntorch": ".snntorch_neurons", "norse": ".norse_neurons",

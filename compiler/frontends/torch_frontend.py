@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import fx, nn
 
 from ...ir.checks import verify
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph
-from ...ir.nodes import SPIKING
+from ...ir.nodes import Delay, is_spiking
+from ...ir.columns import recurrent_edges
 from .bias_scaling import scale_biases
-from .conversion import NO_CONVERTER, Argument, Conversion, Signal, State
-from .registry import Leaf, leaf_of, qualified_name
-from .torch_operations import OPERATIONS, unsupported
-
-if TYPE_CHECKING:
-    from torch import fx, nn
+from .conversion import NO_CONVERTER, Conversion
+from .import_check import check_import
+from .registry import Layout, Leaf, leaf_of, qualified_name
+from .torch_readout import add_outputs, returned_by
+from .torch_steps import Steps, steps_of
+from .torch_trace import Trace, line_of, private_copy, shape_of, trace
+from .torch_walk import Walk
 
 __all__ = ["from_torch"]
 
@@ -50,31 +54,30 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
         BadInputError: `dt` (SC222) or the input's shape (SC225) is missing, `module` is none (SC232), or the graph is
             not legal (NaN weights, …; SC101 to SC117).
     """
-    from .torch_trace import private_copy, trace
-
     _check_arguments(module, sample, dt, input_shape)
-    traced = trace(private_copy(module))
-    leaves = _leaves(traced)
-    conversion = Conversion(dt, _shapes(traced, sample, input_shape), _spikes_unused(traced))
-    returned = _Walk(conversion, traced, leaves).run()
-    _add_outputs(conversion, returned)
+    traced = trace(private_copy(module), sample)
+    conversion = Conversion(dt, {}, _spikes_unused(traced))
+    leaves = _leaves(traced, conversion)
+    steps = steps_of(traced, _layouts(traced, leaves, conversion), conversion.faults)
+    conversion.shapes = _shapes(steps, input_shape)
+    walk = Walk(conversion, steps, leaves)
+    returned = returned_by(steps)
+    walk.run([each for _, each, _ in returned if isinstance(each, fx.Node)])
+    add_outputs(conversion, walk, returned)
     discretization = _discretization(conversion)
     _raise(conversion)
-    graph = conversion.builder.build().replace(discretization=discretization)
+    graph = _settled(conversion, conversion.builder.build(discretization))
     graph = verify(scale_biases(graph, conversion.bias_scales, conversion.faults))
     _raise(conversion)
     for found in conversion.faults.found:
         warnings.warn(str(found), SpikecWarning, stacklevel=2)
+    graph = graph.replace(metadata={**graph.metadata, **_metadata(steps)})
     if check and graph.discretization is not None:
-        from .import_check import check_import
-
-        graph = check_import(graph, traced, leaves, {key: handle.name for key, handle in conversion.inputs.items()})
+        graph = check_import(graph, module, steps, leaves, conversion)
     return graph
 
 
 def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> None:
-    from torch import nn
-
     faults = Diagnostics()
     if not isinstance(module, nn.Module):
         faults.add("SC232", "from_torch takes a torch.nn.Module", value=type(module).__name__,
@@ -92,137 +95,115 @@ def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> Non
     faults.raise_if_errors()
 
 
-def _leaves(traced: fx.GraphModule) -> dict[str, Leaf]:
+def _leaves(traced: Trace, conversion: Conversion) -> dict[str, Leaf]:
     """The registry's entry for every module that the trace calls, by its path in the model."""
     leaves: dict[str, Leaf] = {}
-    faults: dict[str, Diagnostic] = {}
+    told: set[str] = set()
     for node in traced.graph.nodes:
-        if node.op != "call_module":
+        if node.op != "call_module" or str(node.target) in told:
             continue
-        module, name = traced.get_submodule(str(node.target)), str(node.target)
+        name = str(node.target)
+        module = traced.root.get_submodule(name)
         leaf = leaf_of(module)
-        if leaf is None:
-            faults[name] = Diagnostic(
-                "SC220", f"there is no converter for {qualified_name(type(module))}", name, remedy=NO_CONVERTER)
-        elif leaf.advance is not None and name in leaves:
-            faults[name] = Diagnostic(
-                "SC226", "the neurons are called more than once: forward runs over several time steps", name,
-                remedy="Let forward compute one step, for instance with num_steps = 1.")
-        else:
+        if leaf is not None:
             leaves[name] = leaf
-    if faults:
-        raise UnsupportedError(*faults.values())
+        else:
+            told.add(name)
+            conversion.fail("SC220", f"there is no converter for {qualified_name(type(module))}{line_of(node)}",
+                            node=name, remedy=NO_CONVERTER)
     return leaves
 
 
-def _shapes(traced: fx.GraphModule, sample: Any, input_shape: tuple[int, ...] | None) -> dict[str, tuple[int, ...]]:
-    names = [str(node.target) for node in traced.graph.nodes if node.op == "placeholder"]
-    if sample is None:
-        return {} if input_shape is None else {name: tuple(input_shape) for name in names[:1]}
-    samples = sample if isinstance(sample, (tuple, list)) else (sample,)
-    return {name: tuple(int(size) for size in one.shape[1:]) for name, one in zip(names, samples, strict=False)
-            if hasattr(one, "shape")}
+def _layouts(traced: Trace, leaves: Mapping[str, Leaf], conversion: Conversion) -> dict[str, Layout]:
+    """The layouts of the neurons, by path, which all are that of the model."""
+    layouts: dict[str, Layout] = {}
+    for name, leaf in leaves.items():
+        layout = None if leaf.time is None else leaf.time(traced.root.get_submodule(name))
+        if layout is not None:
+            layouts[name] = layout
+    if len(set(layouts.values())) > 1:
+        first = {layout: name for name, layout in reversed(layouts.items())}
+        conversion.fail("SC223", "some neurons take one step, and some whole sequences, or in another order of axes",
+                        value=", ".join(f"{name}: {layout}" for layout, name in first.items()),
+                        remedy="Give all of them the same layout.")
+    return layouts
 
 
-def _spikes_unused(traced: fx.GraphModule) -> frozenset[str]:
+def _shapes(steps: Steps, input_shape: tuple[int, ...] | None) -> dict[str, tuple[int, ...]]:
+    """The shapes of one sample of the inputs, as far as known."""
+    inputs = [node for node in steps.trace.graph.nodes if node.op == "placeholder"]
+    shapes = {}
+    for node in inputs:
+        shape, name = shape_of(node), str(node.target)
+        if shape is not None:
+            shapes[name] = shape[max(steps.places[node].lead, 2 if name in steps.time_axes else 1):]
+    if input_shape is not None and inputs:
+        shapes[str(inputs[0].target)] = tuple(int(size) for size in input_shape)
+    return shapes
+
+
+def _metadata(steps: Steps) -> dict[str, str | int]:
+    """How a sequence goes through the model: its layout, whether `forward` takes one step or loops over how many, and
+    whether its input is presented at every step."""
+    found: dict[str, str | int] = {"import.layout": steps.layout}
+    if steps.length > 1:
+        axes = set(steps.time_axes.values())
+        found["import.layout"] = {0: "time_first", 1: "batch_first"}[axes.pop()] if len(axes) == 1 else "step"
+        found["import.steps"] = steps.length
+    if steps.repeated or (steps.length > 1 and not steps.time_axes):
+        found["import.input"] = "presented at every step"
+    return found
+
+
+def _settled(conversion: Conversion, graph: Graph) -> Graph:
+    """The graph with the delays of values that a step takes from earlier ones: left to the grid where it delays such an
+    edge anyway, since it closes a cycle, else a `Delay` node."""
+    if not conversion.late or graph.discretization is None:
+        return graph
+    dt = graph.discretization.dt
+    graph = graph.with_nodes({name: Delay(delay=steps * dt * np.ones_like(graph.nodes[name].delay))  # type: ignore[attr-defined]
+                              for name, steps in conversion.late.items()})
+    recurrent = recurrent_edges(graph, dt)
+    for name, steps in conversion.late.items():
+        (source,), targets = graph.sources[name], graph.targets[name]
+        direct = {(source, target) for target in targets}
+        if steps != graph.discretization.delay or direct & set(graph.edges):
+            continue
+        shorter = graph.without([name])
+        shorter = shorter.replace(edges=(*shorter.edges, *sorted(direct)))
+        if recurrent_edges(shorter, dt) == recurrent | direct:
+            graph, recurrent = shorter, recurrent | direct
+    return graph
+
+
+def _spikes_unused(traced: Trace) -> frozenset[str]:
     """Modules that return a tuple of which nothing takes the first element."""
-    unused = set()
+    used: dict[str, bool] = {}
     for node in traced.graph.nodes:
-        if node.op == "call_module" and all(
-            user.target is operator.getitem and (user.args[1] != 0 or not user.users) for user in node.users
-        ):
-            unused.add(str(node.target))
-    return frozenset(unused)
-
-
-def _add_outputs(conversion: Conversion, returned: Any) -> None:
-    """An output node for each signal that `forward` returns; states are left out, unless there is nothing else."""
-    values = list(_flat(returned, ""))
-    shown: list[tuple[str, Signal | Argument | State]] = [
-        (key, value) for key, value in values if isinstance(value, (Signal, Argument))]
-    shown = shown or [(key, value) for key, value in values if isinstance(value, State)]
-    if not shown:
-        conversion.fail("SC226", "forward returns no spikes and no membrane", value=type(returned).__name__)
-    seen: set[str] = set()
-    for number, (key, value) in enumerate(shown):
-        name = conversion.builder.free_name(key or ("output" if len(shown) == 1 else f"output_{number}"))
-        if isinstance(value, State):
-            conversion.fail("SC226", f"forward returns '{value.name}' of neurons that spike; the output shows spikes",
-                            node=value.owner, severity="warning",
-                            remedy=f"Probe '{value.owner}.v' for the membrane.")
-            handles = [conversion.builder.handle(value.owner)]
-        else:
-            handles = list(conversion.signal(value, name).handles)
-        if len(handles) > 1:
-            conversion.fail("SC226", "a sum is returned, and an output shows one node", node=name)
-        elif handles[0].name not in seen:
-            seen.add(handles[0].name)
-            conversion.builder.output(name, handles[0])
-
-
-def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for inner, each in value.items():
-            yield from _flat(each, str(inner))
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _flat(each, key)
-    else:
-        yield key, value
+        if node.op == "call_module":
+            path = str(node.target)
+            used[path] = used.get(path, False) or not all(
+                user.target is operator.getitem and (user.args[1] != 0 or not user.users) for user in node.users)
+    return frozenset(path for path, taken in used.items() if not taken)
 
 
 def _discretization(conversion: Conversion) -> Discretization | None:
-    """The grid of all neurons; what says when a spike or a reset happens does not matter to a readout."""
-    first: dict[Discretization, str] = {}
+    """The grid that most neurons have; the others keep their own. When a spike or a reset happens does not matter to a
+    readout."""
+    nodes = {name: conversion.builder.node(name) for name in conversion.grids}
+    spiking = [grid for name, grid in conversion.grids.items() if is_spiking(nodes[name])]
+    if not conversion.grids:
+        return None
+    (common, _), *_ = Counter(spiking or conversion.grids.values()).most_common(1)
     for name, grid in conversion.grids.items():
-        if isinstance(conversion.builder.node(name), SPIKING):
-            first.setdefault(grid, name)
-    for name, grid in conversion.grids.items():
-        if not any(replace(grid, reset=other.reset) == other for other in first):
-            first.setdefault(grid, name)
-    if len(first) > 1:
-        conversion.fail("SC223", "the neurons of this model mean different things by a step",
-                        value="; ".join(f"{name}: {grid}" for grid, name in first.items()),
-                        remedy="Give all of them the same settings (for snnTorch, the same reset_delay).")
-    return next(iter(first), None)
+        if not is_spiking(nodes[name]):
+            grid = replace(grid, reset=common.reset, fires=common.fires, spikes=common.spikes)
+        if grid != common:
+            conversion.builder.replace(name, replace(nodes[name], grid=grid))  # type: ignore[call-arg]
+    return common
 
 
 def _raise(conversion: Conversion) -> None:
     user = ("SC103", "SC107", "SC201", "SC222", "SC225")
     kind = BadInputError if all(found.code in user for found in conversion.faults.errors) else UnsupportedError
     conversion.faults.raise_if_errors(kind)
-
-
-class _Walk:
-    """Goes through the trace once; every tensor is a `Signal`, a `State`, an `Argument` or a constant."""
-
-    def __init__(self, conversion: Conversion, traced: fx.GraphModule, leaves: Mapping[str, Leaf]) -> None:
-        self.conversion = conversion
-        self.traced = traced
-        self.leaves = leaves
-        self.values: dict[fx.Node, Any] = {}
-
-    def run(self) -> Any:
-        from torch import fx
-
-        for node in self.traced.graph.nodes:
-            arguments = fx.node.map_arg((tuple(node.args), dict(node.kwargs)), lambda each: self.values[each])
-            if node.op == "output":
-                return arguments[0][0]
-            self.values[node] = self._value(node, *arguments)
-        return None
-
-    def _value(self, node: fx.Node, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if node.op == "placeholder":
-            return Argument(str(node.target))
-        if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(self.traced)
-        name = str(node.target)
-        if node.op == "call_module":
-            inputs = (*arguments, *named.values())
-            return self.leaves[name].convert(self.conversion, self.traced.get_submodule(name), name, inputs)
-        name = name if node.op == "call_method" else getattr(node.target, "__name__", name)
-        if name not in OPERATIONS:
-            raise unsupported(self.conversion, node.name, f"the operation '{name}' has no counterpart in a graph",
-                              limit=", ".join(sorted(OPERATIONS)))
-        return OPERATIONS[name](self.conversion, node.name, *arguments, **named)
