@@ -24,7 +24,7 @@ from .targets import on_clock, on_nir, on_onnx, on_reference, shown
 
 KINDS = ("IF", "LIF", "CubaLIF", "StepNeuron")
 READOUTS = ("I", "LI", "CubaLI")
-EXACT_STEPS = 30
+EXACT_STEPS = 20
 """Steps of the runs in continuous time, whose reference is slow."""
 TIME = 1e-9
 """Seconds that spikes of the event target may be off the reference in continuous time."""
@@ -83,8 +83,8 @@ def chain(kind: str, grid: spikec.Discretization, topology: str = "feedforward",
         return found
 
     if topology == "image":
-        source = net.input("in", (2, 6, 6))
-        drive = net.conv2d("conv", source, weight=0.5 * weight(3, 2, 3, 3), padding=1)
+        source = net.input("in", (2, 4, 4))
+        drive = net.conv2d("conv", source, weight=0.5 * weight(2, 2, 3, 3), padding=1)
         first = net.add("hidden", neuron(kind, drive.shape, rng, **settings), drive)
         flat = net.flatten("flat", net.sum_pool2d("pool", first, 2))
         drive = net.linear("fc", flat, weight=0.5 * weight(OUTPUTS, flat.shape[0]))

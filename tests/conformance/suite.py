@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 import spikec
@@ -133,7 +132,7 @@ def exact(row: Row, column: str, ask: Callable[[], Compared]) -> None:
 
 
 def _single(row: Row, graph: spikec.Graph, case: Case, values: Array) -> None:
-    found = _asked(row, "clock32", lambda: until_tie(on_clock(graph, values, np.float32),
+    found = _asked(row, "clock32", lambda: until_tie(on_clock(graph, values, torch.float32),
                                                      native(case, values, double=False)))
     if isinstance(found, Compared) and (found.membrane or 0.0) > SINGLE_MEMBRANE:
         row.failures.append(f"clock32: membranes are {found.membrane:.1e} apart")

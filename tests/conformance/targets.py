@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import spikec
 from spikec.ir import nodes
@@ -34,16 +34,26 @@ def on_reference(graph: spikec.Graph, values: Array) -> dict[str, Trace]:
     return {name: Trace(result.spikes.get(name), result.voltage[name]) for name in neurons(graph)}
 
 
-def on_clock(graph: spikec.Graph, values: Array, dtype: type = np.float64) -> dict[str, Trace]:
+def on_clock(graph: spikec.Graph, values: Array, dtype: torch.dtype = torch.float64) -> dict[str, Trace]:
     """The clock target."""
     every, outputs = shown(graph)
-    dt = _dt(graph)
-    times = dt * np.arange(1, values.shape[1] + 1)
     result = spikec.compile(every, target="clock").run(
-        values, dt=dt, probes={f"{name}.v": times for name in outputs}, dtype=dtype)
-    return {name: Trace(_dense(result, output, graph, values) if nodes.is_spiking(graph.nodes[name]) else None,
-                        np.asarray(result.probes[f"{name}.v"]).reshape(*values.shape[:2], *graph.nodes[name].shape))
-            for name, output in outputs.items()}
+        values, dt=_dt(graph), probes={f"{name}.v": None for name in outputs}, dtype=dtype)
+    found = {}
+    for name, output in outputs.items():
+        shape = (*values.shape[:2], *(graph.nodes[name].shape or ()))
+        spikes = _raster(result.spikes[output], _dt(graph), shape) if nodes.is_spiking(graph.nodes[name]) else None
+        found[name] = Trace(spikes, np.asarray(result.probes[f"{name}.v"], np.float64).reshape(shape))
+    return found
+
+
+def _raster(events: spikec.Events, dt: float, shape: tuple[int, ...]) -> Array:
+    """(batch, time, *shape) of numbers of spikes."""
+    found = np.zeros((*shape[:2], int(np.prod(shape[2:]))))
+    for sample in range(shape[0]):
+        times, index = events.numpy().sample(sample)
+        np.add.at(found[sample], (np.rint(times / dt).astype(np.int64) - 1, index), 1.0)
+    return found.reshape(shape)
 
 
 def on_nir(graph: spikec.Graph, values: Array) -> dict[str, Trace]:
@@ -85,6 +95,3 @@ def _dt(graph: spikec.Graph) -> float:
         raise ValueError("the graph states no grid")
     return graph.discretization.dt
 
-
-def _dense(result: object, output: str, graph: spikec.Graph, values: Array) -> Array:
-    raise NotImplementedError
