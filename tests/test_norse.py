@@ -169,3 +169,95 @@ def test_a_time_constant_below_zero_is_named() -> None:
     said = _refused(nn.Sequential(nn.Linear(INPUTS, 3), norse.LIFCell(LIF(tau_mem_inv=_tensor(-100.0)))))
     assert "SC103 at '1'" in said
     assert "tau_mem_inv = -100" in said
+
+
+# ---- whole sequences, (time, batch, …)
+
+
+def _recorded(module: nn.Module, raster: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Spikes and membranes of every layer of neurons of a model that takes (time, batch, …)."""
+    module = copy.deepcopy(module).eval()
+    spikes: dict[str, list[Any]] = {}
+    membranes: dict[str, list[Any]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(part: Any, given: Any, returned: Any) -> None:
+            spikes.setdefault(name, []).append(returned[0])
+            membranes.setdefault(name, []).append(getattr(returned[1], "lif", returned[1]).v)
+
+        return hook
+
+    for name, part in module.named_modules():
+        if hasattr(part, "state_fallback"):
+            part.record_states = True
+            part.register_forward_hook(record(name))
+    with torch.no_grad():
+        module(torch.from_numpy(raster.swapaxes(0, 1)))
+    # One call for all steps, or one a step.
+    found = [{name: (each[0] if len(each) == 1 else torch.stack(each)).swapaxes(0, 1).numpy()
+              for name, each in seen.items()} for seen in (spikes, membranes)]
+    return found[0], found[1]
+
+
+def _assert_sequence(module: nn.Module, shape: tuple[int, ...], raster: Array, readouts: tuple[str, ...] = ()) -> None:
+    graph = from_torch(module, sample=torch.zeros(3, 2, *shape, dtype=torch.float64))
+    assert graph.metadata["import.check"] == "faithful on its grid"
+    spikes, membranes = _recorded(module, raster)
+    assert_same(graph, raster, {name: each for name, each in spikes.items() if name not in readouts}, membranes)
+
+
+def test_sequences_of_every_class() -> None:
+    module = norse.SequentialState(
+        nn.Linear(INPUTS, NEURONS), norse.LIF(LIF(v_leak=_tensor(0.1))), nn.Linear(NEURONS, NEURONS, bias=False),
+        norse.LIFRecurrent(NEURONS, 9, LIF(v_th=_tensor(0.3))), nn.Linear(9, 9), norse.IAF(), nn.Linear(9, 7),
+        norse.LIFRefracRecurrent(7, 7), nn.Linear(7, 5), norse.LI()).double()
+    _assert_sequence(module, (INPUTS,), drive((INPUTS,), height=3.0), readouts=("9",))
+
+
+def test_sequences_of_adaptive_neurons() -> None:
+    p = LSNN(tau_adapt_inv=_tensor(80.0), beta=_tensor(0.4), v_th=_tensor(0.2))
+    module = norse.SequentialState(nn.Linear(INPUTS, NEURONS), norse.LSNN(p), norse.LSNNRecurrent(NEURONS, 9, p))
+    _assert_sequence(module.double(), (INPUTS,), drive((INPUTS,), height=3.0))
+
+
+def test_lifted_layers_and_cells() -> None:
+    module = norse.SequentialState(
+        norse.Lift(nn.Conv2d(2, 4, 3, padding=1)), norse.Lift(norse.LIFBoxCell(BOX(v_th=_tensor(0.1)))),
+        norse.Lift(nn.AvgPool2d(2)), norse.LConv2d(4, 4, 3), norse.LIF(LIF(v_th=_tensor(0.2))),
+        norse.Lift(nn.Flatten(1)), nn.Linear(16, 5), norse.LIF(LIF(v_th=_tensor(0.1)))).double()
+    _assert_sequence(module, (2, 8, 8), drive((2, 8, 8), rate=0.3, height=2.0, steps=150))
+
+
+class _Looped(nn.Module):
+    """Cells in a loop over time, as Norse's users write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = norse.SequentialState(nn.Linear(INPUTS, NEURONS), norse.LIFCell(), nn.Linear(NEURONS, 5))
+        self.out = norse.LIFRecurrentCell(5, 5)
+
+    def forward(self, sequence: Any) -> Any:
+        inner, outer, spikes = None, None, []
+        for x in sequence:
+            x, inner = self.cells(x, inner)
+            x, outer = self.out(x, outer)
+            spikes.append(x)
+        return torch.stack(spikes)
+
+
+def test_cells_in_a_loop_over_time() -> None:
+    _assert_sequence(_Looped().double(), (INPUTS,), drive((INPUTS,), height=3.0))
+
+
+def test_a_sequential_that_is_fed_back() -> None:
+    module = norse.RecurrentSequential(nn.Linear(INPUTS, NEURONS), norse.LIFCell(), nn.Linear(NEURONS, INPUTS),
+                                       norse.LIFBoxCell(BOX(v_th=_tensor(0.1)))).double()
+    raster = drive((INPUTS,), height=3.0)
+    graph = from_torch(module, input_shape=(INPUTS,))
+    assert graph.metadata["import.check"] == "faithful on its grid"
+    spikes, state = [], None
+    with torch.no_grad():
+        for step in range(raster.shape[1]):
+            given, state = copy.deepcopy(module)(torch.from_numpy(raster[:, step]), state)
+            spikes.append(given)
+    assert_same(graph, raster, {"output": torch.stack(spikes, 1).numpy()}, {})

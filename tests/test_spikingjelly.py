@@ -110,9 +110,9 @@ def test_a_threshold_that_is_met_exactly_fires() -> None:
     graph = _imported(module)
     assert graph.discretization is not None
     assert graph.discretization.fires == "at"
-    raster = drive((INPUTS,))
+    raster = (drive((INPUTS,)) > 0).astype(float)
     spikes, membranes = _stepped(module, raster)
-    assert_same(graph, raster / raster.max(), *_stepped(module, raster / raster.max()))
+    assert_same(graph, raster, spikes, membranes)
     assert membranes["1"].max() < 2
 
 
@@ -123,8 +123,11 @@ def test_a_surrogate_function_that_fires_above_the_threshold_is_seen() -> None:
 
     module = nn.Sequential(nn.Linear(INPUTS, 3, bias=False), neuron.IFNode(2.0, surrogate_function=Above())).double()
     nn.init.ones_(module[0].weight)
-    raster = drive((INPUTS,)) > 0
-    assert_same(_imported(module), raster.astype(float), *_stepped(module, raster.astype(float)))
+    graph = _imported(module)
+    assert graph.discretization is not None
+    assert graph.discretization.fires == "above"
+    raster = (drive((INPUTS,)) > 0).astype(float)
+    assert_same(graph, raster, *_stepped(module, raster))
 
 
 class _Convolutional(nn.Module):
@@ -217,3 +220,85 @@ def test_neurons_with_a_step_of_their_own_have_no_converter(cells: nn.Module) ->
 
 def test_a_class_that_leaves_the_step_alone_is_known() -> None:
     assert isinstance(_imported(nn.Sequential(nn.Linear(INPUTS, 3), _OwnName())).nodes["1"], nodes.LIF)
+
+
+# ---- whole sequences, (time, batch, …)
+
+
+def _whole(module: nn.Module, raster: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Spikes and membranes of every neuron module of a model that takes (time, batch, …)."""
+    module = copy.deepcopy(module).eval()
+    functional.reset_net(module)
+    spikes: dict[str, list[Any]] = {}
+    membranes: dict[str, list[Any]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(part: Any, given: Any, returned: Any) -> None:
+            spikes.setdefault(name, []).append(returned)
+            membranes.setdefault(name, []).append(part.v_seq if part.step_mode == "m" else part.v)
+
+        return hook
+
+    for name, part in _layers(module).items():
+        part.store_v_seq = part.step_mode == "m"
+        part.register_forward_hook(record(name))
+    with torch.no_grad():
+        module(torch.from_numpy(raster.swapaxes(0, 1)))
+    found = [{name: (each[0] if len(each) == 1 else torch.stack(each)).swapaxes(0, 1).numpy()
+              for name, each in seen.items()} for seen in (spikes, membranes)]
+    return found[0], found[1]
+
+
+def _assert_sequence(module: nn.Module, shape: tuple[int, ...], raster: Array) -> None:
+    module = module.double().eval()
+    graph = from_torch(module, sample=torch.zeros(3, 2, *shape, dtype=torch.float64), dt=DT)
+    assert graph.metadata["import.check"] == "faithful on its grid"
+    assert_same(graph, raster, *_whole(module, raster))
+
+
+def test_a_convolutional_model_of_sequences() -> None:
+    module = _Convolutional()
+    functional.set_step_mode(module, "m")
+    _assert_sequence(module, (2, 8, 8), drive((2, 8, 8), rate=0.2, steps=150))
+
+
+@pytest.mark.parametrize("case", SPIKING)
+def test_neurons_over_sequences(case: str) -> None:
+    make, height = SPIKING[case]
+    module = nn.Sequential(layer.Linear(INPUTS, NEURONS), make(None))
+    functional.set_step_mode(module, "m")
+    _assert_sequence(module, (INPUTS,), drive((INPUTS,), height=height))
+
+
+def test_containers_over_sequences() -> None:
+    module = nn.Sequential(
+        layer.SeqToANNContainer(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)),
+        layer.MultiStepContainer(neuron.IFNode(), nn.AvgPool2d(2), neuron.LIFNode(decay_input=False)),
+        layer.StepModeContainer(False, "m", nn.Flatten(1), nn.Linear(64, 9)),
+        layer.StepModeContainer(True, "m", neuron.ParametricLIFNode(v_threshold=0.1), nn.Linear(9, 5)),
+        neuron.IFNode(v_threshold=0.3, step_mode="m"))
+    _assert_sequence(module, (2, 8, 8), drive((2, 8, 8), rate=0.3, height=2.0, steps=150))
+
+
+@pytest.mark.parametrize("mode", ["s", "m"])
+@pytest.mark.parametrize("kind", ["linear", "elementwise"])
+def test_containers_that_feed_back(mode: str, kind: str) -> None:
+    inner = nn.Sequential(nn.Linear(INPUTS, NEURONS), neuron.LIFNode())
+    back: nn.Module = layer.LinearRecurrentContainer(inner, INPUTS, NEURONS, step_mode=mode)
+    if kind == "elementwise":
+        back = layer.ElementWiseRecurrentContainer(
+            nn.Sequential(nn.Linear(INPUTS, INPUTS), neuron.IFNode()), lambda y, x: y + x, step_mode=mode)
+    size = INPUTS if kind == "elementwise" else NEURONS
+    module = nn.Sequential(back, nn.Linear(size, 5), neuron.IFNode(v_reset=None, step_mode=mode)).double()
+    raster = drive((INPUTS,), height=2.0)
+    if mode == "m":
+        _assert_sequence(module, (INPUTS,), raster)
+    else:
+        assert_same(_imported(module), raster, *_stepped(module, raster))
+
+
+def test_a_feedback_that_is_no_sum_is_refused() -> None:
+    back = layer.ElementWiseRecurrentContainer(neuron.IFNode(), lambda y, x: x * (1 - y))
+    said = _refused(nn.Sequential(nn.Linear(INPUTS, 3), back), dt=DT)
+    assert "SC223 at '1'" in said
+    assert "element_wise_function" in said

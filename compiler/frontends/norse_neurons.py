@@ -33,6 +33,7 @@ from ...ir import nodes
 from ...ir.grid import Discretization
 from ...ir.nodes import Array, Neuron, Reset
 from .connections import spread
+from .containers import fed_back, in_turn
 from .conversion import Argument, Conversion, Signal, State, array_of
 from .registry import Leaf
 
@@ -181,6 +182,43 @@ def _li_linear(conversion: Conversion, module: Any, name: str, arguments: Argume
     return _placed(layer, _li(layer, layer.value("v_leak")), arriving), State(name, "state")
 
 
+def _lift(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:
+    """What the module inside does at every step."""
+    given = arguments[0][0] if isinstance(arguments[0], tuple) else arguments[0]
+    returned = in_turn(conversion, module.lifted_module, f"{name}.lifted_module", given, lead=1)
+    return (returned, State(name, "state")) if module.is_stateful else returned
+
+
+def _convolution(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """A Conv3d whose third axis is time, with a kernel of one step."""
+    source = conversion.signal(arguments[0], name)
+    image: Any = source.shape[-2:]
+    return conversion.add(name, nodes.Conv2d(
+        weight=array_of(module.weight)[..., 0], input_shape=image, stride=module.stride[:2],
+        padding=module.padding[:2], dilation=module.dilation[:2], groups=module.groups), source)
+
+
+def _recurrent_sequential(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:
+    """Modules in turn; what one of them gives is added to the input of the next step."""
+    source = conversion.signal(arguments[0], name)
+    children = list(module.module)
+    if not isinstance(module.output_modules, int):
+        conversion.fail("SC223", "what several modules give is fed back", node=name,
+                        value=f"output_modules={module.output_modules}", limit="one module")
+        return source, State(name, "state")
+    last = module.output_modules % len(children)
+
+    def inner(before: Signal) -> Signal:
+        value: Any = conversion.sum((source, before), name)
+        for number, child in enumerate(children):
+            value = in_turn(conversion, child, f"{name}.module.{number}", value)
+            if number == last:
+                given: Signal = value
+        return given
+
+    return fed_back(conversion, name, source.shape, inner), State(name, "state")
+
+
 def _layer(conversion: Conversion, module: Any, name: str, shape: tuple[int, ...], arguments: Arguments) -> _Layer:
     """The module under conversion; its dt becomes that of the model, unless that is another one already."""
     dt = float(module.dt)
@@ -220,6 +258,11 @@ def _advance(module: Any, value: Any, state: Any) -> tuple[Any, Any]:
     return (spikes, getattr(state, "lif", state).v), state
 
 
+def _advance_sequential(module: Any, value: Any, state: Any) -> tuple[Any, Any]:
+    returned = module(value, state)
+    return returned, returned[1]
+
+
 _FORMS: Mapping[str, tuple[Callable[[Any, int], Callable[..., Any]], Callable[[_Layer, Array], Neuron], bool]] = {
     "lif.LIF": (_feedforward, _lif, True), "lif.LIFCell": (_feedforward, _lif, False),
     "lif.LIFRecurrent": (_recurrent, _lif, True), "lif.LIFRecurrentCell": (_recurrent, _lif, False),
@@ -240,4 +283,8 @@ LEAVES: Mapping[str, Leaf] = {
         Leaf(form(make, 1), _advance, lambda module: "step")
     ) for name, (form, make, sequence) in _FORMS.items()},
     "norse.torch.module.leaky_integrator.LILinearCell": Leaf(_li_linear, _advance, lambda module: "step"),
+    "norse.torch.module.lift.Lift": Leaf(_lift, time=lambda module: "time_first" if module.is_stateful else None),
+    "norse.torch.module.conv.LConv2d": Leaf(_convolution),
+    "norse.torch.module.sequential.RecurrentSequential": Leaf(
+        _recurrent_sequential, _advance_sequential, lambda module: "step"),
 }
