@@ -93,7 +93,7 @@ def _assert_same(module: nn.Sequential, graph: Graph, raster: Array, atol: float
 def _imported(module: nn.Sequential, **options: Any) -> Graph:
     folded = any(hasattr(part, "squeeze_forward") for part in module.modules())
     shape = options.pop("shape", (INPUTS,))
-    sample = torch.zeros(2 * 5, *shape) if folded else torch.zeros(2, 5, *shape)
+    sample = torch.zeros(BATCH * 5, *shape) if folded else torch.zeros(2, 5, *shape)
     return from_torch(module, sample=sample, dt=DT, **options)
 
 
@@ -218,8 +218,8 @@ def test_readouts() -> None:
 def test_squeezed_layers_pools_and_crops() -> None:
     module = nn.Sequential(
         sl.Cropping2dLayer(((1, 2), (0, 1))), nn.Conv2d(2, 4, 3, padding=1),
-        sl.IAFSqueeze(batch_size=BATCH, min_v_mem=-1.0), sl.SumPool2d(2), nn.Conv2d(4, 3, 2), sl.LIFSqueeze(tau_mem=6.0, batch_size=BATCH), nn.Flatten(),
-        nn.Linear(3 * 1 * 2, SIZE), ALIFSqueeze(tau_mem=EACH, tau_adapt=EACH, batch_size=BATCH))
+        sl.IAFSqueeze(batch_size=BATCH, min_v_mem=-1.0), sl.SumPool2d(2), nn.Conv2d(4, 3, 2),
+        sl.LIFSqueeze(tau_mem=6.0, batch_size=BATCH), nn.Flatten(), nn.Linear(3 * 1 * 2, SIZE), ALIFSqueeze(tau_mem=EACH, tau_adapt=EACH, batch_size=BATCH))
     with torch.no_grad():
         for part in (module[1], module[4], module[7]):
             part.weight.mul_(6)
@@ -240,12 +240,16 @@ def test_a_converted_network() -> None:
 
 # ---- what sinabs can and a graph cannot
 
+class _Own(sina.SingleSpike):
+    pass
+
+
 REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "a cap": (r"one spike or as many.*MaxSpike\(3\)", lambda: sl.IAF(spike_fn=sina.MaxSpike(3))),
     "a reset value": ("adds the reset value in every step.*0.25", lambda: sl.LIF(
         tau_mem=5.0, reset_fn=sina.MembraneReset(0.25))),
     "own reset": ("this reset has no counterpart", lambda: sl.LIF(tau_mem=5.0, reset_fn=lambda *given: given[1])),
-    "own spikes": ("this way to spike has no counterpart", lambda: sl.LIF(tau_mem=5.0, spike_fn=torch.nn.ReLU)),
+    "own spikes": ("this way to spike has no counterpart", lambda: sl.LIF(tau_mem=5.0, spike_fn=_Own)),
     "clipped readout": ("readout that is shown before", lambda: sl.ExpLeak(tau_mem=5.0, min_v_mem=0.0)),
     "many of a moving threshold": ("threshold that moves", lambda: sl.ALIF(
         tau_mem=5.0, tau_adapt=5.0, spike_fn=sina.MultiSpike)),

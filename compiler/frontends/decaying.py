@@ -81,7 +81,7 @@ def place(conversion: Conversion, name: str, source: Signal, dt: float, cell: Ce
 def step_neuron(shape: tuple[int, ...], states: int, entries: Mapping[str, Entries], **rest: Any) -> StepNeuron:
     """A `StepNeuron` whose matrices and vectors are given by their entries: `entries["a"][row, column]`,
     `entries["b"][row]`, each a number or an array of `shape`; what is left out is zero. `rest`: its other fields."""
-    arrays = {name: _array(shape, states, given) for name, given in entries.items() if given}
+    arrays: dict[str, Any] = {name: _array(shape, states, given) for name, given in entries.items() if given}
     return StepNeuron(shape=shape, **arrays, **rest)
 
 
@@ -143,10 +143,10 @@ def _continuous(firing: Firing | None) -> bool:
 
 
 def _equation(dt: float, cell: Cell, integrator: str,
-              name: str) -> tuple[type[Membrane], dict[str, Array], Array | float] | None:
+              name: str) -> tuple[type[Membrane], dict[str, Any], Array | float] | None:
     """The differential equation with the cell's factors, if it has one."""
     lossy = bool(((cell.beta > 0) & (cell.beta < 1)).all())
-    params: dict[str, Array] = {}
+    params: dict[str, Any] = {}
     if integrator == "euler":
         if not (cell.beta < 1).all():
             return None

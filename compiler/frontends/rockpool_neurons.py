@@ -34,8 +34,8 @@ _COUNTING = ("StepPWL", "PeriodicExponential")
 
 def _lif(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
     if module.n_synapses != 1:
-        conversion.fail("SC223", "several synapses into one neuron, each of its own time constant, have no counterpart in "
-                        "a graph", node=name, value=f"shape={tuple(module.shape)}", limit="as many inputs as neurons",
+        conversion.fail("SC223", "several synapses into one neuron, each of its own time constant, have no counterpart "
+                        "in a graph", node=name, value=f"shape={tuple(module.shape)}", limit="as many inputs as neurons",
                         remedy="Use one synapse a neuron.")
         return conversion.signal(arguments[0], name, (module.size_in,))
     current = _kept(module, "syn", "beta")
@@ -56,7 +56,7 @@ def _kept(module: Any, which: str, factor: str) -> Array:
         kept = 1 - 2.0 ** -_numbers(getattr(module, f"dash_{which}"))
     else:
         kept = _numbers(getattr(module, factor))
-    return kept.reshape(-1)
+    return np.ravel(kept)
 
 
 def _lif_neuron(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:

@@ -44,7 +44,8 @@ def _neurons(conversion: Conversion, module: Any, name: str, arguments: Argument
                         remedy="Pass dt=… in seconds.")
     if conversion.dt is None or len(conversion.faults.errors) > before:
         return source
-    beta, alpha = _factor(module, "mem"), _factor(module, "syn")
+    beta: Any = _factor(module, "mem")
+    alpha = _factor(module, "syn")
     gain = 1 - beta if module.norm_input else 1.0
     cells = place(conversion, name, source, conversion.dt, Cell(
         beta=beta, alpha=alpha, gain=gain, kick=1.0 if alpha is None else alpha, later=later), firing)
@@ -244,10 +245,10 @@ def _merge(conversion: Conversion, module: Any, name: str, arguments: Arguments)
 def _crop(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
     """A convolution of each channel by itself, with a single one where the window's corner is kept."""
     source = conversion.signal(arguments[0], name)
-    channels, *image = source.shape
+    channels, height, width = source.shape
     weight = np.zeros((channels, 1, module.top_crop + module.bottom_crop + 1, module.left_crop + module.right_crop + 1))
     weight[:, 0, module.top_crop, module.left_crop] = 1
-    return conversion.add(name, nodes.Conv2d(weight=weight, input_shape=tuple(image), groups=channels), source)
+    return conversion.add(name, nodes.Conv2d(weight=weight, input_shape=(height, width), groups=channels), source)
 
 
 def _repeat(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:

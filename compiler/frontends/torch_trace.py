@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import inspect
 import linecache
+import operator
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -61,12 +62,19 @@ def is_several(node: fx.Node) -> bool:
 
 def private_copy(module: nn.Module) -> nn.Module:
     """A copy in eval mode that shares the parameters, which nothing here writes to. States that a run left in the
-    module, which torch refuses to copy, are detached."""
-    memo: dict[int, Any] = {id(parameter): parameter for parameter in module.parameters()}
-    for part in module.modules():
+    module, which torch refuses to copy, are detached. Some libraries copy their modules by making them again, and lose
+    settings; others give `modules` and `parameters` another meaning: both are passed by."""
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in nn.Module.parameters(module)}
+    made_again: list[tuple[nn.Module, nn.Module]] = []
+    for part in nn.Module.modules(module):
         for tensor in (*part._buffers.values(), *vars(part).values()):
             if isinstance(tensor, torch.Tensor) and not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
+        if hasattr(type(part), "__deepcopy__"):
+            memo[id(part)] = object.__new__(type(part))
+            made_again.append((part, memo[id(part)]))
+    for part, copied in made_again:
+        vars(copied).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(module, memo).eval()
 
 
@@ -77,7 +85,7 @@ def trace(module: nn.Module, sample: Any = None) -> Trace:
         UnsupportedError: (SC221) its `forward` cannot be traced; modules without a converter that were met before are
             told, too (SC220).
     """
-    root = nn.Sequential(module) if leaf_of(module) is not None else module
+    root = _rooted(module)
     parameters = [(name, parameter.default) for name, parameter in inspect.signature(root.forward).parameters.items()
                   if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)]
     given = () if sample is None else tuple(sample) if isinstance(sample, (tuple, list)) else (sample,)
@@ -92,6 +100,22 @@ def trace(module: nn.Module, sample: Any = None) -> Trace:
     except Exception as error:
         raise UnsupportedError(*_unknown_modules(tracer), _untraceable(module, error)) from error
     return Trace(root, graph)
+
+
+def _rooted(module: nn.Module) -> nn.Module:
+    """The module itself, or a sequence of it alone where it is a leaf, or, as Rockpool's are, called by another way than
+    `forward`."""
+    if hasattr(module, "evolve"):
+        return _Evolved(module)
+    return nn.Sequential(module) if leaf_of(module) is not None else module
+
+
+class _Evolved(nn.Sequential):
+    """A module of Rockpool, which returns what it gives, its state and what it recorded."""
+
+    def forward(self, input: Any) -> Any:
+        returned, _, _ = self[0](input)
+        return returned
 
 
 class _Untraceable(Exception):
@@ -159,16 +183,15 @@ class _Tracer(fx.Tracer):
             return self.samples.get(str(target)), str(target) in self.samples
         if kind == "output" or not self.samples:
             return None, False
-        if kind == "get_attr":
-            found: Any = self.root
-            for part in str(target).split("."):
-                found = getattr(found, part)
-            return found, True
         try:
             values = fx.node.map_aggregate((args, kwargs), _known)
         except _Missing:
             return None, False
-        return self._run(kind, target, *values), True
+        self.running = True
+        try:
+            return self._run(kind, target, *values), True
+        finally:
+            self.running = False
 
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         name = target if isinstance(target, str) else getattr(target, "__name__", "")
@@ -178,11 +201,8 @@ class _Tracer(fx.Tracer):
             return target(*args, **kwargs)
         if kind == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
-        self.running = True
-        try:
-            return self.root.get_submodule(target)(*args, **kwargs)
-        finally:
-            self.running = False
+        found = operator.attrgetter(target)(self.root)
+        return found if kind == "get_attr" else found(*args, **kwargs)
 
 
 _BRANCH = ("forward branches on the values of a tensor",
@@ -286,9 +306,11 @@ def _user_line(frame: FrameType | None) -> str | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _is_users(file: str) -> bool:
     parts = Path(file).parts
+    if file.startswith(str(Path(inspect.__file__).parent)) and "site-packages" not in parts:
+        return False
     return not (file.startswith(_SPIKEC) and "frontends" in parts) and not (
         "site-packages" in parts and any(library in parts for library in _LIBRARIES)) and not file.startswith("<")
 

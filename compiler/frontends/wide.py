@@ -35,10 +35,14 @@ class Wide(TorchFunctionMode):
         tensors = [each for each in _tensors((args, tuple(kwargs.values())))]
         if func in _INEXACT or any(each.dtype == torch.float64 for each in tensors) or any(
                 id(each) in self.parameters for each in tensors):
-            kept = args[:1] if getattr(func, "__name__", "").endswith("_") else ()  # in place
+            kept = args[:1] if _in_place(getattr(func, "__name__", "")) else ()
             args = (*kept, *_widened(args[len(kept):]))
             kwargs = {name: _widened(value) for name, value in kwargs.items()}
         return func(*args, **kwargs)
+
+
+def _in_place(name: str) -> bool:
+    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
 
 
 def _in_parts(func: Any, value: Any, weight: Any, bias: Any = None, *rest: Any, **options: Any) -> Any:
