@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
-from . import compile, data, doctor, inspect, run, targets, train
+from . import compile, data, doctor, inspect, run, targets, train, validate
 from .console import print_diagnostics, print_json, say, say_error
 
 __all__ = ["app", "main"]
@@ -39,6 +39,7 @@ app.command("compile")(compile.command)
 app.command("run")(run.command)
 app.command("train")(train.command)
 app.command("inspect")(inspect.command)
+app.command("validate")(validate.command)
 app.command("targets")(targets.command)
 app.command("doctor")(doctor.command)
 app.add_typer(data.app, name="data")

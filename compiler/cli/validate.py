@@ -1,0 +1,79 @@
+"""`spikec validate`: whether two models, programs or frameworks do the same on one input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..comparison import Comparison
+from .console import JsonOption, print_json, print_table, say
+from .models import DtOption, ModelArgument, SpikeOption
+
+_MISMATCH = 1
+_ENGINES = "reference (its grid, numpy), exact (continuous time, numpy), source (a torch module, by its framework), " \
+           "or a target"
+
+
+def command(
+    model: ModelArgument,
+    against: Annotated[str, typer.Option(metavar="MODEL", help="What it is held against, spelled likewise.")],
+    data: Annotated[str, typer.Option(
+        "--data", "-d", help="An .npz of events, an .npy raster (batch, time, *shape), or random[:RATE[:STEPS]], RATE "
+        "spikes of a channel and step.")] = "random",
+    target_a: Annotated[str | None, typer.Option(
+        metavar="NAME", help=f"What runs MODEL: {_ENGINES}. By default what it is compiled to.")] = None,
+    target_b: Annotated[str | None, typer.Option(
+        metavar="NAME", help="What runs the other one. By default what it came from: source, reference or exact."
+    )] = None,
+    duration: Annotated[float | None, typer.Option(
+        help="Seconds; by default a raster's own, and up to the last event.")] = None,
+    tolerance_time: Annotated[float | None, typer.Option(
+        help="Seconds that two spikes may be apart. By default 0 on one grid, else a step of it.")] = None,
+    tolerance_voltage: Annotated[float | None, typer.Option(
+        help="What membranes may differ by. By default 1e-5 on one grid, else they are only measured.")] = None,
+    samples: Annotated[int, typer.Option(help="Of random data.", min=1)] = 4,
+    seed: Annotated[int, typer.Option(help="Of random data.", min=0)] = 0,
+    plot: Annotated[Path | None, typer.Option(
+        metavar="FILE.html|png", help="Both rasters, and the differences in time; needs matplotlib.")] = None,
+    dt: DtOption = None,
+    spike: SpikeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Run two models on the same input and compare them spike by spike; exits 1 where they differ."""
+    from ..validation import validate
+
+    found = validate(model, against, data, duration=duration, dt=dt, spike=spike, target_a=target_a,
+                     target_b=target_b, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage,
+                     samples=samples, seed=seed)
+    if plot is not None:
+        found.plot(plot)
+    code = 0 if found.ok else _MISMATCH
+    if json:
+        print_json({"ok": found.ok, "exit_code": code, **found.as_dict(), "plot": None if plot is None else str(plot)})
+    else:
+        _say(found)
+        if plot is not None:
+            say(f"wrote {plot}")
+    return code
+
+
+def _say(found: Comparison) -> None:
+    say(f"A: {found.a}")
+    say(f"B: {found.b}")
+    for note in found.notes:
+        say(f"note: {note}")
+    say()
+    print_table(
+        ("layer", "neurons", "fired", "spikes A", "spikes B", "agree", "A alone", "B alone", "latest", "membranes",
+         "first divergence"),
+        [(each.pair.a if each.pair.by == "name" else f"{each.pair.a} = {each.pair.b}",
+          f"{each.neurons:,}", f"{100 * each.fired:.0f} %", f"{each.spikes_a:,}", f"{each.spikes_b:,}",
+          f"{each.agree:,}", f"{each.alone_a:,}", f"{each.alone_b:,}", f"{each.latest:.3g} s",
+          "" if each.membrane is None else f"{each.membrane:.3g}",
+          "" if each.first is None else f"{each.first.time:.9g} s") for each in found.layers])
+    say()
+    voltage = "" if found.tolerance_voltage is None else f", membranes {found.tolerance_voltage:g}"
+    say(f"{found.samples} samples of {found.duration:g} s; tolerance: spikes {found.tolerance_time:g} s{voltage}")
+    say(found.verdict if found.first is None else f"{found.verdict}: {found.first}")

@@ -1,0 +1,207 @@
+"""A side of a comparison: a model or a program, and what runs it.
+
+    reference   the graph on its own grid, by `simulate_step`: plain numpy, one column after another
+    exact       the graph in continuous time, by `simulate_exact`: plain numpy, spike times by root finding
+    source      the torch module itself, by its framework
+    TARGET      the program that a target of the registry makes of the graph
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.events import Events
+from ..ir.exact import simulate_exact
+from ..ir.graph import Discretization, Graph
+from ..ir.nodes import Array, Input, Neuron
+from ..ir.step import simulate_step
+from ..ir.wiring import Wiring
+from ..targets.registry import TARGETS, target_named
+from .comparison import Recording
+from .driver import compile, load
+from .frontends.builder import Builder
+from .frontends.models import as_graph, is_code, is_module, load_code, load_model
+from .stimulus import Stimulus
+
+__all__ = ["ENGINES", "Side", "open_side"]
+
+REFERENCES = ("reference", "exact", "source")
+ENGINES = (*REFERENCES, *(target.name for target in TARGETS.values() if target.status == "available"))
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """`name`: as the user spelled it. `module`: the torch module that the graph was imported from, if any."""
+
+    name: str
+    graph: Graph
+    module: Any
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.engine}"
+
+    @property
+    def dt(self) -> float | None:
+        """Of the grid that the side runs on; None in continuous time."""
+        grid = self.graph.discretization
+        timed = self.engine in ("reference", "source") or (
+            self.engine in TARGETS and TARGETS[self.engine].time == "steps")
+        return grid.dt if timed and grid is not None else None
+
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the neuron nodes, those nearest to the inputs first."""
+        wiring = Wiring(self.graph)
+        order = [name for wave in wiring.waves for name in wave]
+        return {name: wiring.shapes[name].output for name in order}
+
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the input nodes, in order."""
+        return {name: node.shape for name, node in self.graph.nodes.items() if isinstance(node, Input)}
+
+    def outputs(self) -> list[str]:
+        """The neuron nodes that outputs show, in order."""
+        return list(Wiring(self.graph).shown_by.values())
+
+    def run(self, stimulus: Stimulus, names: Mapping[str, str], instants: Array, recorded: list[str]) -> Recording:
+        """What the side does. `names`: its input for each of the stimulus. `recorded`: the neuron nodes whose membrane
+        is wanted at `instants` (seconds), all of them columns where the side runs on a grid."""
+        return _RUNS[self.engine](self, stimulus, names, instants, recorded)
+
+
+def open_side(model: Any, engine: str | None, first: bool, dt: float | None,
+              discretization: Discretization | None) -> Side:
+    """Side A (`first`) or B of a comparison. Without `engine`, A is run as what it is compiled to, and B as what it
+    came from: A by a compiled folder's target, by clock where the graph states a grid and there is that target, or by
+    event; B by its framework, by the reference of its grid, or in continuous time.
+
+    Raises:
+        BadInputError: no model (SC230, SC232 and what front ends say), no such engine, or one that cannot run this
+            model (SC561).
+        UnsupportedError: a target that is only planned (SC531), or a model that cannot be read.
+    """
+    graph, module, target = _opened(model, dt, discretization)
+    name = str(model) if isinstance(model, str | Path) else type(model).__name__
+    chosen = engine or (_for_program(graph, target) if first else _for_source(graph, module))
+    _check_engine(chosen, name, graph, module)
+    return Side(name, graph, module, chosen)
+
+
+def _opened(model: Any, dt: float | None, discretization: Discretization | None) -> tuple[Graph, Any, str | None]:
+    """The graph; the torch module that it is of, if any; the target that it is compiled for already, if any."""
+    if isinstance(model, Builder):
+        model = model.build()
+    if isinstance(model, Graph):
+        return model, None, None
+    if is_module(model):
+        from .frontends.torch_frontend import from_torch
+
+        return from_torch(model, dt=dt), model, None
+    if isinstance(model, str | Path):
+        return _opened_file(str(model), dt, discretization)
+    if isinstance(getattr(model, "graph", None), Graph):
+        return model.graph, None, model.target
+    raise BadInputError(Diagnostic("SC232", "this is no model that could be compared", value=type(model).__name__,
+                                   limit="a path, a Graph, a Builder, a torch module or a program"))
+
+
+def _opened_file(model: str, dt: float | None, discretization: Discretization | None) -> tuple[Graph, Any, str | None]:
+    if Path(model).is_dir():
+        program = load(model)
+        return program.graph, None, program.target
+    if not is_code(model):
+        return load_model(model, discretization), None, None
+    found = load_code(model)
+    if is_module(found):  # takes dt alone: what a spike is on its grid, it says itself
+        return as_graph(found, model, None, dt), found, None
+    return as_graph(found, model, discretization, None), None, None
+
+
+def _for_program(graph: Graph, target: str | None) -> str:
+    if target is not None:
+        return target
+    return "clock" if graph.discretization is not None and "clock" in ENGINES else "event"
+
+
+def _for_source(graph: Graph, module: Any) -> str:
+    if module is not None:
+        return "source"
+    return "exact" if graph.discretization is None else "reference"
+
+
+def _check_engine(engine: str, name: str, graph: Graph, module: Any) -> None:
+    if engine not in REFERENCES:
+        target_named(engine)
+    if engine == "source" and module is None:
+        raise BadInputError(Diagnostic("SC561", f"'{name}' is no torch module that its framework could run",
+                                       remedy="Use reference, exact or a target."))
+    if engine in ("reference", "source") and graph.discretization is None:
+        raise BadInputError(Diagnostic("SC561", f"'{name}' states no grid to be run on",
+                                       remedy="Give --dt and --spike, or use exact or event."))
+
+
+def _run_reference(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+                   recorded: list[str]) -> Recording:
+    dt = _step(side)
+    result = simulate_step(side.graph, _renamed(stimulus.rasters(dt), names, side))
+    return _of_steps(side, result.spikes, result.voltage, instants, recorded)
+
+
+def _run_exact(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+               recorded: list[str]) -> Recording:
+    probes = {f"{name}.v": instants for name in recorded}
+    result = simulate_exact(side.graph, _renamed(stimulus.events(), names, side), stimulus.duration, probes)
+    return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
+
+
+def _run_event(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+               recorded: list[str]) -> Recording:
+    probes = {f"{name}.v": instants for name in recorded}
+    result = compile(side.graph, side.engine).run(_renamed(stimulus.events(), names, side), stimulus.duration, probes)
+    return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
+
+
+_RUNS: Mapping[str, Callable[[Side, Stimulus, Mapping[str, str], Array, list[str]], Recording]] = {
+    "reference": _run_reference, "exact": _run_exact, "event": _run_event,
+}
+
+
+def _step(side: Side) -> float:
+    grid = side.graph.discretization
+    assert grid is not None
+    return grid.dt
+
+
+def _renamed(inputs: Mapping[str, Any], names: Mapping[str, str], side: Side) -> dict[str, Any]:
+    """The inputs of the stimulus under the names, and in the shapes, of the side."""
+    shapes = side.inputs()
+    return {names[name]: value if isinstance(value, Events) else value.reshape(*value.shape[:2], *shapes[names[name]])
+            for name, value in inputs.items()}
+
+
+def _of_steps(side: Side, spikes: Mapping[str, Array], voltages: Mapping[str, Array], instants: Array,
+              recorded: list[str]) -> Recording:
+    """The recording of rasters (batch, columns, *shape)."""
+    dt = _step(side)
+    columns = np.rint(instants / dt).astype(np.int64) - 1
+    return Recording(
+        {name: Events.from_dense(np.asarray(values), dt) for name, values in _neurons_only(side, spikes).items()},
+        {name: np.asarray(voltages[name])[:, columns].reshape(len(voltages[name]), len(columns), -1)
+         for name in recorded if name in voltages},
+    )
+
+
+def _neurons_only(side: Side, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if isinstance(side.graph.nodes.get(name), Neuron)}
+
+
+def _flat(probes: Mapping[str, Array]) -> dict[str, Array]:
+    """Membranes as (batch, instants, n) by node."""
+    return {label.removesuffix(".v"): np.asarray(values).reshape(*values.shape[:2], -1)
+            for label, values in probes.items()}

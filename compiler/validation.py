@@ -1,0 +1,180 @@
+"""Whether two models, programs or frameworks do the same: both run on one input, and are compared spike by spike."""
+
+from __future__ import annotations
+
+from math import isfinite, prod
+from typing import Any
+
+import numpy as np
+
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.grid import Discretization
+from ..ir.nodes import Array
+from .comparison import EXACT, Comparison, LayerPair, compare
+from .sides import Side, open_side
+from .stimulus import Stimulus, make_stimulus
+
+__all__ = ["validate"]
+
+VOLTAGE = 1e-5
+"""What membranes may differ by on one and the same grid, where nothing else is said."""
+MOST_VOLTAGES = 1 << 27
+"""Membrane values that are recorded on each side at most: 1 GiB."""
+INSTANTS = 100
+"""At which membranes are compared in continuous time."""
+
+
+def validate(a: Any, against: Any, data: Any = "random", *, duration: float | None = None, dt: float | None = None,
+             spike: str | None = None, target_a: str | None = None, target_b: str | None = None,
+             tolerance_time: float | None = None, tolerance_voltage: float | None = None, samples: int = 4,
+             seed: int = 0) -> Comparison:
+    """Runs two models on the same input and compares every layer that they have in common.
+
+    Args:
+        a: a Graph, a Builder, a torch module, a program, or the path of a model or of a compiled folder.
+        against: what it is held against, likewise.
+        data: Events, a raster (batch, time, *shape), either of them by input node, the path of an `.npz` of events or
+            of an `.npy` raster, or `random[:RATE[:STEPS]]`: RATE spikes of a channel and step.
+        duration: seconds; by default that of a raster, and up to the last event.
+        dt: seconds a step, of torch modules that do not know it, of data that are rasters, and, with `spike`
+            ("delta" or "box"), of the grid that files were meant for which state none.
+        target_a, target_b: `reference` (the graph on its grid, numpy), `exact` (in continuous time, numpy), `source`
+            (the torch module, by its framework), or a target. By default A is run as what it is compiled to, and B as
+            what it came from.
+        tolerance_time: seconds that two spikes may be apart. By default 0 between grids of one dt, a step where one of
+            the two runs in steps, 1e-9 in continuous time.
+        tolerance_voltage: what membranes may differ by, relative to the largest one where that is above 1. By default
+            1e-5 between grids of one dt; else membranes are measured, and nothing follows from it.
+        samples, seed: of random data.
+
+    Raises:
+        BadInputError: what is said of models by their front ends; the two have nothing in common (SC560), an engine
+            cannot run a side (SC561), the data are malformed (SC562), a tolerance or the duration is out of range
+            (SC550).
+        UnsupportedError: a target cannot take a side.
+    """
+    _check_numbers(duration=duration, dt=dt, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage)
+    grid = _grid(dt, spike)
+    one, other = open_side(a, target_a, True, dt, grid), open_side(against, target_b, False, dt, grid)
+    notes: list[str] = []
+    pairs = _pairs(one, other, notes)
+    names = _inputs(one, other, notes)
+    stimulus = make_stimulus(data, one.inputs(), _data_step(one, other, dt), duration, samples, seed)
+    together = one.dt is not None and one.dt == other.dt
+    if tolerance_time is None:
+        tolerance_time = 0.0 if together else max(one.dt or EXACT, other.dt or EXACT)
+        if not together and tolerance_time > EXACT:
+            notes.append(f"spikes may be {tolerance_time:g} s apart: one step of the coarser grid")
+    if tolerance_voltage is None and together:
+        tolerance_voltage = VOLTAGE
+    instants = _instants(one, other, stimulus)
+    recorded = _recorded(pairs, stimulus, instants, notes)
+    recordings = (
+        one.run(stimulus, {name: name for name in names}, instants, [pair.a for pair in recorded]),
+        other.run(stimulus, names, instants, [pair.b for pair in recorded]),
+    )
+    if stimulus.moved > EXACT:
+        notes.append(f"events were moved onto the grid, by {stimulus.moved:.3g} s at most")
+    layers = tuple(compare(pair, *recordings, instants, tolerance_time, tolerance_voltage) for pair in pairs)
+    if not any(layer.spikes_a or layer.spikes_b for layer in layers):
+        notes.append("no neuron spiked on either side: this shows little; give stronger data")
+    return Comparison(str(one), str(other), layers, stimulus.samples, stimulus.duration, tolerance_time,
+                      tolerance_voltage, tuple(notes), recordings)
+
+
+def _check_numbers(**numbers: float | None) -> None:
+    faults = Diagnostics()
+    for name, value in numbers.items():
+        least = 0.0 if name.startswith("tolerance") else np.finfo(float).tiny
+        if value is not None and not (isfinite(value) and value >= least):
+            faults.add("SC550", f"{name.replace('_', ' ')} is out of range", value=value,
+                       limit="a finite number, " + (">= 0" if least == 0 else "> 0"))
+    faults.raise_if_errors()
+
+
+def _grid(dt: float | None, spike: str | None) -> Discretization | None:
+    if spike is None:
+        return None
+    if spike not in ("delta", "box") or dt is None:
+        raise BadInputError(Diagnostic("SC550", "spike is delta or box, and comes with dt", value=spike))
+    return Discretization(dt, spike="box" if spike == "box" else "delta")
+
+
+def _pairs(one: Side, other: Side, notes: list[str]) -> tuple[LayerPair, ...]:
+    """The layers to compare: those of one name and size; the outputs, in order, where their layers have no such."""
+    mine, its = one.layers(), other.layers()
+    found = {name: LayerPair(name, name, shape, "name") for name, shape in mine.items()
+             if name in its and prod(its[name]) == prod(shape)}
+    taken = set(found)
+    outputs = list(zip(one.outputs(), other.outputs(), strict=False))
+    for a, b in outputs:
+        if a not in found and b not in taken and prod(mine[a]) == prod(its[b]):
+            found[a] = LayerPair(a, b, mine[a], "output order")
+            taken.add(b)
+    if not found:
+        raise BadInputError(Diagnostic(
+            "SC560", "no layer of A has the name and the size of one of B, and no output the size", node=one.name,
+            value=", ".join(f"{name} {_times(shape)}" for name, shape in mine.items()),
+            limit=", ".join(f"{name} {_times(shape)}" for name, shape in its.items()),
+            remedy="Name the layers alike, or give both the same outputs in the same order."))
+    for pair in found.values():
+        if pair.by == "output order":
+            notes.append(f"layer '{pair.a}' of A is held against '{pair.b}' of B by the order of the outputs")
+    left = [*(f"'{name}' of A" for name in mine if name not in found),
+            *(f"'{name}' of B" for name in its if name not in {pair.b for pair in found.values()})]
+    if left:
+        notes.append(f"not compared, without a counterpart of their name and size: {', '.join(left)}")
+    return tuple(found[name] for name in mine if name in found)
+
+
+def _inputs(one: Side, other: Side, notes: list[str]) -> dict[str, str]:
+    """The input of B for each of A: by name, else in order."""
+    mine, its = one.inputs(), other.inputs()
+    if len(mine) != len(its):
+        raise BadInputError(Diagnostic("SC560", "the two have different numbers of inputs", value=", ".join(mine),
+                                       limit=", ".join(its)))
+    names = {name: name for name in mine} if set(mine) == set(its) else dict(zip(mine, its, strict=True))
+    faults = Diagnostics()
+    for name, counterpart in names.items():
+        if prod(mine[name]) != prod(its[counterpart]):
+            faults.add("SC560", f"input '{name}' of A and '{counterpart}' of B differ in size", node=name,
+                       value=_times(mine[name]), limit=_times(its[counterpart]))
+        elif name != counterpart:
+            notes.append(f"input '{name}' of A is '{counterpart}' of B, by their order")
+    faults.raise_if_errors()
+    return names
+
+
+def _data_step(one: Side, other: Side, dt: float | None) -> float | None:
+    """Seconds a column, of data that are rasters: of the grid that the sides state, where they agree."""
+    stated = {side.graph.discretization.dt for side in (one, other) if side.graph.discretization is not None}
+    return dt if dt is not None else stated.pop() if len(stated) == 1 else None
+
+
+def _instants(one: Side, other: Side, stimulus: Stimulus) -> Array:
+    """When membranes are compared: at the columns of the grid that there is, of the coarser one where there are two."""
+    steps = [side.dt for side in (one, other) if side.dt is not None]
+    if not steps:
+        return np.linspace(0, stimulus.duration, INSTANTS + 1)[1:]
+    dt = max(steps)
+    if len(steps) == 2 and abs(dt / min(steps) - round(dt / min(steps))) > 1e-6:
+        return np.empty(0)
+    columns = max(1, round(stimulus.duration / dt))
+    return np.minimum((np.arange(columns) + 1) * dt, max(stimulus.duration, dt))
+
+
+def _recorded(pairs: tuple[LayerPair, ...], stimulus: Stimulus, instants: Array, notes: list[str]) -> list[LayerPair]:
+    """The layers whose membranes are recorded, in so far as there is memory for it."""
+    room, found = MOST_VOLTAGES, []
+    for pair in reversed(pairs):  # those near the outputs first
+        room -= prod(pair.shape) * len(instants) * stimulus.samples
+        if room >= 0 and len(instants):
+            found.append(pair)
+    if len(found) < len(pairs):
+        notes.append(f"membranes are compared in {len(found)} of {len(pairs)} layers: "
+                     + ("more do not fit into memory" if len(instants) else "the two grids have no instants in common"))
+    return found
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
