@@ -132,10 +132,10 @@ class _Translation:
             taken[clean] = name
             ways = {"into": [source for source in graph.sources[name] if (source, name) not in self.recurrent],
                     "out of": [target for target in graph.targets[name] if not self._leads_back(name, target)]}
-            for way, ends in ways.items():
-                if importer.chain and len(ends) > 1:
+            for way, paths in ways.items():
+                if importer.chain and len(paths) > 1:
                     self._fault(f"runs nodes in the order in which it finds them: it takes one path {way} a node", name,
-                                value=", ".join(ends), remedy="Leave out skip connections.")
+                                value=", ".join(paths), remedy="Leave out skip connections.")
 
     def _leads_back(self, name: str, target: str) -> bool:
         """Whether an edge leads to the recurrent weights of its source."""
@@ -179,7 +179,7 @@ class _Translation:
             return
         written = rule.write(step)
         shape = node.shape or ()
-        fields = {key: np.broadcast_to(value, shape) for key, value in written.fields.items()}
+        fields: dict[str, Any] = {key: np.broadcast_to(value, shape) for key, value in written.fields.items()}
         fields |= self._threshold(form, grid, rule, step)
         for key, value in fields.items():
             if not np.isfinite(value).all() or (key.startswith("tau") and (value <= 0).any()):

@@ -172,7 +172,7 @@ class _Walk:
         names: list[str] = []
         with _guarded("the metadata", path or None, self.faults):
             names = self._names(group, path)
-        values = {}
+        values: dict[str, Value] = {}
         for name in names:
             if not name.startswith(EXTENSION):
                 with _guarded(f"'{name}'", path or None, self.faults):

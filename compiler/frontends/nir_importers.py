@@ -54,7 +54,8 @@ class Step(NamedTuple):
 
     @property
     def lost(self) -> Array:
-        return np.maximum(1 - self.kept, _FOREVER)
+        lost: Array = np.maximum(1 - self.kept, _FOREVER)
+        return lost
 
 
 class Written(NamedTuple):

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Edge, Graph
-from ...ir.nodes import Flatten, Input, Membrane, Node, Output, Scale, params
+from ...ir.nodes import Delay, Flatten, Input, Membrane, Node, Output, Scale, Threshold, params
 from ...ir.shapes import Shapes, infer_shapes
 
 __all__ = ["repaired"]
@@ -46,7 +47,8 @@ def _spread(graph: Graph, faults: Diagnostics) -> Graph:
             faults.add("SC107", "parameters with one element were spread over the neurons", node=name,
                        value=node.shape, limit=shape, severity="warning")
         if shape != node.shape:
-            values = {key: np.broadcast_to(value.reshape(()), shape) for key, value in params(node).items()}
+            values: dict[str, Any] = {key: np.broadcast_to(value.reshape(()), shape)
+                                      for key, value in params(node).items()}
             spread[name] = replace(node, shape=shape, **values)
     return graph.with_nodes(spread)
 
@@ -67,6 +69,9 @@ def _with_ends(graph: Graph, faults: Diagnostics) -> Graph:
     for kind, ends, linked, added in (("Input", graph.inputs, graph.sources, first),
                                       ("Output", graph.outputs, graph.targets, last)):
         loose = [name for name in graph.nodes if not linked[name]]
+        if kind == "Input":  # these take any shape, but state one in NIR
+            known |= {name: Shapes(shape, shape) for name in loose
+                      for shape in _elementwise(graph.nodes[name]) if name not in known}
         if ends or not all(name in known for name in loose):
             continue
         for name in loose:
@@ -78,6 +83,10 @@ def _with_ends(graph: Graph, faults: Diagnostics) -> Graph:
             edges.append((end, name) if kind == "Input" else (name, end))
             faults.add("SC105", f"the file has no {kind}: '{end}' was added", node=name, severity="warning")
     return graph.replace(nodes={**first, **graph.nodes, **last}, edges=tuple(edges))
+
+
+def _elementwise(node: Node) -> tuple[tuple[int, ...], ...]:
+    return tuple(value.shape for value in params(node).values()) if isinstance(node, (Scale, Delay, Threshold)) else ()
 
 
 def _unbatched_inputs(graph: Graph, faults: Diagnostics) -> Graph:
