@@ -51,7 +51,7 @@ def cell_of(form: StepForm, constant: Tensor | None, shape: tuple[int, ...], dty
     for name, value in _entries(form, constant):
         terms[name] = flat(value).to(dtype).contiguous()
     rest = None if form.rest is None else torch.from_numpy(
-        np.ascontiguousarray(np.broadcast_to(form.rest, shape)).reshape(-1)).to(device=device, dtype=torch.int32)
+        np.array(np.broadcast_to(form.rest, shape)).reshape(-1)).to(device=device, dtype=torch.int32)
     return Cell(form.states, terms, flat(form.v0).to(dtype), rest, form.at, form.many, form.lag, form.resets_late)
 
 

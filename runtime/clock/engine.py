@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import networkx as nx
 import numpy as np
@@ -71,11 +71,12 @@ class Signal:
     tensor: Tensor | None = None
     found: SpikeLists | None = None
 
-    def dense(self, dtype: torch.dtype) -> Tensor:
-        if self.tensor is None:
-            given = _Dense.apply(self.carrier, self.flags, dtype)
-            self.tensor = given.reshape(*given.shape[:2], *self.shape)
-        return self.tensor
+    def dense(self, dtype: torch.dtype, batch: int) -> Tensor:
+        if self.tensor is None and self.flags is not None:
+            self.tensor = _Dense.apply(self.carrier, self.flags, dtype).reshape(-1, batch, *self.shape)
+        elif self.tensor is None and self.found is not None:
+            self.tensor = self.found.dense(dtype).reshape(-1, batch, *self.shape)
+        return cast(Tensor, self.tensor)
 
     def lists(self) -> SpikeLists | None:
         """The spikes as lists, or None where they are too many, or no spikes."""
@@ -110,7 +111,7 @@ class ClockActivity:
 
     def spikes(self, node: str) -> Tensor:
         """(time, batch, n) of a spiking node, in the type of the run; differentiable by the surrogate."""
-        found = self.signals[node].dense(self.dtype)
+        found = self.signals[node].dense(self.dtype, self.batch)
         return found.reshape(self.steps, self.batch, -1)
 
 
@@ -318,7 +319,7 @@ class _Run:
         return total
 
     def _late(self, source: str, back: int) -> Tensor:
-        given = self.signals[source].dense(self.dtype)
+        given = self.signals[source].dense(self.dtype, self.batch)
         if not back:
             return given
         return torch.cat([self._before(source)[-back:], given])[:self.steps]
@@ -331,7 +332,7 @@ class _Run:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def _last_columns(self, name: str, back: int) -> Tensor:
-        found = torch.cat([self._before(name), self.signals[name].dense(self.dtype)])[-back:]
+        found = torch.cat([self._before(name), self.signals[name].dense(self.dtype, self.batch)])[-back:]
         return found.detach()
 
     def _population(self, name: str, own: Tensor | None, delay: int, within: frozenset[str]) -> None:
@@ -367,7 +368,7 @@ class _Run:
             self.signals[name] = Signal(shape, tensor=scanned.shown.view(self.steps, self.batch, *shape))
         else:
             empty = torch.zeros((self.steps, self.batch, 0), dtype=self.dtype, device=self.device)
-            self.signals[name] = Signal((0,), tensor=empty)
+            self.signals[name] = Signal((0,), tensor=empty)  # nothing takes it
 
     # Recurrent components
 
@@ -393,7 +394,7 @@ class _Run:
 
     def _within(self, neuron: str, matrix: str, delay: int) -> None:
         self._population(neuron, self._of(matrix)["weight"].t(), delay, frozenset({matrix}))
-        flags = self.signals[neuron].dense(self.dtype)
+        flags = self.signals[neuron].dense(self.dtype, self.batch)
         # What the matrix gives is needed only where something else looks back at it.
         if matrix in self.engine.memory:
             self.signals[matrix] = Signal(self.engine.shapes[matrix].output,

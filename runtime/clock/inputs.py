@@ -112,8 +112,8 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
         array = array if array.flags.writeable and array.dtype.isnative else array.copy()
         given = torch.from_numpy(array)
     raster = given.to(device)
-    if raster.dtype not in (torch.float32, torch.float64, torch.uint8) or raster.dtype.is_floating_point and (
-            raster.dtype != dtype):
+    if raster.dtype not in (torch.float32, torch.float64, torch.uint8) or (raster.dtype.is_floating_point and (
+            raster.dtype != dtype)):
         raster = raster.to(dtype) if raster.dtype is not torch.bool else raster.view(torch.uint8)
     raster = raster.reshape(*raster.shape[:2], n)[:, :steps]
     if raster.shape[1] < steps:

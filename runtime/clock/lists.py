@@ -35,6 +35,13 @@ class SpikeLists:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """(columns * batch, n); what is listed several times counts as often."""
+        row = torch.repeat_interleave(torch.arange(len(self.rows) - 1, device=self.rows.device), self.rows.diff())
+        values = torch.ones(len(self), device=row.device) if self.values is None else self.values
+        full = torch.zeros((len(self.rows) - 1, self.n), dtype=dtype, device=row.device)
+        return full.index_put_((row, self.indices.long()), values.to(dtype), accumulate=True)
+
 
 def lists_source(item: str) -> str:
     """The text of the kernels that make lists of `item`s."""

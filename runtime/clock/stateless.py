@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,9 +54,11 @@ def _linear(node: Linear, rows: Tensor, p: Parameters, constant: bool) -> Tensor
 
 def _sparse(node: SparseLinear, rows: Tensor, p: Parameters, constant: bool) -> Tensor:
     made = {"dtype": torch.int64, "device": rows.device}
-    matrix = torch.sparse_csr_tensor(torch.as_tensor(node.indptr, **made), torch.as_tensor(node.indices, **made),
-                                     p["weight"], size=node.size)
-    result = (matrix @ rows.t()).t()
+    lengths = torch.as_tensor(np.diff(node.indptr), **made)
+    places = torch.stack([torch.repeat_interleave(torch.arange(node.size[0], device=rows.device), lengths),
+                          torch.as_tensor(np.array(node.indices), **made)])
+    matrix = torch.sparse_coo_tensor(places, p["weight"], node.size, check_invariants=False)
+    result: Tensor = torch.sparse.mm(matrix, rows.t()).t()
     return result + p["bias"] if constant and "bias" in p else result
 
 
