@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from .frontends.builder import Builder
 from .frontends.models import as_graph, is_code, is_module, load_code, load_model
 from .stimulus import Stimulus
 
+if TYPE_CHECKING:
+    from .frontends.torch_source import Source
+
 __all__ = ["ENGINES", "Side", "open_side"]
 
 REFERENCES = ("reference", "exact", "source")
@@ -37,11 +40,11 @@ ENGINES = (*REFERENCES, *(target.name for target in TARGETS.values() if target.s
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`name`: as the user spelled it. `module`: the torch module that the graph was imported from, if any."""
+    """`name`: as the user spelled it. `source`: the torch module that the graph was imported from, if any."""
 
     name: str
     graph: Graph
-    module: Any
+    source: Source | None
     engine: str
 
     def __str__(self) -> str:
@@ -86,23 +89,23 @@ def open_side(model: Any, engine: str | None, first: bool, dt: float | None,
             model (SC561).
         UnsupportedError: a target that is only planned (SC531), or a model that cannot be read.
     """
-    graph, module, target = _opened(model, dt, discretization)
+    graph, source, target = _opened(model, dt, discretization)
     name = str(model) if isinstance(model, str | Path) else type(model).__name__
-    chosen = engine or (_for_program(graph, target) if first else _for_source(graph, module))
-    _check_engine(chosen, name, graph, module)
-    return Side(name, graph, module, chosen)
+    chosen = engine or (_for_program(graph, target) if first else _for_source(graph, source))
+    side = Side(name, graph, source, chosen)
+    _check_engine(side)
+    return side
 
 
-def _opened(model: Any, dt: float | None, discretization: Discretization | None) -> tuple[Graph, Any, str | None]:
-    """The graph; the torch module that it is of, if any; the target that it is compiled for already, if any."""
+def _opened(model: Any, dt: float | None,
+            discretization: Discretization | None) -> tuple[Graph, Source | None, str | None]:
+    """The graph; the module that it is of, if any; the target that it is compiled for already, if any."""
     if isinstance(model, Builder):
         model = model.build()
     if isinstance(model, Graph):
         return model, None, None
     if is_module(model):
-        from .frontends.torch_frontend import from_torch
-
-        return from_torch(model, dt=dt), model, None
+        return _imported(model, dt)
     if isinstance(model, str | Path):
         return _opened_file(str(model), dt, discretization)
     if isinstance(getattr(model, "graph", None), Graph):
@@ -111,7 +114,8 @@ def _opened(model: Any, dt: float | None, discretization: Discretization | None)
                                    limit="a path, a Graph, a Builder, a torch module or a program"))
 
 
-def _opened_file(model: str, dt: float | None, discretization: Discretization | None) -> tuple[Graph, Any, str | None]:
+def _opened_file(model: str, dt: float | None,
+                 discretization: Discretization | None) -> tuple[Graph, Source | None, str | None]:
     if Path(model).is_dir():
         program = load(model)
         return program.graph, None, program.target
@@ -119,8 +123,15 @@ def _opened_file(model: str, dt: float | None, discretization: Discretization | 
         return load_model(model, discretization), None, None
     found = load_code(model)
     if is_module(found):  # takes dt alone: what a spike is on its grid, it says itself
-        return as_graph(found, model, None, dt), found, None
+        return _imported(found, dt)
     return as_graph(found, model, discretization, None), None, None
+
+
+def _imported(module: Any, dt: float | None) -> tuple[Graph, Source, None]:
+    from .frontends.torch_frontend import import_module
+
+    source = import_module(module, dt=dt)
+    return source.graph, source, None
 
 
 def _for_program(graph: Graph, target: str | None) -> str:
@@ -129,21 +140,34 @@ def _for_program(graph: Graph, target: str | None) -> str:
     return "clock" if graph.discretization is not None and "clock" in ENGINES else "event"
 
 
-def _for_source(graph: Graph, module: Any) -> str:
-    if module is not None:
+def _for_source(graph: Graph, source: Source | None) -> str:
+    if source is not None:
         return "source"
     return "exact" if graph.discretization is None else "reference"
 
 
-def _check_engine(engine: str, name: str, graph: Graph, module: Any) -> None:
-    if engine not in REFERENCES:
-        target_named(engine)
-    if engine == "source" and module is None:
-        raise BadInputError(Diagnostic("SC561", f"'{name}' is no torch module that its framework could run",
+def _check_engine(side: Side) -> None:
+    if side.engine not in REFERENCES:
+        target_named(side.engine)
+    if side.engine == "source":
+        _source_of(side)
+    if side.engine in ("reference", "source") or (side.engine in TARGETS and TARGETS[side.engine].time == "steps"):
+        _step(side)
+
+
+def _source_of(side: Side) -> Source:
+    if side.source is None:
+        raise BadInputError(Diagnostic("SC561", f"'{side.name}' is no torch module that its framework could run",
                                        remedy="Use reference, exact or a target."))
-    if engine in ("reference", "source") and graph.discretization is None:
-        raise BadInputError(Diagnostic("SC561", f"'{name}' states no grid to be run on",
+    return side.source
+
+
+def _step(side: Side) -> float:
+    grid = side.graph.discretization
+    if grid is None:
+        raise BadInputError(Diagnostic("SC561", f"'{side.name}' states no grid to be run on",
                                        remedy="Give --dt and --spike, or use exact or event."))
+    return grid.dt
 
 
 def _run_reference(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
@@ -167,15 +191,23 @@ def _run_event(side: Side, stimulus: Stimulus, names: Mapping[str, str], instant
     return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
 
 
+def _run_clock(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+               recorded: list[str]) -> Recording:
+    probes = {f"{name}.v": instants for name in recorded}
+    result = compile(side.graph, side.engine).run(_renamed(stimulus.rasters(_step(side)), names, side), probes=probes)
+    return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
+
+
+def _run_source(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+                recorded: list[str]) -> Recording:
+    spikes, voltages = _source_of(side).run(_renamed(stimulus.rasters(_step(side)), names, side))
+    return _of_steps(side, spikes, voltages, instants, recorded)
+
+
 _RUNS: Mapping[str, Callable[[Side, Stimulus, Mapping[str, str], Array, list[str]], Recording]] = {
-    "reference": _run_reference, "exact": _run_exact, "event": _run_event,
+    "reference": _run_reference, "exact": _run_exact, "source": _run_source, "event": _run_event,
+    "clock": _run_clock,
 }
-
-
-def _step(side: Side) -> float:
-    grid = side.graph.discretization
-    assert grid is not None
-    return grid.dt
 
 
 def _renamed(inputs: Mapping[str, Any], names: Mapping[str, str], side: Side) -> dict[str, Any]:
