@@ -49,7 +49,10 @@ def _same(node: Node, pattern: Array, constant: bool) -> Array:
 
 
 def _linear(node: Linear, pattern: Array, constant: bool) -> Array:
-    result = pattern @ node.weight.astype(np.float64).T
+    if pattern.any():
+        result = pattern @ node.weight.astype(np.float64).T
+    else:  # as constants mostly are: a large matrix is not widened for nothing
+        result = np.zeros((len(pattern), len(node.weight)))
     return result + node.bias if constant and isinstance(node, Affine) else result
 
 

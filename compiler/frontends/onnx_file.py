@@ -7,11 +7,11 @@ read from files of the same folder only. Field numbers come from the descriptors
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
 
-__all__ = ["OnnxLimits", "TensorReader", "read_model"]
+__all__ = ["LARGEST_FILE", "Contents", "OnnxLimits", "TensorReader", "read_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,38 @@ class OnnxLimits:
 
 
 LARGEST_FILE = (1 << 31) - 1
+LEFT_IN_FILE = 1 << 12
+"""Bytes of a tensor from which on they are read from the file straight into the array."""
+
+Place = tuple[int, int]
+"""Where bytes lie in a file: offset and number."""
 
 
-def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> onnx.ModelProto | None:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A parsed file. `places`: of the raw data of large initializers, by number, which `model` does not hold."""
+
+    model: onnx.ModelProto
+    places: Mapping[int, Place]
+
+
+def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> Contents | None:
     """The model in the file, parsed; None where there is none, and `faults` then say why."""
-    data = _bytes(Path(path), min(limits.data, LARGEST_FILE), faults)
-    if data is None:
-        return None
     try:
+        if not Path(path).is_file():
+            faults.add("SC203", f"there is no file '{path}'")
+            return None
+        size, limit = Path(path).stat().st_size, min(limits.data, LARGEST_FILE)
+        if size > limit:
+            faults.add("SC204", f"'{path}' is too large", value=f"{size} bytes", limit=f"{limit} bytes",
+                       remedy="Save the weights as external data.")
+            return None
+        with open(path, "rb") as stream:
+            outline = _Outline(stream, size)
+            data = outline.model()
         _Walk(data, limits).message(0, len(data), onnx.ModelProto.DESCRIPTOR, 0)
         model: onnx.ModelProto = onnx.ModelProto.FromString(data)
-    except (_Damage, DecodeError) as error:
+    except (_Damage, DecodeError, OSError, ValueError) as error:
         too_large = isinstance(error, _Excess)
         faults.add("SC204" if too_large else "SC203", f"'{path}' cannot be read as ONNX: {error}",
                    remedy=None if too_large else "Is it an ONNX file, and complete?")
@@ -55,24 +76,7 @@ def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> onn
     if not model.HasField("graph"):
         faults.add("SC205", f"'{path}' holds no graph", remedy="Is it an ONNX file, and complete?")
         return None
-    return model
-
-
-def _bytes(path: Path, limit: int, faults: Diagnostics) -> bytes | None:
-    try:
-        if not path.is_file():
-            faults.add("SC203", f"there is no file '{path}'")
-            return None
-        size = path.stat().st_size
-        if size > limit:
-            faults.add("SC204", f"'{path}' is too large", value=f"{size} bytes", limit=f"{limit} bytes",
-                       remedy="Save the weights as external data.")
-            return None
-        with open(path, "rb") as stream:
-            return stream.read(size)
-    except (OSError, ValueError) as error:
-        faults.add("SC203", f"'{path}' cannot be read: {error}")
-        return None
+    return Contents(model, outline.places)
 
 
 class _Damage(Exception):
@@ -81,6 +85,82 @@ class _Damage(Exception):
 
 class _Excess(_Damage):
     """They unfold into more than the limits allow."""
+
+
+class _Outline:
+    """The file without the raw data of its large initializers, and where these lie."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.size = stream, size
+        self.places: dict[int, Place] = {}
+        self.initializers = 0
+
+    def model(self) -> bytes:
+        return self._message(self.size, {_field(onnx.ModelProto, "graph"): self._graph})
+
+    def _graph(self, end: int) -> bytes:
+        return self._message(end, {_field(onnx.GraphProto, "initializer"): self._tensor})
+
+    def _tensor(self, end: int) -> bytes:
+        content = self._message(end, {_field(onnx.TensorProto, "raw_data"): self._raw})
+        self.initializers += 1
+        return content
+
+    def _raw(self, end: int) -> bytes:
+        start = self.stream.tell()
+        self.places.pop(self.initializers, None)  # the last of several counts
+        if end - start < LEFT_IN_FILE:
+            return self.stream.read(end - start)
+        self.places[self.initializers] = (start, end - start)
+        self.stream.seek(end)
+        return b""
+
+    def _message(self, end: int, inner: Mapping[int, Callable[[int], bytes]]) -> bytes:
+        """The fields up to `end`, those in `inner` by these functions."""
+        parts = []
+        while (at := self.stream.tell()) < end:
+            key, head = self._varint(end)
+            if key & 7 == 2:
+                length, size = self._varint(end)
+                start = at + len(head) + len(size)
+                if length > end - start:
+                    raise _Damage("it is cut off, or damaged")
+                read = inner.get(key >> 3)
+                content = self.stream.read(length) if read is None else read(start + length)
+                parts += [head, _varint_bytes(len(content)), content]
+            else:
+                parts += [head, self._varint(end)[1] if key & 7 == 0 else self.stream.read(_FIXED.get(key & 7, 0))]
+                if key & 7 not in (0, *_FIXED):
+                    raise _Damage("it is damaged, or of another format")
+        if self.stream.tell() != end:
+            raise _Damage("it is cut off, or damaged")
+        return b"".join(parts)
+
+    def _varint(self, end: int) -> tuple[int, bytes]:
+        value, read = 0, b""
+        while len(read) < 10 and self.stream.tell() < end:
+            byte = self.stream.read(1)
+            if not byte:
+                break
+            value |= (byte[0] & 127) << (7 * len(read))
+            read += byte
+            if byte[0] < 128:
+                return value, read
+        raise _Damage("it is cut off, or damaged")
+
+
+_FIXED = {1: 8, 5: 4}
+
+
+def _field(message: Any, name: str) -> int:
+    return int(message.DESCRIPTOR.fields_by_name[name].number)
+
+
+def _varint_bytes(value: int) -> bytes:
+    read = b""
+    while value > 127:
+        read, value = read + bytes([value & 127 | 128]), value >> 7
+    return read + bytes([value])
 
 
 class _Walk:
@@ -165,14 +245,25 @@ _INTERNAL, _EXTERNAL = 0, 1
 class TensorReader:
     """Turns tensors of one file into arrays; what is left of the limit on data goes down with each."""
 
-    def __init__(self, path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> None:
-        self.folder = Path(path).parent
+    def __init__(self, path: str | Path, contents: Contents, limits: OnnxLimits, faults: Diagnostics) -> None:
+        self.path, self.places = Path(path), contents.places
         self.faults = faults
         self.bytes_left = limits.data
 
-    def array(self, tensor: onnx.TensorProto, where: str) -> Array | None:
+    def initializers(self, model: onnx.ModelProto) -> dict[str, Array]:
+        """The constants of a model, by name."""
+        arrays: dict[str, Array] = {}
+        for number, tensor in enumerate(model.graph.initializer):
+            if tensor.name in arrays:
+                self.faults.add("SC240", "two constants have the same name", node=tensor.name)
+            array = self.array(tensor, tensor.name, self.places.get(number))
+            if array is not None:
+                arrays[tensor.name] = array
+        return arrays
+
+    def array(self, tensor: onnx.TensorProto, where: str, place: Place | None = None) -> Array | None:
         """The elements in the tensor's shape, half precisions as float32; None, with a fault, where the tensor is
-        malformed. `where`: the name that the fault tells."""
+        malformed. `where`: the name that the fault tells. `place`: of its raw data in the model's file."""
         if tensor.data_type not in _TYPES:
             self.faults.add("SC206", "a tensor of this type cannot be read", node=where,
                             value=_type_name(tensor.data_type), limit=", ".join(map(_type_name, _TYPES)))
@@ -194,17 +285,19 @@ class TensorReader:
             raw = self._outside(tensor, wanted, where)
             if raw is None:
                 return None
+        elif place is not None:
+            raw = self._read(self.path, place, where) if place[1] == wanted else np.empty(place[1], np.uint8)
         elif tensor.HasField("raw_data"):
-            raw = tensor.raw_data
+            raw = np.frombuffer(tensor.raw_data, np.uint8)
         else:
             raw = _packed(getattr(tensor, field), layout, bits)
-        if len(raw) != wanted:
+        if raw is None or len(raw) != wanted:
             self.faults.add("SC206", "a tensor has not the number of elements that its shape says", node=where,
-                            value=f"{len(raw)} bytes", limit=f"{wanted} bytes for shape {shape}")
+                            value=f"{0 if raw is None else len(raw)} bytes", limit=f"{wanted} bytes for shape {shape}")
             return None
         return _elements(raw, tensor.data_type, layout, size).reshape(shape)
 
-    def _outside(self, tensor: onnx.TensorProto, wanted: int, where: str) -> bytes | None:
+    def _outside(self, tensor: onnx.TensorProto, wanted: int, where: str) -> Array | None:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         file = self._inside(location)
@@ -220,12 +313,18 @@ class TensorReader:
                 self.faults.add("SC206", "external data are not where the tensor says, or not as long", node=where,
                                 value=f"bytes {offset} to {offset + length} of {size}", limit=f"{wanted} bytes")
                 return None
-            with open(file, "rb") as stream:
-                stream.seek(offset)
-                return stream.read(wanted)
         except (OSError, ValueError) as error:
             self.faults.add("SC203", f"external data cannot be read: {str(error)[:200]}", node=where,
                             value=repr(location[:200]))
+            return None
+        return self._read(file, (offset, wanted), where)
+
+    def _read(self, file: Path, place: Place, where: str) -> Array | None:
+        """Bytes of a file, whose size has been looked at."""
+        try:
+            return np.fromfile(file, np.uint8, count=place[1], offset=place[0])
+        except (OSError, ValueError) as error:
+            self.faults.add("SC203", f"data of a tensor cannot be read: {str(error)[:200]}", node=where)
             return None
 
     def _inside(self, location: str) -> Path | None:
@@ -233,7 +332,7 @@ class TensorReader:
         parts = location.replace("\\", "/").split("/")
         if not location.isprintable() or ":" in parts[0] or not all(part not in ("", ".", "..") for part in parts):
             return None
-        file = self.folder
+        file = self.path.parent
         for part in parts:
             file = file / part
             if file.is_symlink():
@@ -241,26 +340,31 @@ class TensorReader:
         return file if file.is_file() else None
 
 
-def _packed(values: Any, layout: str, bits: int) -> bytes:
+def _packed(values: Any, layout: str, bits: int) -> Array:
     """Elements of a typed field as the bytes that `raw_data` would hold."""
     if bits == 4:
         layout = "<u1"  # two elements a number, as in raw_data
     array = np.asarray(values)
     if array.dtype.kind == "f":
-        return array.astype(layout).tobytes()
+        return array.astype(layout).view(np.uint8)
     width = np.dtype(layout).itemsize
-    return array.astype(np.int64 if array.dtype.kind == "i" else np.uint64).astype(f"<u{width}").tobytes()
+    return array.astype(np.int64 if array.dtype.kind == "i" else np.uint64).astype(f"<u{width}").view(np.uint8)
 
 
-def _elements(raw: bytes, kind: int, layout: str, size: int) -> Array:
+def _elements(raw: Array, kind: int, layout: str, size: int) -> Array:
+    """A read-only array of the elements that lie in these bytes."""
     if kind == _BRAIN:
-        return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
-    if kind in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
-        both = np.frombuffer(raw, np.uint8)
-        halves = np.stack([both & 15, both >> 4], -1).reshape(-1)[:size]
-        return np.where(halves > 7, halves.astype(np.int8) - 16, halves).astype(np.int8) if layout == "<i1" else halves
-    array = np.frombuffer(raw, layout)
-    return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind == "f" else array
+        array = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
+        array = np.stack([raw & 15, raw >> 4], -1).reshape(-1)[:size]
+        if layout == "<i1":
+            array = np.where(array > 7, array.astype(np.int8) - 16, array).astype(np.int8)
+    elif layout == "<f2":
+        array = raw.view(layout).astype(np.float32)
+    else:
+        array = raw.view(layout)
+    array.flags.writeable = False
+    return array
 
 
 def _type_name(kind: int) -> str:

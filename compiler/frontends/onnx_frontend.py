@@ -44,12 +44,13 @@ def from_onnx(path: str | Path, discretization: Discretization | None = None, *,
         UnsupportedError: operators that have no counterpart in a graph (SC226), all of them.
     """
     limits, faults = limits or OnnxLimits(), Diagnostics()
-    model = read_model(path, limits, faults)
-    if model is None:
+    contents = read_model(path, limits, faults)
+    if contents is None:
         raise BadInputError(*faults.errors)
+    model = contents.model
     check_versions(model, faults)
     faults.raise_if_errors()
-    reader = TensorReader(path, limits, faults)
+    reader = TensorReader(path, contents, limits, faults)
     graph = restored(model, reader, faults) if is_described(model) else _plain(model, reader, limits, faults)
     if discretization is not None:
         graph = verify(replace(graph, discretization=discretization))

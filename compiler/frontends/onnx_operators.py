@@ -54,6 +54,7 @@ def _linear(model: Import, operation: Operation, signal: Signal, weight: Array, 
         raise Refusal("a matrix over one axis of several", value=signal.shape, limit="samples of one axis",
                       remedy="Put a Flatten before it, or use a convolution of width 1.")
     weight = np.ascontiguousarray(weight)
+    weight.flags.writeable = False  # a node copies what others could write to
     if bias is None:
         return model.add(operation, nodes.Linear(weight=weight), signal)
     if bias.size not in (1, weight.shape[0]):

@@ -72,12 +72,7 @@ def check_versions(model: onnx.ModelProto, faults: Diagnostics) -> None:
 def program_of(model: onnx.ModelProto, reader: TensorReader, limits: OnnxLimits, faults: Diagnostics) -> Program:
     """The operations of a model that its outputs need, in order. What is wrong with it goes into `faults`."""
     graph, program = model.graph, Program()
-    for tensor in graph.initializer:
-        array = reader.array(tensor, tensor.name)
-        if tensor.name in program.constants:
-            faults.add("SC240", "two constants have the same name", node=tensor.name)
-        if array is not None:
-            program.constants[tensor.name] = array
+    program.constants = reader.initializers(model)
     for sparse in graph.sparse_initializer:
         faults.add("SC226", "a sparse tensor cannot be read", node=sparse.values.name, remedy="Store it dense.")
     named = {tensor.name for tensor in graph.initializer}

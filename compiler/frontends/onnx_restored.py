@@ -50,11 +50,7 @@ def restored(model: onnx.ModelProto, reader: TensorReader, faults: Diagnostics) 
     if metadata.get(FORMAT) != VERSION:
         faults.add("SC241", "the description of the graph is of an unknown version", value=metadata.get(FORMAT),
                    limit=VERSION, remedy="Export the graph again.")
-    constants: dict[str, Array] = {}
-    for tensor in model.graph.initializer:
-        array = reader.array(tensor, tensor.name)
-        if array is not None:
-            constants[tensor.name] = array
+    constants = reader.initializers(model)
     del model.graph.initializer[:]
     faults.raise_if_errors()
     graph = _described(metadata, constants, faults)
@@ -143,6 +139,8 @@ def _first_difference(constants: Mapping[str, Array], again: Mapping[str, Array]
         if name not in constants or name not in again:
             return name
         one, other = constants[name], again[name]
+        if one is other:
+            continue
         if one.dtype != other.dtype or one.shape != other.shape:
             return name
         if name in stored or one.dtype.kind != "f":
