@@ -75,24 +75,42 @@ def test_what_the_event_target_can_take_is_what_can_be_compiled(graph: Graph) ->
     spikec.compile(graph)
 
 
-def refused() -> list[Graph]:
-    threshold = ir.Threshold(threshold=0.5)
-    over = Graph({**chain(cuba()).nodes, "t": threshold}, (("in", "t"), ("t", "w"), ("w", "x"), ("x", "out")))
-    mixed = chain(cuba(grid=Discretization(1e-3, spike="box")), grid=GRID)
-    sum_shown = Graph({**chain(cuba()).nodes, "y": cuba()},
-                      (("in", "w"), ("w", "x"), ("w", "y"), ("x", "out"), ("y", "out")))
-    readout = Graph({**chain(cuba()).nodes, "r": ir.LI(tau=1e-2, shape=(3,))},
-                    (("in", "w"), ("w", "r"), ("r", "x"), ("x", "out")))
+def refused() -> dict[str, Graph]:
+    """Graphs that one target or another refuses."""
+    parts = chain(cuba()).nodes
+    over = (("in", "w"), ("w", "t"), ("t", "x"), ("x", "out"))
     step = ir.StepNeuron(shape=(3,), a=np.eye(1), b=np.ones(1), v_threshold=1.0, spike_c=-np.ones(1))
-    return [over, mixed, sum_shown, readout, chain(cuba(v_min=-1.0), grid=GRID), chain(step, grid=GRID)]
+    biased = ir.Affine(weight=np.ones((3, 4)), bias=np.ones(3))
+    return {
+        "threshold": Graph({**parts, "t": ir.Threshold(threshold=0.5)}, over, GRID),
+        "threshold over a bias": Graph({**parts, "w": biased, "t": ir.Threshold(threshold=0.5)}, over, GRID),
+        "rectifier": Graph({**parts, "t": ir.Relu()}, over, GRID),
+        "mixed": chain(cuba(grid=Discretization(1e-3, spike="box")), grid=GRID),
+        "sum shown": Graph({**parts, "y": cuba()}, (("in", "w"), ("w", "x"), ("w", "y"), ("x", "out"), ("y", "out")),
+                           GRID),
+        "readout": Graph({**parts, "t": ir.LI(tau=1e-2, shape=(3,))}, over, GRID),
+        "bounded": chain(cuba(v_min=-1.0), grid=GRID),
+        "stated in steps": chain(step, grid=GRID),
+        "neither": chain(cuba(), grid=GRID),
+    }
 
 
-@pytest.mark.parametrize("graph", refused(), ids=("threshold", "mixed", "sum", "readout", "bounded", "step"))
-def test_what_the_event_target_cannot_take_is_refused_at_the_same_node(graph: Graph) -> None:
-    with pytest.raises(spikec.UnsupportedError) as caught:
-        spikec.compile(graph)
-    assert ({name for name, verdict in verdicts(graph, "event").items() if verdict == "unsupported"}
-            == {each.node for each in caught.value.diagnostics})
+@pytest.mark.parametrize("target", ["event", "clock"])
+@pytest.mark.parametrize("graph", refused().values(), ids=refused())
+def test_what_a_target_cannot_take_is_refused_at_the_same_node(graph: Graph, target: str) -> None:
+    try:
+        spikec.compile(graph, target)
+        met: set[str | None] = set()
+    except spikec.UnsupportedError as error:
+        met = {each.node for each in error.diagnostics}
+    assert {name for name, verdict in verdicts(graph, target).items() if verdict == "unsupported"} == met
+
+
+@given(graph=strategies.graphs(discretization=GRID))
+@settings(max_examples=20, deadline=None)
+def test_what_the_clock_can_take_is_what_can_be_compiled(graph: Graph) -> None:
+    assert "unsupported" not in verdicts(graph, "clock").values()
+    spikec.compile(graph, "clock")
 
 
 def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_clock() -> None:

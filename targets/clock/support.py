@@ -17,11 +17,12 @@ from ..support import Rule, Support
 __all__ = ["SUPPORT"]
 
 SUPPORT = Support((
-    Rule((*WIRES, *CONNECTIONS, Delay, MaxPool2d, Threshold, Relu, *NEURONS), "faithful"),
+    Rule((*WIRES, *CONNECTIONS, Delay, MaxPool2d, Threshold, *NEURONS), "faithful"),
     Rule(NEURONS, "unsupported", "runs in steps, and the model states no grid: give --dt and --spike",
          in_continuous_time),
     Rule((*CONNECTIONS, Delay, *NEURONS), "approximate", "rounded to whole steps", off_grid),
     Rule((Output,), "unsupported", "an output shows one neuron node", shows_no_neuron),
+    Rule((Relu,), "unsupported", "a rectifier of a network without spikes; convert it to spiking neurons first"),
     Rule((Threshold,), "unsupported", "a threshold over a sum of impulses and a constant current", after_bias),
     Rule(READOUTS, "unsupported", "the membrane of a readout feeds other nodes", feeds_neurons),
 ))
