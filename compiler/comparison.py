@@ -79,14 +79,17 @@ class LayerComparison:
 
     @property
     def neurons(self) -> int:
+        """Of the layer."""
         return prod(self.pair.shape)
 
     @property
     def alone_a(self) -> int:
+        """Spikes of A without one of B."""
         return self.spikes_a - self.agree
 
     @property
     def alone_b(self) -> int:
+        """Spikes of B without one of A."""
         return self.spikes_b - self.agree
 
 
@@ -113,10 +116,12 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing differs beyond the tolerances."""
         return self.first is None
 
     @property
     def verdict(self) -> Literal["spike-exact", "within tolerance", "differs"]:
+        """`spike-exact`: every spike agrees to within a nanosecond."""
         if not self.ok:
             return "differs"
         return "spike-exact" if all(each.latest <= EXACT for each in self.layers) else "within tolerance"

@@ -27,6 +27,7 @@ OPTIONAL: dict[str, str] = {
     "snntorch": "models from snnTorch",
     "scikit-learn": "the data set 'digits'",
     "matplotlib": "plots",
+    "tonic": "recordings of event cameras",
 }
 _REQUIRED = ("numpy", "torch", "networkx", "jinja2", "h5py", "nir", "onnx", "typer", "rich")
 

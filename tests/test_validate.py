@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from as_installed import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import MODEL, say, say_json
@@ -358,6 +360,14 @@ def native(name: str, raster: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     with torch.no_grad():
         return torch.stack([module[1](module[0](torch.from_numpy(raster[:, step])))
                             for step in range(raster.shape[1])], 1).numpy()
+
+
+def test_the_page_shows_what_is_printed(frameworks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "validating.md").read_text()
+    (program, *_), (printed,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "text"))
+    (command,) = re.findall(r"```\nspikec (validate .*)\n```", page)
+    Path("net.py").write_text(program)
+    assert [line.rstrip() for line in say(capsys, *command.split())[1].splitlines()] == printed.splitlines()
 
 
 def test_a_module_of_a_fixed_number_of_steps_says_so(frameworks: Path, capsys: pytest.CaptureFixture[str]) -> None:
