@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -500,6 +502,7 @@ MALFORMED: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "no type": ("SC205", _edit(lambda file, folder: file["node/nodes/fc"].pop("type"))),
     "no tau": ("SC205", _edit(lambda file, folder: file["node/nodes/cells"].pop("tau"))),
     "type is a number": ("SC206", _broken("fc", type=3, weight=np.ones((3, 2)))),
+    "type is empty": ("SC206", _broken("fc", type="", weight=np.ones((3, 2)))),
     "type is unknown": ("SC207", _broken("fc", type="Izhikevich", weight=np.ones((3, 2)))),
     "root is a node of a graph": ("SC205", _edit(lambda file, folder: (file["node"].pop("type"),
                                                             file["node"].create_dataset("type", data="LIF")))),
@@ -643,3 +646,53 @@ def test_a_damaged_file_is_a_graph_or_a_diagnostic(data: st.DataObject, real_fil
         except SpikecError as error:
             found = error.diagnostics
     assert found
+
+
+FUZZ = """
+import faulthandler, random, resource, sys, time, warnings
+faulthandler.enable()
+from spikec.compiler.frontends.nir_file import Limits
+from spikec.compiler.frontends.nir_reader import from_nir
+from spikec.ir.diagnostics import SpikecError
+
+warnings.simplefilter("ignore")
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+source, path, count = open(sys.argv[1], "rb").read(), sys.argv[2], int(sys.argv[3])
+dice, refused = random.Random(20260101), 0
+for number in range(count):
+    content = bytearray(source)
+    if number % 4 == 0:
+        del content[number * len(source) // count:]
+    elif number % 4 == 1:
+        at = dice.randrange(len(content))
+        content[at:at + dice.choice((0, 1, 8))] = dice.randbytes(dice.choice((0, 1, 8, 64)))
+    for _ in range(dice.choice((1, 2, 4, 16)) if number % 4 > 1 else 0):
+        at, width = dice.randrange(len(content)), dice.choice((1, 2, 4, 8))
+        content[at:at + width] = dice.choice((b"\\xff" * width, bytes(width), dice.randbytes(width)))
+    with open(path, "wb") as file:
+        file.write(content)
+    start = time.process_time()
+    try:
+        from_nir(path, limits=Limits(data=1 << 26))
+    except SpikecError as error:
+        refused += 1
+        assert all(found.code.startswith("SC") and str(found) for found in error.diagnostics)
+    assert time.process_time() - start < 5, number
+print(refused)
+"""
+
+
+@pytest.mark.parametrize("layout", ["earliest", "latest"])
+def test_mutated_files_cost_neither_crash_nor_memory_nor_time(layout: str, tmp_path: Path) -> None:
+    """In a process of its own, with bounded memory: the HDF5 library is C."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpikecWarning)
+        to_nir(_rich(), tmp_path / "a.nir", extensions=True)
+    if layout == "latest":
+        with h5py.File(tmp_path / "a.nir") as old, h5py.File(tmp_path / "b.nir", "w", libver="latest") as new:
+            old.copy("node", new)
+        (tmp_path / "b.nir").replace(tmp_path / "a.nir")
+    run = subprocess.run([sys.executable, "-c", FUZZ, tmp_path / "a.nir", tmp_path / "c.nir", "150"],
+                         capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert int(run.stdout) > 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -316,6 +317,20 @@ def test_the_published_neuron_is_norses(rate: float) -> None:
     assert np.sum(spikes) >= 4
     other = from_nir(path, discretization=Discretization(1e-4))
     assert simulate_step(other, raster[None].astype(float)).spikes["output"].sum() > np.sum(spikes) * 2
+
+
+@needs_data
+def test_the_examples_of_the_documentation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("norse.torch", reason="norse is not installed")
+    text = (Path(__file__).parents[1] / "docs/importing.md").read_text()
+    text = text[text.index("## NIR"):]
+    blocks = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    (printed,) = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    for block in blocks:
+        exec(compile(block, "importing.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+    assert len(blocks) == 2
 
 
 @needs_data

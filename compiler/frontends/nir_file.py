@@ -215,10 +215,11 @@ class _Walk:
             return None
         with _guarded("the type", path or None, self.faults):
             value = self._value(member, "type", path)
-            if isinstance(value, str):
+            if isinstance(value, str) and value:
                 return value
             if value is not None:
-                self.faults.add("SC206", "the type of a node is text", node=path or None, value=value.dtype)
+                self.faults.add("SC206", "the type of a node is text, and not empty", node=path or None,
+                                value=getattr(value, "dtype", "''"))
         return None
 
     def _values(self, members: dict[str, Any], path: str) -> dict[str, Value]:
