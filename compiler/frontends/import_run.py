@@ -14,8 +14,8 @@ from torch import nn
 
 from ...ir.nodes import Array
 from .registry import Layout, Leaf, leaf_of
-from .torch_steps import Steps
-from .torch_trace import private_copy
+from .torch_places import Steps
+from .torch_trace import private_copy, rooted
 from .wide import Wide
 
 __all__ = ["Given", "fixed_sizes", "run_source"]
@@ -33,10 +33,8 @@ def run_source(module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], orig
                raster: Mapping[str, Array]) -> dict[str, Given]:
     """What each neuron node gets from its module, for `raster`, (batch, time, *shape) by parameter of `forward`.
     `origins`: the path of the module of each node. The module is left as it is."""
-    copied = private_copy(module)
-    root = copied if not isinstance(steps.trace.root, nn.Sequential) or isinstance(module, nn.Sequential) else (
-        nn.Sequential(copied))
-    for part in root.modules():
+    root = rooted(private_copy(module))
+    for part in nn.Module.modules(root):
         for name, buffer in part._buffers.items():
             if buffer is not None and buffer.is_floating_point():
                 part._buffers[name] = buffer.double()
@@ -45,7 +43,7 @@ def run_source(module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], orig
     for path in paths:
         root.get_submodule(path).register_forward_hook(_recorder(recorded[path]))
     batch, columns = next(iter(raster.values())).shape[:2]
-    with torch.no_grad(), Wide(root.parameters()):
+    with torch.no_grad(), Wide(nn.Module.parameters(root)):
         if steps.layout == "step" and not steps.loops:
             states: dict[tuple[str, int], Any] = {}
             for column in range(columns):
@@ -78,7 +76,7 @@ def _positive(value: Any) -> int | None:
 def _call(root: nn.Module, inputs: Mapping[str, Array]) -> Any:
     """`forward` with the inputs, and None for states without a default."""
     parameters = inspect.signature(root.forward).parameters.values()
-    given: dict[str, Any] = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in inputs.items()}
+    given: dict[str, Any] = {name: torch.from_numpy(np.array(values)) for name, values in inputs.items()}
     for parameter in parameters:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) and (
                 parameter.default is parameter.empty):

@@ -18,20 +18,22 @@ import numpy as np
 from torch import fx, nn
 
 from ...ir.checks import verify
+from ...ir.columns import recurrent_edges
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Delay, is_spiking
-from ...ir.columns import recurrent_edges
 from .bias_scaling import scale_biases
 from .conversion import NO_CONVERTER, Conversion
 from .import_check import check_import
 from .registry import Layout, Leaf, leaf_of, qualified_name
+from .torch_places import Steps
 from .torch_readout import add_outputs, returned_by
-from .torch_steps import Steps, steps_of
+from .torch_source import Source
+from .torch_steps import steps_of
 from .torch_trace import Trace, line_of, private_copy, shape_of, trace
 from .torch_walk import Walk
 
-__all__ = ["from_torch"]
+__all__ = ["from_torch", "import_module"]
 
 
 def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
@@ -54,12 +56,20 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
         BadInputError: `dt` (SC222) or the input's shape (SC225) is missing, `module` is none (SC232), or the graph is
             not legal (NaN weights, …; SC101 to SC117).
     """
+    return import_module(module, sample, dt, input_shape, check).graph
+
+
+def import_module(module: nn.Module, sample: Any = None, dt: float | None = None,
+                  input_shape: tuple[int, ...] | None = None, check: bool = True) -> Source:
+    """The module beside its graph. Arguments and errors as for `from_torch`."""
     _check_arguments(module, sample, dt, input_shape)
     traced = trace(private_copy(module), sample)
     conversion = Conversion(dt, {}, _spikes_unused(traced))
     leaves = _leaves(traced, conversion)
     steps = steps_of(traced, _layouts(traced, leaves, conversion), conversion.faults)
     conversion.shapes = _shapes(steps, input_shape)
+    if any(found.code == "SC226" for found in conversion.faults.errors):
+        _raise(conversion)  # what the steps are is not known, so no operation could be judged
     walk = Walk(conversion, steps, leaves)
     returned = returned_by(steps)
     walk.run([each for _, each, _ in returned if isinstance(each, fx.Node)])
@@ -70,11 +80,12 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
     graph = verify(scale_biases(graph, conversion.bias_scales, conversion.faults))
     _raise(conversion)
     for found in conversion.faults.found:
-        warnings.warn(str(found), SpikecWarning, stacklevel=2)
+        warnings.warn(str(found), SpikecWarning, stacklevel=3)
     graph = graph.replace(metadata={**graph.metadata, **_metadata(steps)})
     if check and graph.discretization is not None:
         graph = check_import(graph, module, steps, leaves, conversion)
-    return graph
+    return Source(graph, module, steps, leaves, conversion.origins,
+                  {name: handle.name for name, handle in conversion.inputs.items()})
 
 
 def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> None:

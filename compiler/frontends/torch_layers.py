@@ -12,7 +12,7 @@ from ...ir.nodes import Array, Pair
 from .conversion import Conversion, Signal, array_of
 from .registry import Leaf
 
-__all__ = ["LEAVES", "convolution", "linear"]
+__all__ = ["LEAVES", "adaptive_pool", "average_1d", "batch_norm", "convolution", "linear", "pool", "rectifier"]
 
 Arguments = tuple[Any, ...]
 
@@ -41,7 +41,7 @@ def convolution(conversion: Conversion, module: Any, name: str, arguments: Argum
         dilation=module.dilation, groups=module.groups), source)
 
 
-def _pool(kind: type[nodes.SumPool2d]) -> Any:
+def pool(kind: type[nodes.SumPool2d]) -> Any:
     def convert(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
         source = conversion.signal(arguments[0], name)
         padding = _pair(module.padding)
@@ -55,13 +55,54 @@ def _pool(kind: type[nodes.SumPool2d]) -> Any:
         for setting, on in unusual.items():
             if on:
                 conversion.fail("SC223", f"a pool with {setting} has no counterpart in a graph", node=name)
-        pool = kind(kernel_size=_pair(module.kernel_size), stride=_pair(module.stride), padding=padding)
-        return conversion.add(name, pool, source)
+        return conversion.add(
+            name, kind(kernel_size=_pair(module.kernel_size), stride=_pair(module.stride), padding=padding), source)
 
     return convert
 
 
-def _batch_norm(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+def average_1d(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """A mean over windows of (C, L), as a convolution of each channel with itself."""
+    source = conversion.signal(arguments[0], name)
+    size, stride, padding = module.kernel_size[0], module.stride[0], module.padding[0]
+    if module.ceil_mode or (padding and not module.count_include_pad):
+        conversion.fail("SC223", "a pool with ceil_mode or count_include_pad=False has no counterpart in a graph",
+                        node=name)
+    channels, length = source.shape
+    return conversion.add(name, nodes.Conv1d(weight=np.full((channels, 1, size), 1.0 / size), input_shape=length,
+                                             stride=stride, padding=padding, groups=channels), source)
+
+
+def adaptive_pool(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """A mean over windows whose size follows from that of the result, where they are all equal."""
+    source = conversion.signal(arguments[0], name)
+    given = module.output_size if isinstance(module.output_size, (tuple, list)) else (module.output_size,) * 2
+    sizes = source.shape[-2:]
+    wanted = [size if out is None else int(out) for size, out in zip(sizes, given, strict=True)]
+    if any(size % out for size, out in zip(sizes, wanted, strict=True)):
+        conversion.fail("SC223", "windows of different sizes have no counterpart in a graph", node=name,
+                        value=tuple(wanted), limit=f"divisors of {sizes}")
+        return source
+    window = (sizes[0] // wanted[0], sizes[1] // wanted[1])
+    return conversion.add(name, nodes.AvgPool2d(kernel_size=window, stride=window, padding=(0, 0)), source)
+
+
+def rectifier(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """max(x, 0), and min(…, max_val) where there is one."""
+    source = conversion.signal(arguments[0], name)
+    if getattr(module, "min_val", 0) != 0:
+        conversion.fail("SC223", "a rectifier cuts off at 0", node=name, value=f"min={module.min_val}")
+    ceiling = getattr(module, "max_val", None)
+    return conversion.add(name, nodes.Relu(ceiling=None if ceiling is None else np.full(source.shape, float(ceiling))),
+                          source)
+
+
+def _at_the_end(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    conversion.fail("SC223", "a softmax stands at the end of a model, or nowhere", node=name)
+    return conversion.signal(arguments[0], name)
+
+
+def batch_norm(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
     """With running statistics, as in eval mode."""
     source = conversion.signal(arguments[0], name)
     if module.running_mean is None:
@@ -98,8 +139,11 @@ LEAVES: Mapping[str, Leaf] = {
     f"torch.nn.modules.{name}": Leaf(convert)
     for name, convert in {
         "linear.Linear": linear, "conv.Conv1d": convolution, "conv.Conv2d": convolution,
-        "pooling.AvgPool2d": _pool(nodes.AvgPool2d), "pooling.MaxPool2d": _pool(nodes.MaxPool2d),
-        "batchnorm.BatchNorm1d": _batch_norm, "batchnorm.BatchNorm2d": _batch_norm, "flatten.Flatten": _flatten,
+        "pooling.AvgPool2d": pool(nodes.AvgPool2d), "pooling.MaxPool2d": pool(nodes.MaxPool2d),
+        "pooling.AvgPool1d": average_1d, "pooling.AdaptiveAvgPool2d": adaptive_pool,
+        "activation.ReLU": rectifier, "activation.ReLU6": rectifier,
+        "activation.Softmax": _at_the_end, "activation.LogSoftmax": _at_the_end,
+        "batchnorm.BatchNorm1d": batch_norm, "batchnorm.BatchNorm2d": batch_norm, "flatten.Flatten": _flatten,
         "linear.Identity": _nothing, "dropout.Dropout": _nothing, "dropout.Dropout1d": _nothing,
         "dropout.Dropout2d": _nothing,
     }.items()

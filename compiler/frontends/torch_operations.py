@@ -11,7 +11,8 @@ import numpy as np
 
 from ...ir.diagnostics import UnsupportedError
 from ...ir.nodes import Scale
-from .conversion import Argument, Conversion, Signal, array_of
+from .conversion import Argument, Conversion, Signal, State, array_of
+from .torch_functional import FUNCTIONS
 
 __all__ = ["OPERATIONS", "unsupported"]
 
@@ -53,6 +54,16 @@ def _multiply(conversion: Conversion, where: str, one: Any, other: Any, divide: 
     return conversion.add(where, Scale(scale=1.0 / scale if divide else scale), source)
 
 
+def _subtract(conversion: Conversion, where: str, one: Any, other: Any) -> Signal:
+    if isinstance(other, (int, float)) and other == 0:
+        return conversion.signal(one, where)
+    return _add(conversion, where, one, _negative(conversion, f"{where}.minus", other))
+
+
+def _negative(conversion: Conversion, where: str, value: Any) -> Signal:
+    return _multiply(conversion, where, value, -1.0)
+
+
 def _divide(conversion: Conversion, where: str, one: Any, other: Any) -> Signal:
     return _multiply(conversion, where, one, other, divide=True)
 
@@ -63,21 +74,24 @@ def _get_item(conversion: Conversion, where: str, value: Any, index: Any) -> Any
     if isinstance(value, _ShapeOf) and isinstance(index, int):
         return _size(conversion, where, value.value, index)
     raise unsupported(conversion, where, "only tuples and shapes are indexed; channels cannot be picked",
-                      value=repr(index)[:80])
+                      value=repr(index)[:80],
+                      remedy="Where this is a step of a sequence, pass a sample of at least two steps.")
 
 
 def _get_attribute(conversion: Conversion, where: str, value: Any, name: str) -> Any:
     if name == "shape":
         return _ShapeOf(value)
+    if isinstance(value, State):
+        return State(value.owner, name)
     raise unsupported(conversion, where, f"the attribute '{name}' of a tensor is not known")
 
 
 def _size(conversion: Conversion, where: str, value: Any, axis: int | None = None) -> Any:
     if axis is None:
         return _ShapeOf(value)
-    if axis == 0:
+    if 0 <= axis < conversion.lead:
         return _BatchSize()
-    return (0, *conversion.signal(value, where).shape)[axis]
+    return (*(0,) * conversion.lead, *conversion.signal(value, where).shape)[axis]
 
 
 def _flatten(conversion: Conversion, where: str, value: Any, start_dim: int = 0, end_dim: int = -1) -> Signal:
@@ -87,6 +101,8 @@ def _flatten(conversion: Conversion, where: str, value: Any, start_dim: int = 0,
 def _reshape(conversion: Conversion, where: str, value: Any, *sizes: Any) -> Signal:
     sizes = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
     source = conversion.signal(value, where)
+    if conversion.gives is not None:
+        return _shaped(conversion, where, source, conversion.gives)
     batch = [isinstance(size, _BatchSize) for size in sizes]
     flat = len(sizes) == 2 and (batch[0] or sizes[0] == -1) and sizes[1] in (-1, prod(source.shape))
     if flat or (len(sizes) == 2 and sizes[1] == -1):
@@ -99,11 +115,23 @@ def _reshape(conversion: Conversion, where: str, value: Any, *sizes: Any) -> Sig
                       limit=source.shape)
 
 
+def _shaped(conversion: Conversion, where: str, source: Signal, shape: tuple[int, ...]) -> Signal:
+    """A reshape to samples of `shape`, if it only joins neighbouring axes."""
+    if shape == source.shape:
+        return source
+    for first in range(len(source.shape)):
+        for last in range(first, len(source.shape)):
+            joined = (*source.shape[:first], prod(source.shape[first:last + 1]), *source.shape[last + 1:])
+            if joined == shape:
+                return conversion.flatten(source, where, first + conversion.lead, last + conversion.lead)
+    raise unsupported(conversion, where, "a reshape may only join axes of a sample", value=shape, limit=source.shape)
+
+
 def _stack(conversion: Conversion, where: str, values: Any, *axis: Any, **options: Any) -> Any:
     """Over a single time step there is nothing to stack."""
     if len(values) != 1:
-        raise unsupported(conversion, where, "forward stacks several time steps",
-                          remedy="Let it compute one step.", value=len(values))
+        raise unsupported(conversion, where, "what is stacked are not the steps of one value", value=len(values),
+                          remedy="Stack one value of every step, in order.")
     return values[0]
 
 
@@ -114,9 +142,11 @@ def _same(conversion: Conversion, where: str, value: Any, *rest: Any, **options:
 Operation = Callable[..., Any]
 OPERATIONS: Mapping[str, Operation] = {
     "add": _add, "iadd": _add, "add_": _add, "mul": _multiply, "imul": _multiply, "multiply": _multiply,
-    "truediv": _divide, "div": _divide, "getitem": _get_item, "getattr": _get_attribute, "size": _size,
+    "truediv": _divide, "div": _divide, "divide": _divide, "sub": _subtract, "subtract": _subtract, "neg": _negative,
+    "getitem": _get_item, "getattr": _get_attribute, "size": _size,
     "flatten": _flatten, "view": _reshape, "reshape": _reshape, "stack": _stack,
-    **dict.fromkeys(("clone", "contiguous", "detach", "double", "float", "to"), _same),
+    **dict.fromkeys(("clone", "contiguous", "detach", "double", "float", "to", "dropout", "dropout2d"), _same),
+    **FUNCTIONS,
     **dict.fromkeys(("eq", "_assert", "_assert_is_none"), _same),  # what a trace does with arguments that have defaults
 }
 """By the name of the function or method: `operation(conversion, where, *arguments)`."""

@@ -13,14 +13,14 @@ import torch
 from torch import fx
 
 from .conversion import Argument, Conversion, Signal, State
-from .torch_steps import SUMS, Steps, operation
+from .torch_places import SUMS, Steps, attribute, operation
 from .torch_trace import is_several, line_of
 from .torch_walk import BROKEN, Walk
 
 __all__ = ["Returned", "add_outputs", "returned_by"]
 
 _OVER_TIME = ("sum", "mean", "max", "amax", "median", "count_nonzero")
-_AT_THE_END = ("softmax", "log_softmax", "argmax", "squeeze")
+_AT_THE_END = ("softmax", "log_softmax", "argmax", "squeeze", "Softmax", "LogSoftmax")
 _SCALINGS = ("truediv", "div", "mul", "itruediv", "imul", "multiply", "divide")
 
 Returned = list[tuple[str, Any, tuple[str, ...]]]
@@ -81,7 +81,7 @@ def _stripped(steps: Steps, node: fx.Node) -> tuple[fx.Node, tuple[str, ...]]:
     over_time = False
     start = node
     while True:
-        name, given = operation(node), node.args[0] if node.args else None
+        name, given = _label(steps, node), node.args[0] if node.args else None
         recorded = _recorded(steps, node)
         if recorded is not None:
             node, over_time = recorded, True
@@ -107,6 +107,13 @@ def _stripped(steps: Steps, node: fx.Node) -> tuple[fx.Node, tuple[str, ...]]:
     if not over_time and any(each in _SCALINGS for each in left_out):
         return start, ()
     return node, tuple(reversed(left_out))
+
+
+def _label(steps: Steps, node: fx.Node) -> str:
+    """The operation, or the class of the module that is called."""
+    if node.op != "call_module":
+        return operation(node)
+    return type(steps.trace.root.get_submodule(str(node.target))).__name__
 
 
 def _is_readout(steps: Steps, node: fx.Node) -> bool:
@@ -148,9 +155,7 @@ def _recorded(steps: Steps, node: fx.Node) -> fx.Node | None:
 def _is_start(steps: Steps, node: fx.Node) -> bool:
     if node.op != "get_attr":
         return False
-    value: Any = steps.trace.root
-    for part in str(node.target).split("."):
-        value = getattr(value, part)
+    value = attribute(steps.trace, node)
     return isinstance(value, torch.Tensor) and not bool(value.any())
 
 

@@ -25,7 +25,7 @@ from torch import fx, nn
 from ...ir.diagnostics import Diagnostic, UnsupportedError
 from .registry import leaf_of, qualified_name
 
-__all__ = ["Trace", "is_several", "line_of", "private_copy", "shape_of", "trace"]
+__all__ = ["Trace", "is_several", "line_of", "private_copy", "rooted", "shape_of", "trace"]
 
 _LIBRARIES = ("torch", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -85,7 +85,7 @@ def trace(module: nn.Module, sample: Any = None) -> Trace:
         UnsupportedError: (SC221) its `forward` cannot be traced; modules without a converter that were met before are
             told, too (SC220).
     """
-    root = _rooted(module)
+    root = rooted(module)
     parameters = [(name, parameter.default) for name, parameter in inspect.signature(root.forward).parameters.items()
                   if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)]
     given = () if sample is None else tuple(sample) if isinstance(sample, (tuple, list)) else (sample,)
@@ -102,9 +102,9 @@ def trace(module: nn.Module, sample: Any = None) -> Trace:
     return Trace(root, graph)
 
 
-def _rooted(module: nn.Module) -> nn.Module:
-    """The module itself, or a sequence of it alone where it is a leaf, or, as Rockpool's are, called by another way than
-    `forward`."""
+def rooted(module: nn.Module) -> nn.Module:
+    """The module itself, or a sequence of it alone where it is a leaf, or is called by another way than `forward`, as
+    Rockpool's are."""
     if hasattr(module, "evolve"):
         return _Evolved(module)
     return nn.Sequential(module) if leaf_of(module) is not None else module
@@ -202,11 +202,14 @@ class _Tracer(fx.Tracer):
         if kind == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
         found = operator.attrgetter(target)(self.root)
-        return found if kind == "get_attr" else found(*args, **kwargs)
+        if kind == "get_attr":
+            return found
+        # What stands for the call is what `forward` gives; classes with a `__call__` of their own add to that.
+        return nn.Module.__call__(found, *args, **kwargs)
 
 
 _BRANCH = ("forward branches on the values of a tensor",
-           "A graph does the same for every input: compute both sides and blend them, or move the branch out of forward.")
+           "A graph does the same for every input: compute both sides and blend them, or branch outside of forward.")
 
 
 class _Proxy(fx.Proxy):
@@ -292,8 +295,8 @@ def _untraceable(module: nn.Module, error: Exception) -> Diagnostic:
                       remedy=error.remedy if isinstance(error, _Untraceable) else _HELP)
 
 
-_HELP = ("Pass sample=, one batch as forward takes it, so that sizes are known. forward is made of layers, sums and loops "
-         "over steps, without branches on values.")
+_HELP = ("Pass sample=, one batch as forward takes it, so that sizes are known. forward is made of layers, sums and "
+         "loops over steps, without branches on values.")
 
 
 def _user_line(frame: FrameType | None) -> str | None:

@@ -13,7 +13,7 @@ from .builder import Handle
 from .conversion import Argument, Conversion, Signal, State
 from .registry import Leaf
 from .torch_operations import OPERATIONS, unsupported
-from .torch_steps import Place, Steps, first_input, nodes_in, operation
+from .torch_places import Place, Steps, first_input, nodes_in, operation
 from .torch_trace import line_of, shape_of
 
 __all__ = ["BROKEN", "Walk"]
@@ -115,20 +115,19 @@ class Walk:
         if node.op == "get_attr":
             return operator.attrgetter(str(node.target))(self.root)
         place = self.steps.places[node]
+        name = operation(node)
+        if name and name not in OPERATIONS:
+            self.conversion.line = line_of(node)
+            raise unsupported(self.conversion, node.name, f"the operation '{name}' has no counterpart in a graph",
+                              remedy="docs/importing.md lists those that have.")
         arguments, named = (self._argument(each, place) for each in (tuple(node.args), dict(node.kwargs)))
         if _is_broken(arguments) or _is_broken(named):
             return BROKEN
         self._enter(node, first_input(node))
-        name = str(node.target)
+        path = str(node.target)
         if node.op == "call_module":
-            if name not in self.leaves:
-                return BROKEN
-            return self.leaves[name].convert(self.conversion, self.root.get_submodule(name), name,
-                                             (*arguments, *named.values()))
-        name = operation(node)
-        if name not in OPERATIONS:
-            raise unsupported(self.conversion, node.name, f"the operation '{name}' has no counterpart in a graph",
-                              limit=", ".join(sorted(OPERATIONS)))
+            return self.leaves[path].convert(self.conversion, self.root.get_submodule(path), path,
+                                             (*arguments, *named.values())) if path in self.leaves else BROKEN
         return OPERATIONS[name](self.conversion, node.name, *arguments, **named)
 
     def _argument(self, value: Any, place: Place) -> Any:
@@ -155,8 +154,8 @@ class Walk:
         for each in nodes_in(((*call.args, *call.kwargs.values())[1:],)):
             value = operator.attrgetter(str(each.target))(self.root) if each.op == "get_attr" else None
             if value is not None and bool(value.any()):
-                self.conversion.fail("SC223", f"the neurons start from a state other than zero{line_of(call)}", node=path,
-                                     remedy="Start from zeros, or from what the module starts from itself.")
+                self.conversion.fail("SC223", f"the neurons start from a state other than zero{line_of(call)}",
+                                     node=path, remedy="Start from zeros, or from what the module starts from itself.")
 
 
 def _arguments(node: fx.Node) -> Any:

@@ -32,7 +32,7 @@ class Wide(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in _SLICED:
             return _in_parts(func, *args, **kwargs)
-        tensors = [each for each in _tensors((args, tuple(kwargs.values())))]
+        tensors = list(_tensors((args, tuple(kwargs.values()))))
         if func in _INEXACT or any(each.dtype == torch.float64 for each in tensors) or any(
                 id(each) in self.parameters for each in tensors):
             kept = args[:1] if _in_place(getattr(func, "__name__", "")) else ()
