@@ -196,7 +196,7 @@ class _Spikes:
 
     @property
     def neuron(self) -> Array:
-        return self.group % self.size
+        return np.asarray(self.group % self.size)
 
     def divergence(self, place: int, side: Literal["a", "b"]) -> Divergence:
         sample, neuron = divmod(int(self.group[place]), self.size)

@@ -18,7 +18,7 @@ from ..targets.support import Judgement, Load, judge, loads, support_of
 
 __all__ = ["Inspection", "NodeRow", "ParameterRow", "TargetReport", "inspect_graph"]
 
-_SHOWN_ELSEWHERE = ("shape", "grid", "size", "indptr", "indices")
+_SHOWN_ELSEWHERE = ("shape", "grid", "size", "indptr", "indices", "input_shape")
 
 
 @dataclass(frozen=True, slots=True)

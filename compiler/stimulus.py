@@ -167,7 +167,7 @@ def _by_input(data: Any, names: Sequence[str]) -> dict[str, Any]:
 def _array(value: Any, name: str) -> Array:
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.dtype.kind not in "biuf":
-        raise BadInputError(Diagnostic("SC562", "data are numbers", node=name, value=array.dtype, limit=_FORM))
+        raise BadInputError(Diagnostic("SC562", "data are numbers", node=name, value=str(array.dtype), limit=_FORM))
     return array.astype(np.float64)
 
 

@@ -160,7 +160,7 @@ def _instants(one: Side, other: Side, stimulus: Stimulus) -> Array:
     if len(steps) == 2 and abs(dt / min(steps) - round(dt / min(steps))) > 1e-6:
         return np.empty(0)
     columns = max(1, round(stimulus.duration / dt))
-    return np.minimum((np.arange(columns) + 1) * dt, max(stimulus.duration, dt))
+    return np.asarray(np.minimum((np.arange(columns) + 1) * dt, max(stimulus.duration, dt)))
 
 
 def _recorded(pairs: tuple[LayerPair, ...], stimulus: Stimulus, instants: Array, notes: list[str]) -> list[LayerPair]:

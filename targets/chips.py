@@ -77,8 +77,8 @@ def lava_rules(longest_delay: Limit) -> tuple[Rule, ...]:
              differing("tau", "tau_mem", "tau_syn", "v_threshold"), source=_LIF),
         Rule(SPIKING, "unsupported", "reset by subtraction; the neurons of Lava are reset to zero", subtracts,
              source=_LIF),
-        Rule(SPIKING, "unsupported", "the neurons of Lava are reset to their resting value", resets_off_rest,
-             source=_LIF),
+        Rule(SPIKING, "approximate", "the distance from the reset value to the resting one becomes a bias, of 13 bits "
+             "with an exponent", resets_off_rest, source=_LIF),
         Rule(SPIKING, "unsupported", "a refractory period; Lava's fixed-point neurons have none",
              above("refractory", 0.0), source="Lava 0.10.0, lava/proc/lif/models.py: LIFRefractory floating_pt only"),
         Rule((Delay,), "faithful", "becomes the delay of the synapses after it"),

@@ -34,8 +34,8 @@ from .support import Condition, Limit, Subject
 __all__ = [
     "CONNECTIONS", "FOLDED", "MEMBRANES", "WEIGHTED", "WIRES", "above", "after_bias", "biased", "bounded", "delayed",
     "delayed_beyond", "differing", "fan_in_beyond", "feeds_neurons", "fires_often", "in_continuous_time", "larger_than",
-    "mixes_spikes", "off_grid", "on_a_grid", "resets", "resets_off_rest", "shows_more_than", "shows_no_neuron",
-    "subtracts", "tau_outside",
+    "mixes_spikes", "off_grid", "on_a_grid", "resets", "resets_above_rest", "resets_off_rest", "shows_more_than",
+    "shows_no_neuron", "subtracts", "tau_outside",
 ]
 
 WIRES: tuple[type[Node], ...] = (Input, Output, Flatten)
@@ -68,14 +68,23 @@ def resets(subject: Subject) -> str | None:
 
 def resets_off_rest(subject: Subject) -> str | None:
     """A spike takes the membrane to another value than its resting one."""
-    node = subject.node
+    reset, rest = _reset_and_rest(subject)
+    return f"reset to {_span(reset)}, rest at {_span(rest)}" if np.any(reset != rest) else None
+
+
+def resets_above_rest(subject: Subject) -> str | None:
+    """A spike takes the membrane to above its resting value."""
+    reset, rest = _reset_and_rest(subject)
+    return f"reset to {_span(reset)}, rest at {_span(rest)}" if np.any(reset > rest) else None
+
+
+def _reset_and_rest(subject: Subject) -> tuple[Array, Array]:
+    """The values; both zero where a spike subtracts, or there is none."""
+    node, zero = subject.node, np.zeros(1)
     if not isinstance(node, IF | LIF | CubaLIF) or node.reset == "subtract":
-        return None
-    reset = node.v_reset if node.reset == "v_reset" else np.zeros(1)
-    rest = node.v_leak if isinstance(node, (LIF, CubaLIF)) else np.zeros(1)
-    low, high = _range(stored(reset))
-    off = not (low == high and np.all(stored(rest) == low))
-    return f"reset to {low:g}, rest at {_range(stored(rest))[0]:g}" if off else None
+        return zero, zero
+    return stored(node.v_reset) if node.reset == "v_reset" else zero, zero if isinstance(node, IF) else (
+        stored(node.v_leak))
 
 
 def above(name: str, limit: float) -> Condition:

@@ -128,8 +128,10 @@ def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_
     (cuba(), "xylo", "unsupported"),
     (cuba(), "loihi1", "approximate"),
     (cuba(reset="subtract"), "loihi1", "unsupported"),
-    (cuba(v_reset=-0.5), "loihi2", "unsupported"),
-    (cuba(v_reset=-0.5, v_leak=-0.5), "loihi2", "approximate"),
+    (cuba(v_reset=-0.5), "loihi2", "approximate"),
+    (cuba(v_reset=-0.5), "dynapse2", "approximate"),
+    (cuba(v_reset=0.5), "dynapse2", "unsupported"),
+    (cuba(v_reset=0.5, v_leak=0.5), "dynapse2", "approximate"),
     (cuba(refractory=2e-3), "loihi1", "unsupported"),
     (cuba(refractory=2e-3), "brainscales2", "approximate"),
     (cuba(refractory=50e-3), "brainscales2", "unsupported"),
@@ -143,6 +145,15 @@ def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_
 ], ids=str)
 def test_neurons_are_judged_by_their_settings(node: ir.Node, target: str, verdict: Verdict) -> None:
     assert verdicts(chain(node, grid=GRID), target)["x"] == verdict
+
+
+def test_every_reason_that_meets_a_node_is_told() -> None:
+    node = cuba(v_reset=-0.5, refractory=2e-3, v_leak=[0.0, 0.1, 0.2])
+    found = judge(support_of("loihi1"), Model(chain(node, grid=GRID)))["x"]
+    said = " ".join(reason.text for reason in found.reasons)
+    assert found.verdict == "unsupported"
+    assert "refractory" in found.reasons[0].text, "the worst comes first"
+    assert "12 bits" in said and "reset to -0.5, rest at 0..0.2" in said
 
 
 def test_limits_are_held_against_the_model() -> None:

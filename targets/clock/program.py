@@ -145,5 +145,5 @@ class ClockProgram:
 
     def report(self) -> ClockReport:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
-        return ClockReport.of(self.graph, self.engine.shapes, self.engine.components,
-                              sum(value.nbytes for node in self.graph.nodes.values() for value in params(node).values()))
+        size = sum(value.nbytes for node in self.graph.nodes.values() for value in params(node).values())
+        return ClockReport.of(self.graph, self.engine.shapes, self.engine.components, size)

@@ -14,6 +14,7 @@ from ..conditions import (
     differing,
     fan_in_beyond,
     on_a_grid,
+    resets_above_rest,
     resets_off_rest,
     subtracts,
 )
@@ -48,9 +49,12 @@ SUPPORT = Support(
         Rule(MEMBRANES, "unsupported", "values that differ between neurons; a core of 256 neurons shares them",
              differing("tau", "tau_mem", "tau_syn", "v_threshold", "refractory"),
              source=_DEFAULTS),
-        Rule(SPIKING, "unsupported", "reset by subtraction; the circuits are reset to rest", subtracts,
+        Rule(SPIKING, "unsupported", "reset by subtraction; the circuits are reset to a value", subtracts,
              source=_SIMULATION),
-        Rule(SPIKING, "unsupported", "the circuits are reset to rest", resets_off_rest, source=_SIMULATION),
+        Rule(SPIKING, "approximate", "the distance from the reset value to the resting one becomes the constant "
+             "current of a core", resets_off_rest, source=_SIMULATION),
+        Rule(SPIKING, "unsupported", "reset above the resting value; the circuits are reset to their lowest current",
+             resets_above_rest, source=_SIMULATION),
         Rule(MEMBRANES, "unsupported", "more synapses than a neuron has", fan_in_beyond(FAN_IN), limit=FAN_IN),
         Rule((Delay,), "unsupported", "delays; Rockpool sets none", source=_SIMULATION),
         Rule(WEIGHTED, "unsupported", "delays; Rockpool sets none", delayed, source=_SIMULATION),
