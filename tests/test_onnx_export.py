@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,18 @@ from spikec.ir.shapes import infer_shapes
 from spikec.ir.stateless import through
 from spikec.ir.step import simulate_step
 
+try:
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
+
 GRID = Discretization(1e-3)
 FEW = settings(max_examples=15, deadline=None,
                suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 COLUMNS = 20
+ROOT = Path(os.environ.get("SPIKEC_DATA", "")) / "nir_models"
+needs_data = pytest.mark.skipif(not os.environ.get("SPIKEC_DATA") or not ROOT.is_dir(),
+                                reason="SPIKEC_DATA does not name a folder with nir_models")
 
 
 def rasters(graph: Graph, seed: int = 0, batch: int = 2, columns: int = COLUMNS) -> dict[str, np.ndarray]:
@@ -41,12 +50,13 @@ def by_reference(model: onnx.ModelProto, given: dict[str, np.ndarray]) -> dict[s
 
 
 def by_runtime(model: onnx.ModelProto, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is optional")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 2
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [end.name for end in session.get_outputs()]
     return dict(zip(names, session.run(names, given), strict=True))
+
+
+ENGINES = [by_reference, *([by_runtime] if onnxruntime is not None else [])]
+"""What executes models; ONNX Runtime is optional."""
 
 
 def exported(graph: Graph, path: Path, **options: Any) -> onnx.ModelProto:
@@ -64,16 +74,19 @@ def on_the_brink(graph: Graph, wanted: Any) -> bool:
     return any((again.spikes[name] != wanted.spikes[name]).any() for name in wanted.spikes)
 
 
-def agree(graph: Graph, found: dict[str, np.ndarray], wanted: Any, tolerance: float = 1e-9) -> None:
-    for name in graph.outputs:
-        shown = wanted.spikes.get(name)
-        if shown is not None:
-            np.testing.assert_array_equal(found[name], shown, err_msg=name)
-        else:
-            np.testing.assert_allclose(found[name], wanted.voltage[name], rtol=tolerance, atol=tolerance, err_msg=name)
-        if f"{name}.membrane" in found:
-            np.testing.assert_allclose(found[f"{name}.membrane"], wanted.voltage[name], rtol=tolerance, atol=tolerance,
-                                       err_msg=name)
+def agree(graph: Graph, model: onnx.ModelProto, given: dict[str, np.ndarray], wanted: Any,
+          tolerance: float = 1e-9) -> None:
+    """Every engine gives the spikes of the reference, and its membranes."""
+    for engine in ENGINES:
+        found = engine(model, given)
+        for name in found:
+            shown = name.removesuffix(".membrane")
+            assert shown in graph.outputs
+            if shown == name and name in wanted.spikes:
+                np.testing.assert_array_equal(found[name], wanted.spikes[name], err_msg=name)
+            else:
+                np.testing.assert_allclose(found[name], wanted.voltage[shown], rtol=tolerance, atol=tolerance,
+                                           err_msg=name)
 
 
 def small(grid: Discretization, *neurons: ir.Neuron, recurrent: bool = True, gain: float = 1.0) -> Graph:
@@ -119,8 +132,7 @@ def test_every_grid_and_reset_gives_the_numbers_of_the_reference(grid: Discretiz
         wanted = simulate_step(graph, rasters(graph))
         assert min(wanted.spikes[name].sum() for name in graph.outputs) > 20
         assert not on_the_brink(graph, wanted)
-        agree(graph, by_runtime(model, rasters(graph)), wanted)
-        agree(graph, by_reference(model, rasters(graph)), wanted)
+        agree(graph, model, rasters(graph), wanted)
         assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 
@@ -131,8 +143,7 @@ def test_functions_can_be_written_out(tmp_path: Path) -> None:
     assert [function.domain for function in model.functions] == ["ai.spikec.snn"]
     assert not plain.functions
     wanted = simulate_step(graph, rasters(graph))
-    agree(graph, by_reference(plain, rasters(graph)), wanted)
-    agree(graph, by_runtime(plain, rasters(graph)), wanted)
+    agree(graph, plain, rasters(graph), wanted)
 
 
 def step_neuron() -> ir.StepNeuron:
@@ -150,8 +161,7 @@ def test_neurons_stated_on_the_grid(neuron: ir.StepNeuron, tmp_path: Path) -> No
     graph = small(GRID, neuron, recurrent=neuron.v_threshold is not None)
     model = exported(graph, tmp_path / "net.onnx", membranes=neuron.v_threshold is not None)
     wanted = simulate_step(graph, rasters(graph))
-    agree(graph, by_runtime(model, rasters(graph)), wanted)
-    agree(graph, by_reference(model, rasters(graph)), wanted)
+    agree(graph, model, rasters(graph), wanted)
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 
@@ -159,7 +169,7 @@ def test_neurons_with_grids_of_their_own(tmp_path: Path) -> None:
     graph = small(GRID, ir.LIF(shape=(5,), tau=5e-3, r=5e-3, v_threshold=0.7,
                                grid=replace(GRID, integrator="euler", reset="next")))
     model = exported(graph, tmp_path / "net.onnx", membranes=True)
-    agree(graph, by_runtime(model, rasters(graph)), simulate_step(graph, rasters(graph)))
+    agree(graph, model, rasters(graph), simulate_step(graph, rasters(graph)))
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 
@@ -178,7 +188,7 @@ def test_several_inputs_and_outputs_of_one_kind_share_a_function(tmp_path: Path)
     graph = net.build()
     model = exported(graph, tmp_path / "net.onnx")
     assert [function.name for function in model.functions] == ["LIF", "I"]
-    agree(graph, by_runtime(model, rasters(graph)), simulate_step(graph, rasters(graph)))
+    agree(graph, model, rasters(graph), simulate_step(graph, rasters(graph)))
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 
@@ -197,8 +207,7 @@ def test_thresholds_maxima_and_delays_between_neurons(tmp_path: Path) -> None:
     model = exported(graph, tmp_path / "net.onnx", membranes=True)
     wanted = simulate_step(graph, rasters(graph))
     assert wanted.spikes["out"].sum() > 5
-    agree(graph, by_runtime(model, rasters(graph)), wanted)
-    agree(graph, by_reference(model, rasters(graph)), wanted)
+    agree(graph, model, rasters(graph), wanted)
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 
@@ -210,8 +219,7 @@ def test_random_networks(graph: Graph, grid: Discretization, tmp_path: Path) -> 
     given = rasters(graph)
     wanted = simulate_step(graph, given)
     if not on_the_brink(graph, wanted):
-        agree(graph, by_runtime(model, given), wanted)
-        agree(graph, by_reference(model, given), wanted)
+        agree(graph, model, given, wanted)
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 
@@ -239,8 +247,7 @@ def test_single_precision(tmp_path: Path) -> None:
     assert "Conv" in {node.op_type for attribute in scan.attribute for node in attribute.g.node}
     given = {name: array.astype(np.float32) for name, array in rasters(graph).items()}
     wanted = simulate_step(graph, given)
-    agree(graph, by_runtime(model, given), wanted, tolerance=1e-4)
-    agree(graph, by_reference(model, given), wanted, tolerance=1e-4)
+    agree(graph, model, given, wanted, tolerance=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -261,8 +268,37 @@ def test_a_network_without_neurons_is_a_plain_model(dtype: str, tmp_path: Path) 
     for name in ("conv", "norm", "relu", "pool", "flat", "fc"):
         value = through(graph.nodes[name], value, constant=True)
     tolerance = 1e-12 if dtype == "float64" else 1e-4
-    np.testing.assert_allclose(by_runtime(model, given)["out"], value, atol=tolerance)
-    np.testing.assert_allclose(by_reference(model, given)["out"], value, atol=tolerance)
+    for engine in ENGINES:
+        np.testing.assert_allclose(engine(model, given)["out"], value, atol=tolerance)
+    assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
+
+
+def test_an_imported_network_is_converted_and_exported(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    net = Builder()
+    x = net.input("in", 6)
+    h = net.add("relu", ir.Relu(), net.linear("fc1", x, weight=rng.normal(size=(8, 6)), bias=rng.normal(size=8)))
+    net.output("out", net.linear("fc2", h, weight=rng.normal(size=(3, 8))))
+    spikec.to_onnx(net.build(), tmp_path / "ann.onnx", dtype="float32")
+    spiking = spikec.convert_ann(spikec.from_onnx(tmp_path / "ann.onnx"), rng.random((16, 6)), steps=16).graph
+    model = exported(spiking, tmp_path / "snn.onnx")
+    wanted = simulate_step(spiking, rasters(spiking))
+    assert sum(spikes.sum() for spikes in wanted.spikes.values()) > 20
+    agree(spiking, model, rasters(spiking), wanted)
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["01_lif/lif_norse", "02_cnn/cnn_sinabs", "03_rnn/braille_noDelay_bias_zero",
+                                  "03_rnn/braille_noDelay_noBias_subtract"])
+def test_public_graphs(name: str, tmp_path: Path) -> None:
+    box = not name.startswith("02")
+    grid = Discretization(1e-4, spike="box" if box else "delta", integrator="euler" if box else "exact")
+    graph = spikec.from_nir(ROOT / f"{name}.nir", grid)
+    model = exported(graph, tmp_path / "net.onnx", membranes=True)
+    given = rasters(graph, batch=1)
+    wanted = simulate_step(graph, given)
+    assert sum(spikes.sum() for spikes in wanted.spikes.values()) > 0
+    agree(graph, model, given, wanted)
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 

@@ -86,11 +86,22 @@ def quantiser(operation: Operation, scale: Array, zero: Array | None, width: Arr
         low = -(2 ** (bits - 1)) + narrow if signed else 0.0
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - narrow
     else:
-        kind = zero.dtype if zero.dtype.kind in "iu" else np.dtype(np.uint8)
+        kind = _integers(operation, zero)
         low, high = float(np.iinfo(kind).min), float(np.iinfo(kind).max)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise Refusal("the step of a quantiser is positive", value=scale.reshape(-1)[:4])
     return scale, zero.astype(np.float64), low, high
+
+
+def _integers(operation: Operation, zero: Array | None) -> np.dtype[Any]:
+    """The type that a quantiser gives: that of its zero point, or what it states, or uint8."""
+    stated = operation.settings.get("output_dtype", 0)
+    kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(stated)) if stated else np.dtype(np.uint8)
+    if zero is not None and zero.dtype.kind in "iu":
+        kind = zero.dtype
+    if kind.kind not in "iu":
+        raise Refusal("a quantiser gives other than integers", value=kind)
+    return kind
 
 
 def _axes(operation: Operation, axes: Array | None) -> tuple[int, ...] | None:
@@ -208,7 +219,7 @@ def _along(operation: Operation, values: Array, data: Array) -> Array:
 def _quantize(folder: Folder, operation: Operation, data: Array, scale: Array, zero: Array | None = None) -> Array:
     step, shift, low, high = quantiser(operation, scale, zero)
     folder.room(2 * data.size, np.float64)
-    kind = zero.dtype if zero is not None else np.dtype(np.uint8)
+    kind = _integers(operation, zero)
     levels: Array = np.rint(data / _along(operation, step, data)) + _along(operation, shift, data)
     return np.clip(levels, low, high).astype(kind)
 

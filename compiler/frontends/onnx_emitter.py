@@ -29,15 +29,15 @@ class Emitter:
         self.columns: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = {}
         self.parameters: set[str] = set()
-        self._names = set(reserved)
+        self._names, self._uses = set(reserved), dict[str, int]()
         self._known: dict[Any, str] = {}
 
     def fresh(self, base: str) -> str:
         """A name of a value that is not taken, made from `base`."""
-        number, name = 0, base
+        name = base
         while name in self._names:
-            number += 1
-            name = f"{base}_{number}"
+            self._uses[base] = self._uses.get(base, 0) + 1
+            name = f"{base}_{self._uses[base]}"
         self._names.add(name)
         return name
 

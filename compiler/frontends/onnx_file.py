@@ -26,10 +26,11 @@ __all__ = ["LARGEST_FILE", "Contents", "OnnxLimits", "TensorReader", "read_model
 @dataclass(frozen=True, slots=True)
 class OnnxLimits:
     """What one file may hold: `data` bytes in it and in the files of its external data together (a protobuf has less
-    than 2 GiB), `fields` of its messages, `depth` of nested messages, `nodes` once functions are written out, `folded`
-    bytes of constants that are computed from others."""
+    than 2 GiB), `outline` bytes in it beside the raw data of tensors, `fields` of its messages, `depth` of nested
+    messages, `nodes` once functions are written out, `folded` bytes of constants that are computed from others."""
 
     data: int = 1 << 33
+    outline: int = 1 << 29
     fields: int = 4_000_000
     depth: int = 64
     nodes: int = 200_000
@@ -64,7 +65,7 @@ def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> Con
                        remedy="Save the weights as external data.")
             return None
         with open(path, "rb") as stream:
-            outline = _Outline(stream, size)
+            outline = _Outline(stream, size, limits)
             data = outline.model()
         _Walk(data, limits).message(0, len(data), onnx.ModelProto.DESCRIPTOR, 0)
         model: onnx.ModelProto = onnx.ModelProto.FromString(data)
@@ -90,8 +91,8 @@ class _Excess(_Damage):
 class _Outline:
     """The file without the raw data of its large initializers, and where these lie."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self.stream, self.size = stream, size
+    def __init__(self, stream: BinaryIO, size: int, limits: OnnxLimits) -> None:
+        self.stream, self.size, self.limits, self.left = stream, size, limits, limits.outline
         self.places: dict[int, Place] = {}
         self.initializers = 0
 
@@ -110,10 +111,17 @@ class _Outline:
         start = self.stream.tell()
         self.places.pop(self.initializers, None)  # the last of several counts
         if end - start < LEFT_IN_FILE:
-            return self.stream.read(end - start)
+            return self._kept(end)
         self.places[self.initializers] = (start, end - start)
         self.stream.seek(end)
         return b""
+
+    def _kept(self, end: int) -> bytes:
+        length = end - self.stream.tell()
+        self.left -= length
+        if self.left < 0:
+            raise _Excess(f"it has more than {self.limits.outline} bytes beside the raw data of its tensors")
+        return self.stream.read(length)
 
     def _message(self, end: int, inner: Mapping[int, Callable[[int], bytes]]) -> bytes:
         """The fields up to `end`, those in `inner` by these functions."""
@@ -125,8 +133,7 @@ class _Outline:
                 start = at + len(head) + len(size)
                 if length > end - start:
                     raise _Damage("it is cut off, or damaged")
-                read = inner.get(key >> 3)
-                content = self.stream.read(length) if read is None else read(start + length)
+                content = inner.get(key >> 3, self._kept)(start + length)
                 parts += [head, _varint_bytes(len(content)), content]
             else:
                 parts += [head, self._varint(end)[1] if key & 7 == 0 else self.stream.read(_FIXED.get(key & 7, 0))]
@@ -227,17 +234,16 @@ class _Walk:
         raise _Damage("it is cut off, or damaged")
 
 
-# Bits of an element, how its bytes lie in `raw_data`, and the field that holds elements where there are no bytes.
+# Bytes of an element, how they lie in `raw_data`, and the field that holds elements where there are no bytes.
 _BRAIN = onnx.TensorProto.BFLOAT16
 _TYPES: Mapping[int, tuple[int, str, str]] = {
-    onnx.TensorProto.FLOAT: (32, "<f4", "float_data"), onnx.TensorProto.DOUBLE: (64, "<f8", "double_data"),
-    onnx.TensorProto.FLOAT16: (16, "<f2", "int32_data"), _BRAIN: (16, "<u2", "int32_data"),
-    onnx.TensorProto.INT8: (8, "<i1", "int32_data"), onnx.TensorProto.UINT8: (8, "<u1", "int32_data"),
-    onnx.TensorProto.INT16: (16, "<i2", "int32_data"), onnx.TensorProto.UINT16: (16, "<u2", "int32_data"),
-    onnx.TensorProto.INT32: (32, "<i4", "int32_data"), onnx.TensorProto.UINT32: (32, "<u4", "uint64_data"),
-    onnx.TensorProto.INT64: (64, "<i8", "int64_data"), onnx.TensorProto.UINT64: (64, "<u8", "uint64_data"),
-    onnx.TensorProto.BOOL: (8, "|b1", "int32_data"),
-    onnx.TensorProto.INT4: (4, "<i1", "int32_data"), onnx.TensorProto.UINT4: (4, "<u1", "int32_data"),
+    onnx.TensorProto.FLOAT: (4, "<f4", "float_data"), onnx.TensorProto.DOUBLE: (8, "<f8", "double_data"),
+    onnx.TensorProto.FLOAT16: (2, "<f2", "int32_data"), _BRAIN: (2, "<u2", "int32_data"),
+    onnx.TensorProto.INT8: (1, "<i1", "int32_data"), onnx.TensorProto.UINT8: (1, "<u1", "int32_data"),
+    onnx.TensorProto.INT16: (2, "<i2", "int32_data"), onnx.TensorProto.UINT16: (2, "<u2", "int32_data"),
+    onnx.TensorProto.INT32: (4, "<i4", "int32_data"), onnx.TensorProto.UINT32: (4, "<u4", "uint64_data"),
+    onnx.TensorProto.INT64: (8, "<i8", "int64_data"), onnx.TensorProto.UINT64: (8, "<u8", "uint64_data"),
+    onnx.TensorProto.BOOL: (1, "|b1", "int32_data"),
 }
 _INTERNAL, _EXTERNAL = 0, 1
 
@@ -269,14 +275,13 @@ class TensorReader:
                             value=_type_name(tensor.data_type), limit=", ".join(map(_type_name, _TYPES)))
             return None
         shape = tuple(tensor.dims)
-        bits, layout, field = _TYPES[tensor.data_type]
-        size = prod(shape)
+        width, layout, field = _TYPES[tensor.data_type]
         extents = prod(max(extent, 1) for extent in shape)
-        if len(shape) > 16 or any(extent < 0 for extent in shape) or extents * bits > 8 * self.bytes_left:
+        if len(shape) > 16 or any(extent < 0 for extent in shape) or extents * width > self.bytes_left:
             self.faults.add("SC204", "a tensor is too large", node=where, value=f"shape {shape[:16]}",
                             limit=f"{self.bytes_left} bytes")
             return None
-        wanted = (size * bits + 7) // 8
+        wanted = prod(shape) * width
         self.bytes_left -= wanted
         if tensor.data_location not in (_INTERNAL, _EXTERNAL):
             self.faults.add("SC206", "the place of a tensor's data is unknown", node=where, value=tensor.data_location)
@@ -290,12 +295,12 @@ class TensorReader:
         elif tensor.HasField("raw_data"):
             raw = np.frombuffer(tensor.raw_data, np.uint8)
         else:
-            raw = _packed(getattr(tensor, field), layout, bits)
+            raw = _packed(getattr(tensor, field), layout)
         if raw is None or len(raw) != wanted:
             self.faults.add("SC206", "a tensor has not the number of elements that its shape says", node=where,
                             value=f"{0 if raw is None else len(raw)} bytes", limit=f"{wanted} bytes for shape {shape}")
             return None
-        return _elements(raw, tensor.data_type, layout, size).reshape(shape)
+        return _elements(raw, tensor.data_type, layout).reshape(shape)
 
     def _outside(self, tensor: onnx.TensorProto, wanted: int, where: str) -> Array | None:
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -340,10 +345,8 @@ class TensorReader:
         return file if file.is_file() else None
 
 
-def _packed(values: Any, layout: str, bits: int) -> Array:
+def _packed(values: Any, layout: str) -> Array:
     """Elements of a typed field as the bytes that `raw_data` would hold."""
-    if bits == 4:
-        layout = "<u1"  # two elements a number, as in raw_data
     array = np.asarray(values)
     if array.dtype.kind == "f":
         return array.astype(layout).view(np.uint8)
@@ -351,14 +354,10 @@ def _packed(values: Any, layout: str, bits: int) -> Array:
     return array.astype(np.int64 if array.dtype.kind == "i" else np.uint64).astype(f"<u{width}").view(np.uint8)
 
 
-def _elements(raw: Array, kind: int, layout: str, size: int) -> Array:
+def _elements(raw: Array, kind: int, layout: str) -> Array:
     """A read-only array of the elements that lie in these bytes."""
     if kind == _BRAIN:
         array = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
-    elif kind in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
-        array = np.stack([raw & 15, raw >> 4], -1).reshape(-1)[:size]
-        if layout == "<i1":
-            array = np.where(array > 7, array.astype(np.int8) - 16, array).astype(np.int8)
     elif layout == "<f2":
         array = raw.view(layout).astype(np.float32)
     else:

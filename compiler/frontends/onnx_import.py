@@ -53,6 +53,8 @@ class Import:
                 self.takers[name].append(operation)
         self.givers = {name: operation for operation in program.operations for name in operation.outputs}
         self.batch: int | None = None
+        self.names: set[str] = set()
+        self.uses: dict[str, int] = defaultdict(int)
 
     def inputs(self) -> None:
         """Makes the input nodes."""
@@ -159,10 +161,15 @@ class Import:
 
     def ends(self, value: str) -> bool:
         """Whether a value is an output of the model and goes nowhere else, but through what changes no value."""
-        through = [taker.outputs[0] for taker in self.takers[value] if taker.kind in ("Identity", "Cast")]
-        if len(through) != len(self.takers[value]):
-            return False
-        return all(map(self.ends, through)) and (value in self.program.outputs or bool(through))
+        waiting = [value]
+        while waiting:
+            name = waiting.pop()
+            takers = self.takers[name]
+            if any(taker.kind not in ("Identity", "Cast") for taker in takers) or not (
+                    takers or name in self.program.outputs):
+                return False
+            waiting.extend(taker.outputs[0] for taker in takers)
+        return True
 
     def node(self, handle: Handle) -> Node:
         return self.builder.node(handle.name)
@@ -176,7 +183,13 @@ class Import:
         parts = [part for part in parts if part.strip("_")]
         if kind and len(parts) > 1 and re.fullmatch(rf"{re.escape(kind)}(_\d+)?", parts[-1]):
             parts.pop()
-        return self.builder.free_name(".".join(parts)[:LONGEST_NAME].strip(".") or kind.lower() or "value")
+        base = ".".join(parts)[:LONGEST_NAME].strip(".") or kind.lower() or "value"
+        free = base
+        while free in self.names:
+            self.uses[base] += 1
+            free = f"{base}_{self.uses[base] + 1}"
+        self.names.add(free)
+        return free
 
 
 Rule = Callable[..., Signal]

@@ -43,7 +43,8 @@ def _matmul(model: Import, operation: Operation, signal: Any, weight: Any) -> Si
     follower = model.only_taker(operation.outputs[0])
     if follower is not None and (follower.domain, follower.kind) == ("", "Add"):
         other = [model.values.get(name) for name in follower.inputs if name != operation.outputs[0]]
-        if len(other) == 1 and isinstance(other[0], np.ndarray) and other[0].size in (1, weight.shape[1]):
+        if len(other) == 1 and isinstance(other[0], np.ndarray) and other[0].shape in (
+                (), (1,), weight.shape[1:], (1, *weight.shape[1:])):
             bias = other[0]
             follower.kind, follower.inputs = "Identity", (operation.outputs[0],)
     return _linear(model, operation, signal, weight.T, bias)
@@ -57,7 +58,7 @@ def _linear(model: Import, operation: Operation, signal: Signal, weight: Array, 
     weight.flags.writeable = False  # a node copies what others could write to
     if bias is None:
         return model.add(operation, nodes.Linear(weight=weight), signal)
-    if bias.size not in (1, weight.shape[0]):
+    if bias.size != 1 and (bias.size != weight.shape[0] or bias.shape[-1] != bias.size):
         raise Refusal("a bias has one value, or one for each output", value=bias.shape, limit=weight.shape[:1])
     bias = np.broadcast_to(bias.reshape(-1), weight.shape[:1])
     return model.add(operation, nodes.Affine(weight=weight, bias=bias), signal)
