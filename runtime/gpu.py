@@ -21,7 +21,7 @@ from .sweep import CALLS as SWEEP_CALLS
 from .sweep import SweepCall
 from .sweep_kernels import sweep_source
 
-__all__ = ["DeviceLoop", "DeviceSweep", "launch", "launch_tasks"]
+__all__ = ["DeviceLoop", "DeviceSweep", "launch"]
 
 _sweep_text, _loop_text = functools.cache(sweep_source), functools.cache(loop_source)
 _THREADS = 128
@@ -42,19 +42,6 @@ def launch(source: str, entry: str, grid: tuple[int, int], threads: int, argumen
     index = torch.cuda.current_device() if device.index is None else device.index
     held = torch.frombuffer(bytearray(arguments), dtype=torch.uint8).to(device)
     start(_Stream(device), LaunchConfig(grid=grid, block=threads), _kernel(source, entry, index), held.data_ptr())
-
-
-def launch_tasks(source: str, entry: str, tasks: int, arguments: ctypes.Structure, device: torch.device) -> None:
-    """Runs a kernel of one thread a task; errors as of `launch`."""
-    from cuda.core import LaunchConfig
-    from cuda.core import launch as start
-
-    if not tasks:
-        return
-    index = torch.cuda.current_device() if device.index is None else device.index
-    held = torch.frombuffer(bytearray(arguments), dtype=torch.uint8).to(device)
-    start(_Stream(device), LaunchConfig(grid=-(-tasks // _THREADS), block=_THREADS), _kernel(source, entry, index),
-          held.data_ptr(), tasks)
 
 
 class _Stream:

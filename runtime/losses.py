@@ -22,8 +22,9 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.facts import first_of, is_number
 
 __all__ = [
-    "LOSSES", "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent", "SpikeTimeMSE",
-    "VoltageMaxCrossEntropy", "class_labels", "label_faults", "output_name", "target_faults", "wanted_faults",
+    "LOSSES", "FirstSpikeCrossEntropy", "IntegratedVoltageCrossEntropy", "Loss", "LossResult", "Silent",
+    "SpikeCountCrossEntropy", "SpikeTimeMSE", "VoltageMaxCrossEntropy", "class_labels",
+    "label_faults", "output_name", "target_faults", "wanted_faults",
 ]
 
 Silent = Literal["push", "bump"]
@@ -238,7 +239,35 @@ class SpikeTimeMSE:
         return LossResult(total, _tensor(predicted), _tensor(silent))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeCountCrossEntropy:
+    """Cross-entropy of a softmax over `scale` times the numbers of spikes. Of the target clock, whose surrogate
+    gradient passes through a count; in continuous time a count has no gradient (SC510).
+
+    Raises:
+        BadInputError: `scale` is not positive (SC501); from a call as for `FirstSpikeCrossEntropy`.
+    """
+
+    scale: float = 1.0
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, scale=self.scale)
+
+    def __call__(self, out: Any, labels: Tensor) -> LossResult:
+        counts = out.spike_count(output_name(out, self.output))
+        _check_labels(labels, len(counts), counts.shape[1])
+        return LossResult(cross_entropy(self.scale * counts, labels), _predicted_by_count(counts))
+
+
+def _predicted_by_count(counts: Tensor) -> Tensor:
+    """The class of most spikes, -1 where there are none."""
+    highest, predicted = counts.detach().max(1)
+    return torch.where(highest > 0, predicted, -1)
+
+
 LOSSES: dict[str, Callable[[], Loss]] = {
+    "spike-count": SpikeCountCrossEntropy,
     "first-spike": FirstSpikeCrossEntropy,
     "voltage-max": VoltageMaxCrossEntropy,
     "integrated-voltage": IntegratedVoltageCrossEntropy,

@@ -10,7 +10,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ __all__ = ["Callback", "Trainer", "check_device"]
 Callback = Callable[["Trainer", EpochRecord], bool | None]
 """Called after every epoch; a true value ends the training there."""
 
-_RULES = ("exact",)
+_RULES = {"event": "exact", "clock": "surrogate"}
+"""How programs of each target train."""
+_SURROGATE = {"surrogate", "sharpness", "detach_reset"}
 
 
 class Trainer:
@@ -51,12 +53,14 @@ class Trainer:
 
     Args:
         program: what `spikec.compile` gave; it is not changed.
-        loss: one of `spikec.losses`, its name ("first-spike", "voltage-max", "integrated-voltage", "spike-time"), or a
-            callable of (outputs, labels) giving a `LossResult` or a scalar tensor.
+        loss: one of `spikec.losses`, its name ("first-spike", "voltage-max", "integrated-voltage", "spike-time",
+            "spike-count"), or a callable of (outputs, labels) giving a `LossResult` or a scalar tensor.
         optimizer, lr: "adam" (fused), "adamw" (fused), "sgd", or a factory of torch optimizers; without `lr` the
             optimizer's own default.
         scheduler: None, a factor per epoch (> 0), "cosine", or a factory of torch schedulers; stepped once an epoch.
-        rule: "exact", the adjoint of the event engine.
+        rule: how gradients are made: "exact", the adjoint of the target event; "surrogate", the heuristic of the
+            target clock. None: that of the program's target.
+        surrogate: keywords of `ClockProgram.module` for the rule "surrogate": surrogate, sharpness, detach_reset.
         duration: seconds that every sample is simulated for; needed where the network does not fall silent by itself.
         batch_size, epochs: samples a step, and rounds over the training data.
         input_dropout: fraction of input events left out, drawn anew each epoch; not in evaluation.
@@ -85,7 +89,8 @@ class Trainer:
         *,
         lr: float | None = None,
         scheduler: SchedulerChoice = None,
-        rule: Any = "exact",
+        rule: Any = None,
+        surrogate: Mapping[str, Any] | None = None,
         duration: float | None = None,
         batch_size: int = 50,
         epochs: int = 10,
@@ -101,7 +106,8 @@ class Trainer:
         evaluation_batch: int = 500,
     ) -> None:
         self.callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-        _check(program, rule, loss, device, dtype, batch_size=batch_size, epochs=epochs, seed=seed,
+        options = dict(surrogate or {})
+        _check(program, rule, options, loss, device, dtype, batch_size=batch_size, epochs=epochs, seed=seed,
                evaluation_batch=evaluation_batch, input_dropout=input_dropout, lr=lr, duration=duration,
                gradient_clip=gradient_clip, optimizer=optimizer, scheduler=scheduler, checkpoint=checkpoint,
                checkpoint_seconds=checkpoint_seconds, callbacks=self.callbacks)
@@ -121,7 +127,7 @@ class Trainer:
         self._network = program.network
         self._spiking = [name for name, each in program.network.populations.items() if each.spiking]
         self._check_targets()
-        self.module = program.module(dtype=dtype).to(self.device)
+        self.module = program.module(dtype=dtype, **options).to(self.device)
         trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, trained)
         self.optimizer = make_optimizer(optimizer, trained, lr)
@@ -137,6 +143,7 @@ class Trainer:
             "loss": choice_name(self.loss), "optimizer": choice_name(optimizer), "lr": lr,
             "scheduler": choice_name(scheduler), "duration": duration, "batch_size": batch_size,
             "input_dropout": input_dropout,
+            **({"surrogate": str(sorted(options.items()))} if options else {}),
             "gradient_clip": gradient_clip, "seed": seed, "dtype": str(dtype),
             "parameters": str({name: tuple(value.shape) for name, value in self.module.named_parameters()}),
         }
@@ -263,8 +270,8 @@ class Trainer:
                 value=str(value), remedy=f"Lower lr, or check the initial weights and the loss's constants.{kept}"))
 
     def _spikes(self, out: Any) -> dict[str, int]:
-        """Spikes of the batch by population. Lengths of lists, so that counting costs a step nothing."""
-        return {name: len(out.events(name)) for name in self._spiking}
+        """Spikes of the batch by population."""
+        return {name: out.total_spikes(name) for name in self._spiking}
 
     def _data(self, data: Any) -> Samples:
         samples = Samples.of(data)
@@ -362,17 +369,25 @@ def _in_order(data: Samples, size: int) -> Iterator[tuple[Any, torch.Tensor]]:
 
 
 def _check(
-    program: Any, rule: Any, loss: Any, device: Any, dtype: Any, *, input_dropout: float, lr: float | None,
-    duration: float | None, gradient_clip: float | None, optimizer: Any, scheduler: Any, checkpoint: Any,
-    checkpoint_seconds: float, callbacks: tuple[Any, ...], **whole: int
+    program: Any, rule: Any, surrogate: dict[str, Any], loss: Any, device: Any, dtype: Any, *,
+    input_dropout: float, lr: float | None, duration: float | None, gradient_clip: float | None, optimizer: Any,
+    scheduler: Any, checkpoint: Any, checkpoint_seconds: float, callbacks: tuple[Any, ...], **whole: int
 ) -> None:
-    if rule not in _RULES:
-        raise UnsupportedError(Diagnostic("SC503", "this training rule is not there", value=str(rule),
-                                          limit=", ".join(_RULES), remedy="Use rule='exact'."))
+    target = getattr(program, "target", "event")
+    own = _RULES.get(target, "exact")
+    if rule is not None and rule != own:
+        known = rule in _RULES.values()
+        raise UnsupportedError(Diagnostic(
+            "SC503", f"the target {target} does not train by this rule" if known else "this training rule is not there",
+            value=str(rule), limit=own if known else ", ".join(_RULES.values()),
+            remedy=f"Use rule='{own}'" + (", or compile for another target." if known else ".")))
     faults = Diagnostics()
     if not (hasattr(program, "module") and hasattr(program, "network")):
         faults.add("SC504", "the trainer takes a compiled program", value=type(program).__name__,
                    remedy="Compile first: Trainer(spikec.compile(graph), …).")
+    for name in surrogate.keys() - (_SURROGATE if own == "surrogate" else set()):
+        faults.add("SC504", "surrogate has no such option", value=name,
+                   limit=", ".join(sorted(_SURROGATE)) + ", with the rule 'surrogate'")
     if loss not in LOSSES if isinstance(loss, str) else isinstance(loss, type) or not callable(loss):
         faults.add("SC504", "loss is not known", value=repr(loss), limit=", ".join(LOSSES),
                    remedy="Or give a callable of (outputs, labels), as spikec.losses.FirstSpikeCrossEntropy().")

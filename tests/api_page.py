@@ -41,6 +41,14 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.compiler.frontends.Leaf", "spikec.ir.text.read", "spikec.ir.text.write",
         "spikec.ir.event_files.read_events", "spikec.ir.event_files.read_samples",
         "spikec.ir.event_files.write_events")),
+    ("ANN conversion", "Networks without spikes become spiking ones: [conversion.md](conversion.md).", (
+        "spikec.convert_ann", "spikec.compiler.ann_conversion.Conversion",
+        "spikec.compiler.ann_rates.RateConversion", "spikec.compiler.ann_latencies.LatencyConversion",
+        "spikec.compiler.ann_conversion.LayerError", "spikec.ir.activations.activations")),
+    ("Validation", "What it does and says is in [validating.md](validating.md).", (
+        "spikec.validate", "spikec.compiler.comparison.Comparison", "spikec.compiler.comparison.LayerComparison",
+        "spikec.compiler.comparison.Divergence", "spikec.compiler.comparison.LayerPair",
+        "spikec.compiler.inspection.inspect_graph")),
     ("Gradients", "", ("spikec.runtime.module.EventModule", "spikec.runtime.outputs.Outputs")),
     ("Training", "", ("spikec.Trainer", "spikec.runtime.history.History", "spikec.runtime.history.EpochRecord",
                       "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted")),
@@ -51,6 +59,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Encoders", "Values become spike times. Every function takes a batch and gives `Events`.", (
         "spikec.encoders.latency", "spikec.encoders.regular", "spikec.encoders.poisson", "spikec.encoders.spikes",
         "spikec.encoders.yin_yang")),
+    ("Recordings", "Structured arrays of event cameras, as tonic's data sets give them, become `Events`.", (
+        "spikec.recordings.from_tonic", "spikec.recordings.from_structured", "spikec.recordings.shape_of")),
     ("Data sets", "`spikec data get` fetches them to `data_folder()`; nothing is fetched unasked.", (
         "spikec.datasets.load_digits", "spikec.datasets.load_mnist", "spikec.datasets.load_yin_yang",
         "spikec.datasets.load_fsdd", "spikec.datasets.Dataset", "spikec.datasets.Split", "spikec.datasets.Recordings",
@@ -89,7 +99,7 @@ def _contents(entries: tuple[str, ...]) -> str:
 def found(name: str) -> Any:
     """What a dotted name says."""
     home, _, member = name.rpartition(".")
-    if home in ("spikec.losses", "spikec.encoders", "spikec.datasets"):
+    if home in ("spikec.losses", "spikec.encoders", "spikec.datasets", "spikec.recordings"):
         return getattr(getattr(import_module("spikec"), home.rpartition(".")[2]), member)
     return getattr(import_module(home), member)
 

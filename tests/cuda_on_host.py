@@ -23,6 +23,7 @@ static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
 extern "C" {
 double nextafter(double, double);
 double exp(double); double expm1(double); double log1p(double); double sqrt(double); double fabs(double);
+double floor(double); float floorf(float);
 float expf(float); float expm1f(float); float log1pf(float); float sqrtf(float); float fabsf(float);
 }
 static double __longlong_as_double(long long bits)

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from spikec.runtime import nvrtc
+from spikec.runtime.clock.scan import _text
+from spikec.runtime.clock.surrogates import SURROGATES
 from spikec.runtime.jit import KernelError
 from spikec.runtime.loop_kernels import loop_source
 from spikec.runtime.sweep_kernels import sweep_source
@@ -19,6 +21,18 @@ REALS = (torch.float32, torch.float64)
 FIRING = [(True, uniform, refractory) for uniform in (True, False) for refractory in (True, False)]
 SILENT = [(False, uniform, False) for uniform in (True, False)]
 SWEEPS = list(itertools.product(REALS, ("j", "u", "c"), FIRING + SILENT))
+
+TERMS = {
+    1: ("a_00", "la_00", "ra_00", "b_0", "rc_0", "q_0", "h_0", "lh_0", "theta", "floor"),
+    2: ("a_00", "a_01", "a_11", "la_00", "ra_00", "b_0", "b_1", "lb_1", "q_0", "gain_1", "h_0", "h_1", "theta"),
+}
+PLAIN = {"spiking": True, "at": False, "many": False, "lag": False, "rest": False, "late": True, "resets_late": False,
+         "surrogate": "atan", "detach": True, "show": False, "sources": 2, "recurrent": False}
+CLOCKS = [
+    (1, (), PLAIN), (1, TERMS[1], PLAIN | {"rest": True, "resets_late": True, "show": True, "detach": False}),
+    (2, TERMS[2], PLAIN | {"many": True, "at": True, "lag": True, "surrogate": "sigmoid"}),
+    *((1, ("h_0", "theta"), PLAIN | {"surrogate": name}) for name in SURROGATES),
+]
 
 MISSING = nvrtc.missing_packages()
 needs_nvrtc = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -31,6 +45,9 @@ def every_text() -> dict[str, str]:
             sweep_source("cuda", dtype, 1, cell, spiking, uniform, refractory)
         for dtype, cell, (spiking, uniform, refractory) in SWEEPS
     }
+    for dtype, (states, grads, settings), training in itertools.product(REALS, CLOCKS, (True, False)):
+        texts[f"{dtype} clock {states} {grads} {settings} {training}"] = _text(
+            "cuda", dtype, states, TERMS[states], grads if training else (), training=training, **settings)
     loops = itertools.product(REALS, (True, False))
     return texts | {f"{dtype} loop, dense {dense}": loop_source("cuda", dtype, dense) for dtype, dense in loops}
 

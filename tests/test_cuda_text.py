@@ -12,11 +12,14 @@ import pytest
 import torch
 from cuda_on_host import run_kernel
 from engine_nets import DURATION, make, stimulus
+from test_clock import deep_net
 from torch import Tensor
 
 import spikec
+from spikec.ir import nodes as ir
 from spikec.ir.events import Events
-from spikec.runtime import jit, loop, sweep
+from spikec.runtime import gpu, jit, loop, sweep
+from spikec.runtime.clock import scan
 from spikec.runtime.gpu import DeviceLoop, DeviceSweep
 from spikec.runtime.nvrtc import missing_packages
 from spikec.runtime.outputs import Outputs
@@ -137,6 +140,32 @@ def test_event_loops(kind: str, settings: dict[str, Any], device_code: Callable[
     graph = make(kind, rng, **settings)
     events = stimulus(int(np.prod(graph.nodes["in"].shape)), rng, batch=3, per_sample=80)
     compare(graph, events, torch.float64, device_code, readout=settings.get("readout", False), push=False)
+
+
+def clock_run(graph: spikec.Graph, raster: Any) -> list[Tensor]:
+    module = spikec.compile(graph, target="clock").module(torch.float64, train=("weight", "bias", "tau", "v_threshold"))
+    out = module(raster, record=("b",))
+    loss = (out.voltage("out") ** 2).sum() + (out.voltage("b") * torch.linspace(0, 1, 20)).sum() + out.spikes("c").sum()
+    loss.backward()
+    return [out.voltage("out").detach(), out.spikes("b").detach(),
+            *(each.grad for each in module.parameters() if each.grad is not None)]
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_grid(recurrent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    graph = deep_net(rng, spikec.Discretization(1e-3, integrator="decay", reset="next"))
+    if recurrent:
+        graph = graph.with_nodes({"rec": ir.Linear(weight=rng.normal(0, 0.3, (20, 20)))}).replace(
+            edges=(*graph.edges, ("c", "rec"), ("rec", "c")))
+    raster = (rng.random((3, 15, 1, 8, 8)) < 0.2) * 1.0
+    wanted = clock_run(graph, raster)
+    monkeypatch.setattr(scan, "HOSTS", frozenset())
+    monkeypatch.setattr(gpu, "launch", run_kernel)
+    found = clock_run(graph, raster)
+    assert len(found) == len(wanted) > 8
+    for mine, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-11)
 
 
 EVERY = [*LOOPS, *((kind, {"box": box} | settings) for kind, box, settings in CASES)]

@@ -252,6 +252,25 @@ def test_kinds_and_names_that_nir_cannot_hold(tmp_path: Path) -> None:
         assert part in message
 
 
+@pytest.mark.parametrize(("kernel", "groups"), [((3, 3), 1), ((3, 2), 1), ((3, 3), 2)])
+def test_what_the_nir_package_infers_wrongly_is_told(kernel: tuple[int, int], groups: int, tmp_path: Path) -> None:
+    net = Builder()
+    weight = np.ones((2, 2 // groups, *kernel), np.float32)
+    x = net.add("c", nodes.Conv2d(weight=weight, bias=np.zeros(2, np.float32), groups=groups), net.input("in", (2, 6, 6)))
+    net.output("out", x)
+    wrong = groups != 1 or kernel[0] != kernel[1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        to_nir(net.build(), tmp_path / "a.nir")
+    assert len([each for each in caught if "type_check=False" in str(each.message)]) == wrong
+    nir.read(tmp_path / "a.nir", type_check=False)
+    if not wrong:
+        nir.read(tmp_path / "a.nir")
+        return
+    with pytest.raises(ValueError, match="mismatch"):
+        nir.read(tmp_path / "a.nir")
+
+
 # ---- files of others
 
 EXPECTED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,9 @@ from spikec.ir.diagnostics import SpikecWarning, UnsupportedError
 from spikec.ir.graph import Discretization, Graph
 from spikec.ir.step import simulate_step
 
+ROOT = Path(os.environ.get("SPIKEC_DATA", "")) / "nir_models"
+needs_data = pytest.mark.skipif(not os.environ.get("SPIKEC_DATA") or not ROOT.is_dir(),
+                                reason="SPIKEC_DATA does not name a folder with nir_models")
 STEPS = 500
 DT = 1e-3
 Array = Any
@@ -302,6 +306,24 @@ def test_what_an_importer_cannot_do_is_said(case: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         to_nir(make(), tmp_path / "a.nir", reader=reader)
     assert not list(tmp_path.iterdir())
+
+
+@needs_data
+@pytest.mark.parametrize(("reader", "reset"), [
+    ("snntorch", "zero"), ("norse", "zero"), ("spikingjelly", "zero"), ("norse", "subtract")])
+@pytest.mark.parametrize("name", ["bias_zero", "noBias_subtract"])
+def test_the_published_recurrent_networks(name: str, reader: str, reset: Any, tmp_path: Path) -> None:
+    """On the grid that they were trained on, with either reset, the same spikes everywhere."""
+    grid = Discretization(1e-4, spike="box", integrator="semi")
+    graph = from_nir(ROOT / f"03_rnn/braille_noDelay_{name}.nir", discretization=grid)
+    graph = graph.with_nodes({node: replace(cells, reset=reset) for node, cells in graph.nodes.items()
+                              if isinstance(cells, nodes.CubaLIF)})
+    to_nir(graph, tmp_path / "a.nir", reader=reader)
+    imported = Imported(reader, tmp_path / "a.nir", grid.dt, reset == "subtract")
+    raster = (np.random.default_rng(1).random((256, 12)) < 0.2).astype(float)
+    expected = simulate_step(graph, raster[None]).spikes["output"][0]
+    np.testing.assert_array_equal(np.array([imported.step(column) for column in raster]), expected)
+    assert expected.sum() > 50
 
 
 def test_a_file_for_one_importer_says_so(tmp_path: Path) -> None:

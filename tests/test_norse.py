@@ -256,8 +256,9 @@ def test_a_sequential_that_is_fed_back() -> None:
     graph = from_torch(module, input_shape=(INPUTS,))
     assert graph.metadata["import.check"] == "faithful on its grid"
     spikes, state = [], None
+    module = copy.deepcopy(module)
     with torch.no_grad():
         for step in range(raster.shape[1]):
-            given, state = copy.deepcopy(module)(torch.from_numpy(raster[:, step]), state)
+            given, state = module(torch.from_numpy(raster[:, step]), state)
             spikes.append(given)
     assert_same(graph, raster, {"output": torch.stack(spikes, 1).numpy()}, {})

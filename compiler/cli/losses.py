@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
-from ...ir.network import Network
 from ..tasks import Task
 
 __all__ = ["LOSS_HELP", "choose_loss"]
 
-_OF_SPIKES = ("first-spike", "spike-time")
+_OF_SPIKES = ("first-spike", "spike-time", "spike-count")
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
-LOSS_HELP = (f"Of an output that spikes: {', '.join(_OF_SPIKES)} (whose labels are the wanted times); of a readout: "
-             f"{' or '.join(_OF_READOUTS)} (the first one that fits by default).")
+LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), on the target clock "
+             f"spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one that fits by default).")
 
 
-def choose_loss(wanted: str | None, network: Network, task: Task) -> str:
+def choose_loss(wanted: str | None, network: Any, task: Task, target: str = "event") -> str:
     """The name of the loss: `wanted`, or the default for the network's output.
 
     Raises:
@@ -28,7 +29,8 @@ def choose_loss(wanted: str | None, network: Network, task: Task) -> str:
             remedy="Train it in Python: spikec.Trainer with a loss that names its output, as "
             "spikec.losses.VoltageMaxCrossEntropy(output=NAME)."))
     ((output, shown),) = network.outputs.items()
-    fitting, kind = (_OF_SPIKES, "spikes") if network.populations[shown].spiking else (_OF_READOUTS, "is a readout")
+    spikes = ("spike-count",) if target == "clock" else _OF_SPIKES[:2]
+    fitting, kind = ((spikes, "spikes") if network.populations[shown].spiking else (_OF_READOUTS, "is a readout"))
     loss = fitting[0] if wanted is None else wanted
     if loss not in (*_OF_SPIKES, *_OF_READOUTS):
         raise BadInputError(Diagnostic("SC550", "there is no such loss", value=loss,

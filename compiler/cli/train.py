@@ -48,7 +48,7 @@ def command(
     program = open_program(model, target, dt, spike)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     check_task(task, program.network)
-    chosen = choose_loss(loss, program.network, task)
+    chosen = choose_loss(loss, program.network, task, target)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch_size, seed=seed,
                       input_dropout=input_dropout,

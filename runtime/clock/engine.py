@@ -37,7 +37,7 @@ from ...ir.step_form import step_form
 from ...ir.wiring import Wiring
 from .cell import Cell, cell_of
 from .lists import SpikeLists, lists_of
-from .scan import MAX_SOURCES, Scanned, Start, Want, scan
+from .scan import MAX_SOURCES, Scanned, Start, Want, runs_on_host, scan
 from .stateless import through
 from .surrogates import Surrogate
 
@@ -296,6 +296,12 @@ class _Run:
             return None
         return sources[0], lists
 
+    def _made(self, name: str) -> None:
+        """Sees to it that a node's signal is there, which the kernels of its takers were thought to gather."""
+        if name not in self.signals:
+            self.signals[name] = Signal(self.engine.shapes[name].output,
+                                        tensor=self._rows_through(name, self.graph.nodes[name]))
+
     def _rows_through(self, name: str, node: Node) -> Tensor:
         """(time, batch, *shape) of what a stateless node gives."""
         parts = _by_delay(node, self._of(name), self.grid.dt)
@@ -346,9 +352,7 @@ class _Run:
                 origin, lists = matrix
                 gathered.append((lists, self._of(source)["weight"].t(), self.signals[origin].carrier))
             else:
-                if source not in self.signals:
-                    self.signals[source] = Signal(self.engine.shapes[source].output,
-                                                   tensor=self._rows_through(source, self.graph.nodes[source]))
+                self._made(source)
                 back = self.grid.delay if (source, name) in self.engine.recurrent else 0
                 dense.append(self._late(source, back))
         drive = None
@@ -374,7 +378,7 @@ class _Run:
 
     def _own_matrix(self, names: tuple[str, ...]) -> tuple[str, str, int] | None:
         """(population, matrix, delay) of a component that is one spiking population and one matrix over its spikes."""
-        if len(names) != 2 or self.device.type != "cpu":
+        if len(names) != 2 or not runs_on_host(self.device):
             return None
         neurons = [name for name in names if is_spiking(self.graph.nodes[name])]
         others = [name for name in names if name not in neurons]
@@ -410,6 +414,8 @@ class _Run:
         starts = {name: self._start(name) for name in names if isinstance(self.graph.nodes[name], Neuron)}
         parts = {name: _by_delay(self.graph.nodes[name], self._of(name), self.grid.dt) for name in names
                  if name not in starts}
+        for source in {source for name in names for source in self.graph.sources[name]} - inside:
+            self._made(source)
         outside = {(source, name, back): self._late(source, back) for name in names
                    for back in parts.get(name, (0,))
                    for source in self.graph.sources[name] if source not in inside}
@@ -461,7 +467,7 @@ def _by_delay(node: Node, own: dict[str, Tensor], dt: float) -> dict[int, tuple[
         return {0: (node, own)}
     found: dict[int, tuple[Node, dict[str, Tensor]]] = {}
     for each in np.unique(columns):
-        mask = torch.from_numpy(columns == each)
+        mask = torch.as_tensor(np.asarray(columns == each))
         if isinstance(node, Delay):
             found[int(each)] = (_SCALE, {"scale": mask.to(own["delay"])})
         else:

@@ -60,6 +60,11 @@ class ClockOutputs:
         """(batch, n): spikes over the duration; differentiable."""
         return self._spikes(name).sum(0)
 
+    def total_spikes(self, name: str) -> int:
+        """Spikes of all samples and neurons."""
+        flags = self._flags(name)
+        return int(flags.sum()) if flags.is_floating_point() else int(torch.count_nonzero(flags))
+
     def events(self, name: str) -> Events:
         """The spikes of a node as events, without gradient."""
         return events_of(self._flags(name), self._activity.engine.grid.dt)

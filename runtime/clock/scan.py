@@ -21,12 +21,21 @@ from .cell import Cell
 from .lists import SpikeLists, lists_of
 from .surrogates import Surrogate
 
-__all__ = ["Scanned", "Start", "Want", "clock_source", "scan"]
+__all__ = ["Scanned", "Start", "Want", "clock_source", "runs_on_host", "scan"]
 
 MAX_SOURCES = 8
 """Sources gathered within the kernel; more are summed into the drive."""
 LANES = {torch.float32: 128, torch.float64: 64}
+_THREADS = 128
+"""Of a block on a GPU."""
+HOSTS = frozenset({"cpu"})
+"""Kinds of devices whose kernels are C's."""
 _REALS = {torch.float32: "float", torch.float64: "double"}
+
+
+def runs_on_host(device: torch.device) -> bool:
+    """Whether kernels for a device run on the host's cores."""
+    return device.type in HOSTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ def _library(text: str) -> ctypes.CDLL:
 @functools.cache
 def _fields(terms: tuple[str, ...], grads: tuple[str, ...]) -> jit.Fields:
     return (
-        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "blocks", "delay")),
+        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "blocks", "delay", "tasks")),
         ("double", "sharpness", 0),
         *((f"const {kind} *", name, MAX_SOURCES) for kind, name in
           (("int64_t", "rows"), ("int32_t", "indices"), ("real", "values"), ("real", "weights"))),
@@ -238,7 +247,8 @@ class _Call:
         self.plan = plan
         self.training = training
         device = plan.start.states.device
-        self.on_host = device.type == "cpu"
+        self.on_host = runs_on_host(device)
+        self.device = device
         self.text = clock_source("c" if self.on_host else "cuda", plan.dtype, plan.cell, grads, plan.want.surrogate,
                                  training, plan.want.show, len(plan.lists), plan.recurrent)
         self.arguments = jit.arguments_type(tuple(_fields(plan.names, grads)))()
@@ -283,9 +293,10 @@ class _Call:
         if self.on_host:
             run_tasks(getattr(_library(self.text), entry), self.arguments, tasks)
         else:
-            from ..gpu import launch_tasks
+            from .. import gpu
 
-            launch_tasks(self.text, entry, tasks, self.arguments, self.held[0].device)
+            self.arguments.tasks = tasks
+            gpu.launch(self.text, entry, (max(1, -(-tasks // _THREADS)), 1), _THREADS, self.arguments, self.device)
 
     def _source(self, number: int, lists: SpikeLists) -> None:
         for name, tensor in (("rows", lists.rows), ("indices", lists.indices), ("values", lists.values)):

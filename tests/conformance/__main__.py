@@ -1,7 +1,7 @@
-"""python -m conformance [--only TEXT] [--no-write]
+"""python -m conformance [--only TEXT] [--steps N]
 
 Runs the suite. Exit code 1 where a framework is missing or not in the version that is pinned, or a network fails.
-`--only`: frameworks and networks whose line holds this text; nothing is written then.
+`--only`: frameworks and networks whose line holds this text; `--steps`: fewer; with either nothing is written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .compare import MEMBRANE, SINGLE_MEMBRANE
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="text in 'framework kind settings'")
-    parser.add_argument("--no-write", action="store_true", help="leave results.json and the page as they are")
+    parser.add_argument("--steps", type=int, default=STEPS, help="at most so many")
     options = parser.parse_args()
     gone = versions.missing()
     for line in gone:
@@ -39,26 +39,26 @@ def main() -> int:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     results: dict[str, Any] = {"frameworks": [], "networks": [], "public": []}
-    for part, found in (("frameworks", _frameworks(options.only)), ("networks", networks.rows(options.only)),
-                        ("public", public.rows(options.only))):
-        for row in found:
+    parts = {"frameworks": _frameworks, "networks": networks.rows, "public": public.rows}
+    for part, rows in parts.items():
+        for row in rows(options.only, options.steps):
             results[part].append(row.as_dict())
             print(_line(row), flush=True)
     failed = [row for part in ("frameworks", "networks", "public") for row in results[part] if row["failures"]]
-    if not options.only and not options.no_write:
+    if not options.only and options.steps == STEPS:
         _write(results)
     total = sum(len(results[part]) for part in ("frameworks", "networks", "public"))
     print(f"{total} networks, {len(failed)} fail")
     return 1 if failed or not total else 0
 
 
-def _frameworks(only: str) -> Iterator[suite.Row]:
+def _frameworks(only: str, steps: int) -> Iterator[suite.Row]:
     pins = versions.pins()
     for framework in versions.FRAMEWORKS:
         module = importlib.import_module(f".{framework}_cases", __package__)
         for case in module.cases():
             if only in f"{framework} {case.kind} {case.settings}":
-                yield suite.run(framework, pins[framework], case)
+                yield suite.run(framework, pins[framework], case, steps=steps)
 
 
 def _line(row: suite.Row) -> str:

@@ -58,8 +58,12 @@ def play_sequence(module: nn.Module, raster: Tensor) -> Mapping[str, Trace]:
     return recorder.traces(time_first)
 
 
-def _net(make: Callable[[int, int], nn.Module], recurrent: bool, gain: float) -> nn.Module:
-    """A recurrent module has the weights of its inputs itself."""
+def _net(kind: str, make: Callable[[int, int], nn.Module], recurrent: bool, gain: float) -> nn.Module:
+    """A recurrent module has the weights of its inputs itself. Readouts are the last layer, after neurons that fire."""
+    if kind in READOUTS:
+        first = norse.LIFBoxCell() if kind.endswith("Cell") else norse.LIF(record_states=True)
+        between = () if recurrent else (linear(HIDDEN, OUTPUTS),)
+        return norse.SequentialState(linear(INPUTS, HIDDEN, 8.0), first, *between, make(HIDDEN, OUTPUTS))
     if recurrent:
         first, last = make(INPUTS, HIDDEN), make(HIDDEN, OUTPUTS)
         with torch.no_grad():
@@ -81,9 +85,9 @@ def _case(kind: str, settings: str = "defaults", gain: float = 1.0, **options: A
         made: nn.Module = getattr(norse, kind)(*sizes, **given)
         return made
 
-    return Case(kind=kind, settings=settings, build=lambda: _net(make, recurrent, gain),
-                play=play_columns if kind == "IAF" else play_steps if cell else play_sequence, layout="step" if cell else "time_first",
-                recurrent="Recurrent" in kind, dt=None)
+    return Case(kind=kind, settings=settings, build=lambda: _net(kind, make, recurrent, gain),
+                play=play_columns if kind == "IAF" else play_steps if cell else play_sequence,
+                layout="step" if cell else "time_first", recurrent="Recurrent" in kind, dt=None)
 
 
 def _lif(**values: Any) -> Callable[[], Any]:
@@ -128,5 +132,6 @@ def cases() -> list[Case]:
 
 
 def _refused(kind: str, *arguments: Any) -> Case:
-    return Case(kind=kind, settings="defaults", dt=None, refused="SC220", layout="step" if "Cell" in kind else "time_first",
+    return Case(kind=kind, settings="defaults", dt=None, refused="SC220",
+                layout="step" if kind.endswith("Cell") else "time_first",
                 build=lambda: norse.SequentialState(linear(INPUTS, HIDDEN), getattr(norse, kind)(*arguments)))

@@ -20,14 +20,14 @@ from `tests/conformance/results.json`. `make test` runs a small part of it (`tes
 """
 FRAMEWORKS = """## Networks of PyTorch frameworks
 
-Two layers, 6-5-4, random weights, three samples of {steps:,} random steps. The framework runs its own module; `from_torch`
-imports it; every target runs the graph. Both in float64, but for the column *clock, float32*.
+Two layers, 6-5-4, random weights, three samples of {steps:,} random steps. The framework runs its own module;
+`from_torch` imports it; every target runs the graph. Both in float64, but for the column *clock, float32*.
 
-- *reference*: `simulate_step`. *clock*: the clock target. *onnx*: onnxruntime on the model that `to_onnx` writes. *nir*:
-  the reference again, on the graph written by `to_nir(extensions=True)` and read back. Each says in how many places
-  (sample, step, neuron) a spike differs from the framework's own run, and the largest difference of a membrane, of the
-  larger of 1 and the largest membrane. The limits are 0 and {membrane:.0e}.
-- *clock, float32*: beside the framework in float32, each sample up to the first step in which a spike differs: two sums in
+- *reference*: `simulate_step`. *clock*: the clock target. *onnx*: onnxruntime on the model that `to_onnx` writes.
+  *nir*: the reference again, on the graph written by `to_nir(extensions=True)` and read back. Each says in how many
+  places (sample, step, neuron) a spike differs from the framework's own run, and the largest difference of a membrane,
+  of the larger of 1 and the largest membrane. The limits are 0 and {membrane:.0e}.
+- *clock, float32*: beside the framework in float32, each sample up to the first step in which a spike differs: sums in
   another order differ in the last digit, so that a membrane at its threshold falls on either side. It says how many of
   the three samples end early, and the largest difference of a membrane until then (limit {single:.0e}).
 - *event*: continuous time, which is another model ([what differs](importing.md#what-differs-in-continuous-time)): the
@@ -36,16 +36,16 @@ imports it; every target runs the graph. Both in float64, but for the column *cl
 """
 OWN = """## spikec's own networks
 
-Every neuron on every grid, made by the builder. *text*, *nir*, *onnx file*: written, read back, and run by the reference.
-*clock*, *onnx*: as above. All are compared with the reference on the grid, {steps:,} steps. *event*: the event target
-beside the reference in continuous time, {exact_steps} steps: samples whose spikes differ, and the largest difference of a
-spike's time in seconds; where only the grid differs from a row above, it is that row's.
+Every neuron on every grid, made by the builder. *text*, *nir*, *onnx file*: written, read back, and run by the
+reference. *clock*, *onnx*: as above. All are compared with the reference on the grid, {steps:,} steps. *event*: the
+event target beside the reference in continuous time, {exact_steps} steps: samples whose spikes differ, and the largest
+difference of a spike's time in seconds; where only the grid differs from a row above, it is that row's.
 
 """
 PUBLIC = """## Public NIR files
 
-The graphs of the NIR paper (Pedersen et al., Nature Communications 15:8122, 2024), read by `from_nir` on the grid that is
-stated, {steps:,} random steps.
+The graphs of the NIR paper (Pedersen et al., Nature Communications 15:8122, 2024), read by `from_nir` on the grid that
+is stated, at most {steps:,} random steps.
 
 """
 

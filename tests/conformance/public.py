@@ -1,4 +1,4 @@
-"""The public NIR graphs of the NIR paper, in the folder that SPIKEC_DATA names, on the grids that they were made for."""
+"""The graphs of the NIR paper, in the folder that SPIKEC_DATA names, on the grids that they were made for."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def folder() -> Path | None:
     return Path(named, "nir_models") if named and Path(named, "nir_models").is_dir() else None
 
 
-def rows(only: str = "") -> Iterator[Row]:
+def rows(only: str = "", steps: int = STEPS) -> Iterator[Row]:
     """A row a file."""
     place = folder()
     for file in FILES if place is not None else ():
         if place is not None and only in f"nir {file.path}":
-            yield row(place, file)
+            yield row(place, file, steps)
 
 
-def row(place: Path, file: File, steps: int | None = None, ways: tuple[str, ...] = tuple(WAYS)) -> Row:
+def row(place: Path, file: File, steps: int = STEPS, ways: tuple[str, ...] = tuple(WAYS)) -> Row:
     found = Row("nir", "", Path(file.path).name, _grid(file))
     try:
         with told() as found.told:
@@ -71,7 +71,7 @@ def row(place: Path, file: File, steps: int | None = None, ways: tuple[str, ...]
         return found
     if file.refused:
         found.failures.append(f"should be refused with {file.refused}")
-    values = _raster(graph, file, steps or file.steps)
+    values = _raster(graph, file, min(steps, file.steps))
     theirs = on_reference(graph, values)
     for way in ways:
         exact(found, way, lambda way=way: compared(WAYS[way](graph, values), theirs))  # type: ignore[misc]

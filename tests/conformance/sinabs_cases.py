@@ -15,7 +15,23 @@ from .case import HIDDEN, INPUTS, OUTPUTS, Case, Layout, Recorder, Trace, batch_
 MODULES = ("sinabs",)
 
 
+class Watch:
+    """A reset rule that keeps the membranes it leaves. What sinabs 2.0.3 records of ALIF and of recurrent layers is the
+    membrane of the next step before its reset: the states go on in the dict that was recorded."""
+
+    def __init__(self, rule: Any) -> None:
+        self.rule = rule
+        self.membranes: list[Tensor] = []
+
+    def __call__(self, spikes: Tensor, state: Any, threshold: Any) -> Any:
+        after = self.rule(spikes, state, threshold)
+        self.membranes.append(after["v_mem"].clone())
+        return after
+
+
 def _membrane(module: nn.Module, returned: Any) -> Tensor:
+    if isinstance(module.reset_fn, Watch):
+        return torch.stack(module.reset_fn.membranes, 1)
     found: Tensor = module.recordings["v_mem"]
     return found
 
@@ -25,6 +41,9 @@ def _spiking(module: nn.Module) -> bool:
 
 
 def play(module: nn.Module, raster: Tensor) -> Mapping[str, Trace]:
+    for part in module.modules():
+        if isinstance(part, (sl.ALIF, sl.LIFRecurrent, sl.ALIFRecurrent)):
+            part.reset_fn = Watch(part.reset_fn)
     recorder = Recorder(module, (sl.StatefulLayer,), _membrane, _spiking)
     module(raster)
     return recorder.traces(batch_first)
@@ -57,11 +76,16 @@ def _case(kind: str, settings: str = "defaults", gain: float = 1.0, refused: str
         made: nn.Module = getattr(sl, kind)(record_states=True, **given)
         return made
 
+    def build() -> nn.Module:
+        first = sl.IAFSqueeze(batch_size=2, record_states=True) if squeezed else sl.IAF(record_states=True)
+        readout = kind.startswith("ExpLeak")
+        return nn.Sequential(linear(INPUTS, HIDDEN, gain), first if readout else cells(HIDDEN),
+                             linear(HIDDEN, OUTPUTS, gain), cells(OUTPUTS))
+
     layout: Layout = "folded" if squeezed else "batch_first"
     return Case(kind=kind, settings=settings, layout=layout, recurrent=recurrent, refused=refused,
                 play=None if refused else play_squeezed if squeezed else play,
-                build=lambda: nn.Sequential(linear(INPUTS, HIDDEN, gain), cells(HIDDEN),
-                                            linear(HIDDEN, OUTPUTS, gain), cells(OUTPUTS)))
+                build=build)
 
 
 def _rules() -> list[tuple[str, dict[str, Any]]]:

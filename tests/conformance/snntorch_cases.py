@@ -75,7 +75,7 @@ def cases() -> list[Case]:
         for reset in ("subtract", "zero", "none"):
             found.append(_case(kind, reset_mechanism=reset))
         if kind == "RSynaptic":  # snnTorch 1.0.0 fails with it itself
-            found.append(_case(kind, reset_mechanism="zero", reset_delay=False, refused="SC223"))
+            found.append(_case(kind, reset_mechanism="zero", reset_delay=False, refused="SC221"))
             continue
         if kind in ("Alpha", "Lapicque"):  # they have no such option
             continue

@@ -12,7 +12,7 @@ import torch
 
 import spikec
 
-from .case import Array, Case, Trace, build, double_precision, raster, sample
+from .case import STEPS, Array, Case, Trace, build, double_precision, raster, sample
 from .compare import MEMBRANE, SINGLE_MEMBRANE, Compared, compared, until_tie
 from .targets import event_counts, on_clock, on_nir, on_onnx, on_reference
 
@@ -45,8 +45,8 @@ class Row:
         return asdict(self)
 
 
-def run(framework: str, version: str, case: Case, columns: frozenset[str] | None = None) -> Row:
-    """The row of one case. `columns`: only these; all where it is None."""
+def run(framework: str, version: str, case: Case, columns: frozenset[str] | None = None, steps: int = STEPS) -> Row:
+    """The row of one case. `columns`: only these; all where it is None. `steps`: at most so many."""
     row = Row(framework, version, case.kind, case.settings, case.recurrent)
     if case.refused is not None:
         _refusal(row, case)
@@ -59,18 +59,18 @@ def run(framework: str, version: str, case: Case, columns: frozenset[str] | None
         row.verdict = "not imported"
         return row
     row.check = str(graph.metadata.get("import.check"))
-    values = raster(case.steps)
+    values = raster(min(case.steps, steps))
     theirs = native(case, values)
     if not any(trace.spikes is None or trace.spikes.any() for trace in theirs.values()):
         row.failures.append("no neuron of the framework's own run fires")
-    exact = doubled(case)
+    precise = doubled(case)
     for column, ask in EXACT.items():
         if columns is None or column in columns:
-            exact(row, column, lambda ask=ask: compared(ask(exact, values), theirs))  # type: ignore[misc]
+            exact(row, column, lambda ask=ask: compared(ask(precise, values), theirs))  # type: ignore[misc]
     if columns is None or "clock32" in columns:
         _single(row, graph, case, values)
     if columns is None or "event" in columns:
-        row.targets["event"] = _event(exact, values, theirs)
+        row.targets["event"] = _event(precise, values, theirs)
     row.verdict = _verdict(row, case)
     return row
 
@@ -158,7 +158,8 @@ def _asked(row: Row, column: str, ask: Callable[[], Compared]) -> Compared | Non
 
 def _event(graph: spikec.Graph, values: Array, theirs: Mapping[str, Trace]) -> Any:
     """Spikes in both, or why there are none; that is no failure, since continuous time is another model."""
-    counted = {name: int(trace.spikes[:, :EVENT_STEPS].sum()) for name, trace in theirs.items() if trace.spikes is not None}
+    counted = {name: int(trace.spikes[:, :EVENT_STEPS].sum()) for name, trace in theirs.items()
+               if trace.spikes is not None}
     if not counted:
         return "readout"
     try:
