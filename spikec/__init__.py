@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compiler.ann import convert_ann
     from .compiler.driver import compile, load
     from .compiler.frontends.builder import Builder
     from .compiler.frontends.initialisers import normal, uniform
@@ -42,8 +43,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "MismatchError",
-    "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "datasets",
-    "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load", "losses", "normal",
+    "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "convert_ann",
+    "datasets", "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load", "losses", "normal",
     "recordings", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
 ]
 
@@ -51,6 +52,7 @@ __all__ = [
 _HOMES: dict[str, tuple[str, str | None]] = {
     "Builder": (".compiler.frontends.builder", "Builder"),
     "compile": (".compiler.driver", "compile"),
+    "convert_ann": (".compiler.ann", "convert_ann"),
     "load": (".compiler.driver", "load"),
     "from_nir": (".compiler.frontends.nir_reader", "from_nir"),
     "to_nir": (".compiler.frontends.nir_writer", "to_nir"),
