@@ -34,7 +34,7 @@ from ...ir.grid import Discretization
 from ...ir.nodes import Array, Neuron, Reset
 from .connections import spread
 from .containers import fed_back, in_turn
-from .conversion import Argument, Conversion, Signal, State, array_of
+from .conversion import Conversion, Signal, State, array_of
 from .registry import Leaf
 
 __all__ = ["LEAVES"]
@@ -156,7 +156,7 @@ def _reset(layer: _Layer) -> Reset:
 def _feedforward(make: Callable[[_Layer, Array], Neuron], leading: int) -> Callable[..., Any]:
     def convert(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:
         source = conversion.signal(arguments[0], name)
-        layer = _layer(conversion, module, name, source.shape, arguments)
+        layer = _layer(conversion, module, name, source.shape)
         return _placed(layer, make(layer, layer.start(source.shape, leading)), source), State(name, "state")
 
     return convert
@@ -166,7 +166,7 @@ def _recurrent(make: Callable[[_Layer, Array], Neuron], leading: int) -> Callabl
     def convert(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:
         source = conversion.signal(arguments[0], name, (int(module.input_size),))
         arriving = _weights(conversion, module, name, "input_weights", source)
-        layer = _layer(conversion, module, name, arriving.shape, arguments)
+        layer = _layer(conversion, module, name, arriving.shape)
         cells = _placed(layer, make(layer, layer.start(source.shape, leading)), arriving)
         back = _weights(conversion, module, name, "recurrent_weights", cells)
         conversion.builder.connect(back.handles[0], cells.handles[0])
@@ -178,7 +178,7 @@ def _recurrent(make: Callable[[_Layer, Array], Neuron], leading: int) -> Callabl
 def _li_linear(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:
     source = conversion.signal(arguments[0], name, (module.input_size,))
     arriving = _weights(conversion, module, name, "input_weights", source)
-    layer = _layer(conversion, module, name, arriving.shape, arguments)
+    layer = _layer(conversion, module, name, arriving.shape)
     return _placed(layer, _li(layer, layer.value("v_leak")), arriving), State(name, "state")
 
 
@@ -219,7 +219,7 @@ def _recurrent_sequential(conversion: Conversion, module: Any, name: str, argume
     return fed_back(conversion, name, source.shape, inner), State(name, "state")
 
 
-def _layer(conversion: Conversion, module: Any, name: str, shape: tuple[int, ...], arguments: Arguments) -> _Layer:
+def _layer(conversion: Conversion, module: Any, name: str, shape: tuple[int, ...]) -> _Layer:
     """The module under conversion; its dt becomes that of the model, unless that is another one already."""
     dt = float(module.dt)
     if conversion.dt is None:
@@ -228,16 +228,7 @@ def _layer(conversion: Conversion, module: Any, name: str, shape: tuple[int, ...
         conversion.fail("SC222", "Norse's neurons have a dt of their own, and it differs from that of the model",
                         node=name, value=f"{dt:g}", limit=f"{conversion.dt:g}",
                         remedy="Leave dt out, or give all modules the same one.")
-    if any(not _is_state(each) for each in arguments[1:]):
-        conversion.fail("SC223", "the neurons start from a state that is given", node=name,
-                        remedy="Start from the state that the module makes itself: pass None.")
     return _Layer(conversion, module, name, shape, dt)
-
-
-def _is_state(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(_is_state(each) for each in value)
-    return value is None or isinstance(value, (State, Argument))
 
 
 def _placed(layer: _Layer, node: Neuron, source: Signal) -> Signal:

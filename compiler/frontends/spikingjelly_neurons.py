@@ -63,7 +63,7 @@ def _aware_if(module: Any, name: str, shape: Shape, dt: float) -> Made:
         for label in ("v_threshold", "v_offset"))
     if module.v_reset is not None:
         return nodes.IF(shape=shape, v0=_start(module), v_threshold=threshold - offset,
-                        v_reset=np.asarray(float(module.v_reset))), 1 / dt
+                        v_reset=_numbers(module.v_reset)), 1 / dt
     if not offset.any():
         return nodes.IF(shape=shape, v0=_start(module), v_threshold=threshold, reset="subtract"), 1 / dt
     return nodes.StepNeuron(shape=shape, v0=_start(module), a=np.ones((1, 1)), b=np.ones(1), spike_c=-threshold[None],
@@ -71,7 +71,7 @@ def _aware_if(module: Any, name: str, shape: Shape, dt: float) -> Made:
 
 
 def _lif(module: Any, name: str, shape: Shape, dt: float) -> Made:
-    return _leaky(module, name, shape, dt, np.asarray(1 / module.tau))
+    return _leaky(module, name, shape, dt, 1 / _numbers(module.tau))
 
 
 def _parametric_lif(module: Any, name: str, shape: Shape, dt: float) -> Made:
@@ -82,7 +82,7 @@ def _leaky(module: Any, name: str, shape: Shape, dt: float, lost: Array) -> Made
     """`lost`: 1 / tau, the part of the membrane that a step takes."""
     found = leaky_from_beta(1 - lost, dt, node=name)
     share = lost if module.decay_input else 1.0
-    leak = np.asarray(0.0 if module.v_reset is None else module.v_reset)
+    leak = _numbers(0.0 if module.v_reset is None else module.v_reset)
     return nodes.LIF(shape=shape, tau=found.params["tau"], r=found.params["r"] * share, v_leak=leak,
                      **_firing(module, name, shape)), found.bias_scale
 
@@ -108,15 +108,17 @@ def _resonator(module: Any, name: str, shape: Shape, dt: float) -> Made:
 
 
 def _firing(module: Any, name: str, shape: Shape) -> dict[str, Any]:
-    threshold = spread(name, "v_threshold", np.asarray(float(module.v_threshold)), shape)
-    reset: dict[str, Any] = (
-        {"reset": "subtract"} if module.v_reset is None else {"v_reset": np.asarray(float(module.v_reset))})
+    threshold = spread(name, "v_threshold", _numbers(module.v_threshold), shape)
+    reset: dict[str, Any] = {"reset": "subtract"} if module.v_reset is None else {"v_reset": _numbers(module.v_reset)}
     return {"v0": _start(module), "v_threshold": threshold, **reset}
 
 
 def _start(module: Any) -> Array:
     """The membrane after `functional.reset_net`."""
-    value = module.get_reset_value("v")
+    return _numbers(module.get_reset_value("v"))
+
+
+def _numbers(value: Any) -> Array:
     return array_of(value) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
 
 
