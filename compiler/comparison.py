@@ -34,12 +34,14 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class LayerPair:
-    """The nodes of both sides that are held against each other, and how they were found."""
+    """The nodes of both sides that are held against each other, and how they were found. `spiking` is false where both
+    are readouts."""
 
     a: str
     b: str
     shape: tuple[int, ...]
     by: Literal["name", "output order"]
+    spiking: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,15 @@ class Divergence:
 @dataclass(frozen=True, slots=True)
 class LayerComparison:
     """Spikes of both sides, how many agree, and how many are on one side alone. `latest`: the largest difference in
-    time of those that agree, in seconds. `fired`: share of the neurons that spiked on either side. `membrane`: the
-    largest difference, None where it was not recorded."""
+    time of those that agree, in seconds. `fired`: share of the neurons that spiked on either side, None for readouts.
+    `membrane`: the largest difference, None where it was not recorded."""
 
     pair: LayerPair
     spikes_a: int
     spikes_b: int
     agree: int
     latest: float
-    fired: float
+    fired: float | None
     membrane: float | None
     first: Divergence | None
 
@@ -128,8 +130,9 @@ class Comparison:
 
     @property
     def fired(self) -> float:
-        """Share of the neurons that spiked on either side."""
-        return sum(each.fired * each.neurons for each in self.layers) / sum(each.neurons for each in self.layers)
+        """Share of the neurons that spiked on either side; readouts do not count."""
+        shares = [(each.fired, each.neurons) for each in self.layers if each.fired is not None]
+        return sum(share * neurons for share, neurons in shares) / max(1, sum(neurons for _, neurons in shares))
 
     def plot(self, path: str | Path) -> None:
         """Writes both rasters and the differences in time as `.png`, or as a self-contained `.html` page.
@@ -178,7 +181,7 @@ def compare(pair: LayerPair, one: Recording, other: Recording, instants: Array, 
         membrane = float(np.abs(mine - its).max(initial=0.0))
         if tolerance_voltage is not None:
             found += _first_voltage(pair, mine, its, instants, tolerance_voltage)
-    fired = np.unique(np.concatenate([a.neuron, b.neuron])).size / prod(pair.shape)
+    fired = np.unique(np.concatenate([a.neuron, b.neuron])).size / prod(pair.shape) if pair.spiking else None
     return LayerComparison(pair, len(a.time), len(b.time), len(late), float(late.max(initial=0.0)), fired, membrane,
                            min(found, key=lambda each: each.time, default=None))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from math import isfinite, prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.grid import Discretization
-from ..ir.nodes import Array
+from ..ir.nodes import Array, is_spiking
 from .comparison import EXACT, Comparison, LayerPair, compare
 from .sides import Side, open_side
 from .stimulus import Stimulus, make_stimulus
@@ -76,8 +76,9 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
     if stimulus.moved > EXACT:
         notes.append(f"events were moved onto the grid, by {stimulus.moved:.3g} s at most")
     layers = tuple(compare(pair, *recordings, instants, tolerance_time, tolerance_voltage) for pair in pairs)
-    if not any(layer.spikes_a or layer.spikes_b for layer in layers):
-        notes.append("no neuron spiked on either side: this shows little; give stronger data")
+    silent = [f"'{layer.pair.a}'" for layer in layers if layer.fired == 0]
+    if silent:
+        notes.append(f"no neuron of {', '.join(silent)} spiked on either side, which shows little")
     return Comparison(str(one), str(other), layers, stimulus.samples, stimulus.duration, tolerance_time,
                       tolerance_voltage, tuple(notes), recordings)
 
@@ -103,13 +104,17 @@ def _grid(dt: float | None, spike: str | None) -> Discretization | None:
 def _pairs(one: Side, other: Side, notes: list[str]) -> tuple[LayerPair, ...]:
     """The layers to compare: those of one name and size; the outputs, in order, where their layers have no such."""
     mine, its = one.layers(), other.layers()
-    found = {name: LayerPair(name, name, shape, "name") for name, shape in mine.items()
+
+    def pair(a: str, b: str, by: Literal["name", "output order"]) -> LayerPair:
+        return LayerPair(a, b, mine[a], by, is_spiking(one.graph.nodes[a]) or is_spiking(other.graph.nodes[b]))
+
+    found = {name: pair(name, name, "name") for name, shape in mine.items()
              if name in its and prod(its[name]) == prod(shape)}
     taken = set(found)
     outputs = list(zip(one.outputs(), other.outputs(), strict=False))
     for a, b in outputs:
         if a not in found and b not in taken and prod(mine[a]) == prod(its[b]):
-            found[a] = LayerPair(a, b, mine[a], "output order")
+            found[a] = pair(a, b, "output order")
             taken.add(b)
     if not found:
         raise BadInputError(Diagnostic(
@@ -117,11 +122,10 @@ def _pairs(one: Side, other: Side, notes: list[str]) -> tuple[LayerPair, ...]:
             value=", ".join(f"{name} {_times(shape)}" for name, shape in mine.items()),
             limit=", ".join(f"{name} {_times(shape)}" for name, shape in its.items()),
             remedy="Name the layers alike, or give both the same outputs in the same order."))
-    for pair in found.values():
-        if pair.by == "output order":
-            notes.append(f"layer '{pair.a}' of A is held against '{pair.b}' of B by the order of the outputs")
+    notes += [f"layer '{each.a}' of A is held against '{each.b}' of B by the order of the outputs"
+              for each in found.values() if each.by == "output order"]
     left = [*(f"'{name}' of A" for name in mine if name not in found),
-            *(f"'{name}' of B" for name in its if name not in {pair.b for pair in found.values()})]
+            *(f"'{name}' of B" for name in its if name not in taken)]
     if left:
         notes.append(f"not compared, without a counterpart of their name and size: {', '.join(left)}")
     return tuple(found[name] for name in mine if name in found)

@@ -150,6 +150,8 @@ def test_membranes_count_where_a_tolerance_says_so() -> None:
     mine, its = (simulate_step(graph, raster).voltage["digit"] for graph in (one, other))
     column = int(np.argwhere(np.abs(mine - its) > 1e-5 * max(1.0, np.abs(its).max()))[:, 1].min())
     assert found.first.time == pytest.approx((column + 1) * 1e-3)
+    assert [layer.fired for layer in found.layers] == [1.0, None], "readouts do not spike"
+    assert found.fired == 1.0
     assert spikec.validate(one, other, **options, tolerance_voltage=1.0).ok
 
 
@@ -205,7 +207,7 @@ def test_events_that_are_not_on_the_grid_are_moved_and_told() -> None:
     assert stimulus.moved == pytest.approx(1e-3)
     found = spikec.validate(network(), network(), events, duration=5e-3, target_a="reference", target_b="reference")
     assert any("moved onto the grid" in note for note in found.notes)
-    assert any("no neuron spiked" in note for note in found.notes)
+    assert any("no neuron of 'hidden', 'digit' spiked" in note for note in found.notes)
 
 
 def test_data_come_in_every_form(place: Path) -> None:
