@@ -256,8 +256,8 @@ def test_kinds_and_names_that_nir_cannot_hold(tmp_path: Path) -> None:
 def test_what_the_nir_package_infers_wrongly_is_told(kernel: tuple[int, int], groups: int, tmp_path: Path) -> None:
     net = Builder()
     weight = np.ones((2, 2 // groups, *kernel), np.float32)
-    x = net.add("c", nodes.Conv2d(weight=weight, bias=np.zeros(2, np.float32), groups=groups), net.input("in", (2, 6, 6)))
-    net.output("out", x)
+    conv = nodes.Conv2d(weight=weight, bias=np.zeros(2, np.float32), groups=groups)
+    net.output("out", net.add("c", conv, net.input("in", (2, 6, 6))))
     wrong = groups != 1 or kernel[0] != kernel[1]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -419,6 +419,15 @@ def test_nested_graphs_become_flat(tmp_path: Path) -> None:
               "edges": [("input", "core"), ("core", "output"), ("input", "output")]}
     graph = from_nir(_file(tmp_path / "b.nir", _chain(cells=deeper), CHAIN))
     assert {("fc", "cells.core.lif"), ("cells.core.lif", "out"), ("fc", "out")} <= set(graph.edges)
+
+
+@pytest.mark.parametrize(("inner_edges", "end", "what"), [
+    ([("lif", "output")], "input", "leads nowhere"), ([("input", "lif")], "output", "nothing is fed")])
+def test_no_edge_of_a_nested_graph_disappears(inner_edges: Any, end: str, what: str, tmp_path: Path) -> None:
+    inner = {"nodes": {"input": {"type": "Input", "shape": [3]}, "lif": _chain()["cells"],
+                       "output": {"type": "Output", "shape": [3]}}, "edges": inner_edges}
+    with pytest.raises(BadInputError, match=f"SC211 at 'cells.{end}'.*{what}"):
+        from_nir(_file(tmp_path / "a.nir", _chain(cells=inner), [*CHAIN, ("fc", "out")]))
 
 
 def test_padding_may_be_a_word_in_bytes(tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_the_published_neuron_is_norses(rate: float) -> None:
 def test_the_examples_of_the_documentation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("norse.torch", reason="norse is not installed")
     text = (Path(__file__).parents[1] / "docs/importing.md").read_text()
-    text = text[text.index("## NIR"):]
+    text = text[text.index("\n## NIR"):].split("\n## ")[1]
     blocks = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
     (printed,) = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(ROOT)

@@ -63,9 +63,15 @@ def _find_ends(graph: RawNode, entries: dict[str, str], exits: dict[str, str], f
 def _bypass(inner: set[str], edges: list[Edge], faults: Diagnostics) -> list[Edge]:
     """Edges with the nodes in `inner` taken out: what came in goes to wherever they led."""
     targets: dict[str, list[str]] = {}
+    fed = {target for _, target in edges}
     for source, target in edges:
         if source in inner:
             targets.setdefault(source, []).append(target)
+    for name in sorted(inner):
+        if name not in targets or name not in fed:
+            faults.add("SC211", "an inner Input or Output of a nested graph "
+                       f"{'leads nowhere' if name not in targets else 'is given nothing: nothing is fed to it'}",
+                       node=name, remedy="Connect it, or leave out the nested graph.")
     through: list[Edge] = []
     for source, target in edges:
         if source in inner:

@@ -143,7 +143,7 @@ def _written(node: Node, name: str, shapes: Shapes, faults: Diagnostics) -> _Wri
             values = {key: value for key, value in params(node).items() if key != "delay"}
             return _Written(kind, values, {} if node.delay is None else {"delay": node.delay})
         case Conv1d() | Conv2d():
-            return _conv(node, shapes)
+            return _conv(node, name, shapes, faults)
         case Flatten():
             return _Written(kind, {"input_type": np.array(shapes.input, dtype=np.int64), **settings(node)})
         case Scale() | Delay() | Threshold():
@@ -177,7 +177,12 @@ def _neuron(node: Membrane) -> _Written:
     return _Written(type(node).__name__, values, lost, spelling, dict(written_grid(node.grid, GRID)))
 
 
-def _conv(node: Conv1d | Conv2d, shapes: Shapes) -> _Written:
+def _conv(node: Conv1d | Conv2d, name: str, shapes: Shapes, faults: Diagnostics) -> _Written:
+    if node.groups != 1 or len(set(node.weight.shape[2:])) != 1:
+        faults.add("SC209", "the nir package (1.0.8) infers other shapes of a convolution with groups, or with a "
+                   "kernel that is not square", node=name, severity="warning",
+                   value=f"groups={node.groups}, kernel={node.weight.shape[2:]}",
+                   remedy="Read the file with nir.read(path, type_check=False).")
     values: Fields = {key: value if isinstance(value, (int, str)) else np.array(value, dtype=np.int64)
                       for key, value in settings(node).items() if key != "input_shape"}
     image = shapes.input[1:]
