@@ -35,6 +35,9 @@ from .shapes import Window, window
 
 __all__ = ["FUNCTIONS", "through"]
 
+_PART = 1 << 20
+"""Weights that are widened to float64 at a time."""
+
 
 def through(node: Node, pattern: Array, constant: bool = False) -> Array:
     """What `node` makes of `pattern` (batch, *shape): of impulses, or of constant currents (with the bias).
@@ -49,10 +52,11 @@ def _same(node: Node, pattern: Array, constant: bool) -> Array:
 
 
 def _linear(node: Linear, pattern: Array, constant: bool) -> Array:
-    if pattern.any():
-        result = pattern @ node.weight.astype(np.float64).T
-    else:  # as constants mostly are: a large matrix is not widened for nothing
-        result = np.zeros((len(pattern), len(node.weight)))
+    result = np.zeros((len(pattern), len(node.weight)))
+    if pattern.any():  # constants mostly are not: a large matrix is not widened for nothing, and in parts
+        rows = max(1, _PART // max(1, node.weight.shape[1]))
+        for first in range(0, len(node.weight), rows):
+            result[:, first:first + rows] = pattern @ node.weight[first:first + rows].astype(np.float64).T
     return result + node.bias if constant and isinstance(node, Affine) else result
 
 
