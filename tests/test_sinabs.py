@@ -223,8 +223,41 @@ def test_squeezed_layers_pools_and_crops() -> None:
     with torch.no_grad():
         for part in (module[1], module[4], module[7]):
             part.weight.mul_(6)
-    graph = _imported(module, shape=(2, 7, 7), check=False)
+    graph = _imported(module, shape=(2, 7, 7))
     _assert_same(module, graph, _raster((2, 7, 7), 300))
+
+
+def test_layers_that_fold_batch_and_time() -> None:
+    for module in (
+        nn.Sequential(sl.FlattenTime(), nn.Conv2d(1, 3, 3), sl.UnflattenTime(2), sl.IAF(), sl.FlattenTime(),
+                      sl.SumPool2d(2), nn.Flatten(), nn.Linear(12, 4), sl.UnflattenTime(2), sl.LIF(tau_mem=5.0)),
+        nn.Sequential(sl.Repeat(nn.Conv2d(1, 3, 3)), sl.IAF(), sl.Repeat(nn.Sequential(nn.AvgPool2d(2), nn.Flatten())),
+                      nn.Linear(12, 4), sl.LIF(tau_mem=5.0)),
+    ):
+        graph = from_torch(module, sample=torch.rand(2, 5, 1, 6, 6), dt=DT)
+        assert graph.metadata["import.check"] == "faithful on its grid"
+
+
+def test_branches_are_merged() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right, self.merge = nn.Linear(INPUTS, SIZE), nn.Linear(INPUTS, SIZE), sl.Merge()
+            self.cells = sl.LIF(tau_mem=5.0)
+
+        def forward(self, x: Any) -> Any:
+            return self.cells(self.merge(self.left(x), self.right(x)))
+
+    graph = from_torch(Net(), sample=torch.rand(2, 5, INPUTS), dt=DT)
+    assert {("left", "cells"), ("right", "cells")} <= set(graph.edges)
+    assert graph.metadata["import.check"] == "faithful on its grid"
+
+
+def test_neurons_that_ran_are_taken_without_their_state() -> None:
+    module = _net(sl.IAF())
+    with torch.no_grad():
+        module(10 * torch.rand(7, 20, INPUTS))
+    assert _imported(module).metadata["import.check"] == "faithful on its grid"
 
 
 def test_a_converted_network() -> None:
@@ -233,9 +266,11 @@ def test_a_converted_network() -> None:
         with torch.no_grad():
             part.weight.mul_(4)
     network = sinabs.from_torch.from_model(analog, input_shape=(1, 6, 6), batch_size=BATCH)
+    whole = from_torch(network, sample=torch.zeros(BATCH * 5, 1, 6, 6), dt=DT)
+    assert whole.metadata["import.check"] == "faithful on its grid"
     network.reset_states()  # it ran once, to find its shapes
     module = network.spiking_model
-    _assert_same(module, _imported(module, shape=(1, 6, 6), check=False), _raster((1, 6, 6)))
+    _assert_same(module, _imported(module, shape=(1, 6, 6)), _raster((1, 6, 6)))
 
 
 # ---- what sinabs can and a graph cannot

@@ -61,11 +61,10 @@ def fixed_sizes(steps: Steps) -> tuple[int | None, int | None]:
     """(batch, time) that the model insists on, None where it does not: a loop's length, or what a module that takes
     both in one axis needs to tell them apart."""
     batch, time = None, steps.length if steps.loops else None
-    for path in steps.layouts:
-        module: Any = steps.trace.root.get_submodule(path)
-        if steps.layout == "folded":
-            batch = _positive(getattr(module, "batch_size", None)) or batch
-            time = _positive(getattr(module, "num_timesteps", None)) or time
+    for part in nn.Module.modules(steps.trace.root):
+        if type(part).__module__.startswith("sinabs.layers."):
+            batch = _positive(getattr(part, "batch_size", None)) or batch
+            time = _positive(getattr(part, "num_timesteps", None)) or time
     return batch, time
 
 

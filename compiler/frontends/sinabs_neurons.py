@@ -259,11 +259,6 @@ def _repeat(conversion: Conversion, module: Any, name: str, arguments: Arguments
     return value
 
 
-def _nothing(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Any:
-    """Batch and time become one axis, or two: the graph has neither."""
-    return arguments[0]
-
-
 def _time(module: Any) -> Layout:
     return "folded" if hasattr(module, "squeeze_forward") else "batch_first"
 
@@ -275,5 +270,5 @@ LEAVES: Mapping[str, Leaf] = {
     **{f"sinabs.layers.alif.{name}": Leaf(_adaptive, time=_time) for name in ("ALIF", "ALIFRecurrent", "ALIFSqueeze")},
     **{f"sinabs.layers.{name}": Leaf(convert) for name, convert in {
         "pool2d.SumPool2d": _sum_pool, "merge.Merge": _merge, "crop2d.Cropping2dLayer": _crop,
-        "reshape.Repeat": _repeat, "reshape.FlattenTime": _nothing, "reshape.UnflattenTime": _nothing}.items()},
+        "reshape.Repeat": _repeat}.items()},
 }

@@ -29,6 +29,8 @@ __all__ = ["Trace", "is_several", "line_of", "private_copy", "rooted", "shape_of
 
 _LIBRARIES = ("torch", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_LOOKED_INTO = ("sinabs.network.Network", "sinabs.layers.reshape.FlattenTime", "sinabs.layers.reshape.UnflattenTime")
+"""Classes of libraries whose `forward` is made of layers and changes of shape."""
 _SIZES = ("size", "dim", "ndimension", "numel", "nelement")
 _FACTS = ("shape", "ndim", "dtype", "device", "is_cuda", "layout")
 _VALUES = ("item", "tolist", "numpy")
@@ -140,6 +142,8 @@ class _Tracer(fx.Tracer):
         self.upcoming: tuple[Any, ...] = ()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if qualified_name(type(m)) in _LOOKED_INTO:
+            return False
         library = type(m).__module__.partition(".")[0] in _LIBRARIES and not isinstance(m, _CONTAINERS)
         return library or leaf_of(m) is not None
 
