@@ -157,6 +157,26 @@ def test_a_reset_of_the_users_own_is_refused() -> None:
     assert "reset_method=halve" in said
 
 
+class _Started(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights, self.cell = nn.Linear(INPUTS, 3), norse.LIFCell()
+
+    def forward(self, sequence: Any) -> Any:
+        state, spikes = norse.LIFFeedForwardState(torch.full((3,), 0.5), torch.zeros(3)), []
+        for x in sequence:
+            x, state = self.cell(self.weights(x), state)
+            spikes.append(x)
+        return torch.stack(spikes)
+
+
+def test_a_start_that_is_handed_in_is_refused() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        from_torch(_Started(), sample=torch.zeros(4, 2, INPUTS))
+    assert "SC223 at 'cell'" in str(caught.value)
+    assert "start from a state" in str(caught.value)
+
+
 @pytest.mark.parametrize("cell", ["LIFExCell", "LIFAdExCell", "CobaLIFCell"])
 def test_neurons_whose_step_is_not_linear_have_no_converter(cell: str) -> None:
     size = (NEURONS, 3) if cell == "CobaLIFCell" else ()

@@ -151,11 +151,15 @@ class Walk:
         self.conversion.gives = None if shape is None else shape[place.lead:]
 
     def _check_start(self, path: str, call: fx.Node) -> None:
-        for each in nodes_in(((*call.args, *call.kwargs.values())[1:],)):
-            value = operator.attrgetter(str(each.target))(self.root) if each.op == "get_attr" else None
-            if value is not None and bool(value.any()):
+        waiting = nodes_in(((*call.args, *call.kwargs.values())[1:],))
+        while waiting:
+            each = waiting.pop()
+            if each.op == "call_function":  # a named tuple of states
+                waiting.extend(nodes_in(each.args))
+            elif each.op == "get_attr" and bool(operator.attrgetter(str(each.target))(self.root).any()):
                 self.conversion.fail("SC223", f"the neurons start from a state other than zero{line_of(call)}",
                                      node=path, remedy="Start from zeros, or from what the module starts from itself.")
+                return
 
 
 def _arguments(node: fx.Node) -> Any:
