@@ -12,7 +12,6 @@ from typing import Any
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ..ir.event_files import read_samples
 from ..ir.events import Events
-from ..ir.network import Network
 from ..runtime import datasets, encoders
 from ..runtime.datasets import Dataset, Split
 
@@ -89,7 +88,7 @@ def load_task(name: str, inputs: tuple[str, ...], validation: Path | None = None
     return Task(read_samples(name, inputs), None if validation is None else read_samples(validation, inputs))
 
 
-def check_task(task: Task, network: Network) -> None:
+def check_task(task: Task, network: Any) -> None:
     """Whether data and network belong together; a warning where the data leave most of an input unused.
 
     Raises:
@@ -125,7 +124,7 @@ def check_task(task: Task, network: Network) -> None:
     faults.raise_if_errors()
 
 
-def _check_classes(classes: int, network: Network, faults: Diagnostics) -> None:
+def _check_classes(classes: int, network: Any, faults: Diagnostics) -> None:
     for output, shown in network.outputs.items():
         size = network.size(shown)
         if len(network.outputs) == 1 and classes > size:

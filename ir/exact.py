@@ -26,7 +26,7 @@ from .events import Events
 from .exact_run import Kind, Run
 from .graph import Graph
 from .membranes import Membranes
-from .nodes import READOUTS, SPIKING, Array, Neuron
+from .nodes import READOUTS, SPIKING, Array, Membrane
 from .wiring import Wiring
 
 __all__ = ["ExactResult", "ExactState", "simulate_exact"]
@@ -122,7 +122,7 @@ def _played(
 
 def _at_rest(wiring: Wiring) -> Membranes:
     neurons = [wiring.graph.nodes[name] for name in wiring.neurons]
-    return Membranes.at_rest([node for node in neurons if isinstance(node, Neuron)], wiring.constant)
+    return Membranes.at_rest([node for node in neurons if isinstance(node, Membrane)], wiring.constant)
 
 
 def _inputs(wiring: Wiring, events: Events | Mapping[str, Events], faults: Diagnostics) -> dict[str, Events]:

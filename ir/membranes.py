@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from .nodes import IF, LI, LIF, SPIKING, Array, CubaLI, CubaLIF, Neuron
+from .nodes import IF, LI, LIF, SPIKING, Array, CubaLI, CubaLIF, Membrane
 
 __all__ = ["Membranes", "divided_difference"]
 
@@ -61,7 +61,7 @@ class Membranes:
     since: Array
 
     @classmethod
-    def at_rest(cls, neurons: Sequence[Neuron], bias: Array) -> Membranes:
+    def at_rest(cls, neurons: Sequence[Membrane], bias: Array) -> Membranes:
         """All neurons of the nodes, one node after another, at t = 0: V = v0, I = 0. `bias` (n,)."""
         columns = {name: np.concatenate([np.empty(0), *(_columns(node)[name] for node in neurons)])
                    for name in _COLUMNS}
@@ -152,7 +152,7 @@ _COLUMNS = ("leak", "decay", "coupling", "base", "per_input", "level", "gain", "
             "reset_scale", "reset_to", "refractory", "voltage")
 
 
-def _columns(node: Neuron) -> dict[str, Array]:
+def _columns(node: Membrane) -> dict[str, Array]:
     """The parameters of one neuron node in the terms of `Membranes`."""
     count = int(np.prod(node.shape or ()))
     r, v0 = _flat(node.r), _flat(node.v0)

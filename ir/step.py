@@ -41,10 +41,10 @@ import numpy as np
 from .columns import column_order, delay_columns
 from .diagnostics import Diagnostics
 from .graph import Discretization, Graph
-from .nodes import Array, CubaLI, Delay, Input, Membrane, Neuron, Node, Scale, is_spiking
+from .nodes import Array, CubaLI, Delay, Input, Neuron, Node, Scale, is_spiking
 from .ranges import check_discretization
 from .stateless import through
-from .step_neurons import Cells, StepCells
+from .step_neurons import cells_of
 from .wiring import Wiring
 
 __all__ = ["StepResult", "simulate_step"]
@@ -104,8 +104,7 @@ class _Run:
         self.wiring, self.graph, self.grid, self.columns = wiring, wiring.graph, grid, columns
         self.rasters, self.batch = rasters, batch
         self.cells = {
-            name: (Cells if isinstance(node, Membrane) else StepCells)(
-                node, node.grid or grid, wiring.constant[wiring.span[name]].reshape(wiring.shapes[name].input), batch)
+            name: cells_of(node, grid, wiring.constant[wiring.span[name]].reshape(wiring.shapes[name].input), batch)
             for name, node in self.graph.nodes.items() if isinstance(node, Neuron)
         }
         self.delayed = {name: _by_delay(node, grid.dt) for name, node in self.graph.nodes.items()

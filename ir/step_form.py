@@ -109,7 +109,11 @@ def _with_reset(node: Neuron, grid: Discretization, p: Mapping[str, Any], a: Mat
                 c: Vector) -> StepForm:
     states = len(b)
     none, no_matrix = (None,) * states, ((None,) * states,) * states
-    late_a, late_c, reset_a, reset_c, spike_c = no_matrix, none, no_matrix, none, none
+    late_a: Matrix = no_matrix
+    reset_a: Matrix = no_matrix
+    late_c: Vector = none
+    reset_c: Vector = none
+    spike_c: Vector = none
     rest, late = None, False
     if isinstance(node, (IF, LIF, CubaLIF)):
         late = grid.reset == "next"

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .grid import Discretization
 from .membranes import divided_difference
-from .nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, I, Membrane, StepNeuron, params
+from .nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, I, Membrane, Neuron, StepNeuron, params
 
-__all__ = ["Cells", "StepCells"]
+__all__ = ["Cells", "StepCells", "cells_of"]
 
 Spiking = IF | LIF | CubaLIF
+
+
+def cells_of(node: Neuron, grid: Discretization, bias: Array, batch: int) -> Cells | StepCells:
+    """The state of a neuron node, whose own grid goes before `grid`; `bias` (*shape): the constant current into it."""
+    given: Any = node
+    kind = StepCells if isinstance(node, StepNeuron) else Cells
+    return kind(given, node.grid or grid, bias, batch)
 
 
 class Cells:
@@ -78,7 +86,8 @@ class StepCells:
 
     @property
     def voltage(self) -> Array:
-        return self.states[0].copy()
+        membrane: Array = self.states[0].copy()
+        return membrane
 
     @property
     def current(self) -> Array:

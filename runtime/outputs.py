@@ -52,13 +52,13 @@ def form_of(network: Network) -> tuple[Any, ...]:
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """`spikes`: `Events` by output and by population. `probes`: (batch, times, n) by label. `voltage_max`: for each
-    readout, its highest voltage and when, (batch, n) each. `state`: to go on from. `duration` s. `truncated`: whether
-    spikes were cut off. `grazing`: crossings whose slope was below the guard."""
+    readout, its highest voltage and when, (batch, n) each. `state`: to go on from, as the target keeps it.
+    `duration` s. `truncated`: whether spikes were cut off. `grazing`: crossings whose slope was below the guard."""
 
     spikes: Mapping[str, Events]
     probes: Mapping[str, np.ndarray[Any, Any]]
     voltage_max: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
-    state: RunState
+    state: Any
     duration: float
     truncated: bool
     grazing: int

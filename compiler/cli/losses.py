@@ -12,8 +12,8 @@ __all__ = ["LOSS_HELP", "choose_loss"]
 _OF_SPIKES = ("first-spike", "spike-time", "spike-count")
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
-LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), on the target clock "
-             f"spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one that fits by default).")
+LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), on the target "
+             f"clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one that fits by default).")
 
 
 def choose_loss(wanted: str | None, network: Any, task: Task, target: str = "event") -> str:

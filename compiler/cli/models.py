@@ -13,7 +13,7 @@ from ...targets.registry import target_named
 from .console import say_error
 
 if TYPE_CHECKING:
-    from ...targets.event.program import Program
+    from ..driver import AnyProgram
 
 __all__ = ["DtOption", "ModelArgument", "SpikeOption", "TargetOption", "open_graph", "open_program"]
 
@@ -35,8 +35,7 @@ def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
         UnsupportedError: a model that spikec cannot read.
     """
     from ...ir.text import read
-    from ...targets.artefact import check_artefact
-    from ...targets.artefact import GRAPH
+    from ...targets.artefact import GRAPH, check_artefact
     from ..frontends.models import load_model
 
     discretization = _discretization(dt, spike)
@@ -53,7 +52,8 @@ def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
     return graph
 
 
-def open_program(model: str, target: str, dt: float | None, spike: str | None, dump_ir: Path | None = None) -> Program:
+def open_program(model: str, target: str, dt: float | None, spike: str | None,
+                 dump_ir: Path | None = None) -> AnyProgram:
     """The program that MODEL compiles to. Errors as `open_graph`, and those of `spikec.compile`."""
     from ..driver import compile
 

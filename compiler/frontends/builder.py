@@ -217,7 +217,7 @@ class Builder:
         """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis."""
         channels = self._known(source, name).shape[:1]
         given = {"mean": mean, "variance": variance, "gamma": gamma, "beta": beta}
-        values = {key: spread(name, key, values_of(name, key, value), channels) for key, value in given.items()}
+        values: dict[str, Any] = {key: spread(name, key, values_of(name, key, value), channels) for key, value in given.items()}
         return self._after(name, source, nodes.BatchNorm(
             **values, eps=float(spread(name, "eps", values_of(name, "eps", eps), ()))))
 
@@ -265,10 +265,11 @@ class Builder:
 
     # ---- inner workings
 
-    def _neuron(self, name: str, kind: type[nodes.Neuron], shape: Size, reset: Reset | None = None,
+    def _neuron(self, name: str, kind: type[nodes.Membrane], shape: Size, reset: Reset | None = None,
                 **given: Any) -> Handle:
         shape = self._shape(name, shape)
-        values = {key: spread(name, key, values_of(name, key, value, shape), shape) for key, value in given.items()}
+        values: dict[str, Any] = {
+            key: spread(name, key, values_of(name, key, value, shape), shape) for key, value in given.items()}
         options: dict[str, Any] = {} if reset is None else {"reset": reset}
         return self._add(name, kind(shape=shape, **values, **options), shape)
 

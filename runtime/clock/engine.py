@@ -246,7 +246,8 @@ class _Run:
             return self.state.populations[name]
         cell = self._cell(name)
         n = cell.v0.shape[0]
-        layout, made = (self.batch, n), {"dtype": self.dtype, "device": self.device}
+        layout = (self.batch, n)
+        made: dict[str, Any] = {"dtype": self.dtype, "device": self.device}
         states = torch.zeros((cell.states, *layout), **made)
         states = torch.cat([cell.v0.expand(1, *layout), states[1:]])
         fired = torch.zeros(layout, **made)
@@ -343,7 +344,8 @@ class _Run:
 
     def _population(self, name: str, own: Tensor | None, delay: int, within: frozenset[str]) -> None:
         """Scans a neuron node; edges from nodes `within` its component are `own`."""
-        gathered, dense = [], []
+        gathered: list[tuple[SpikeLists, Tensor, Tensor | None]] = []
+        dense: list[Tensor] = []
         for source in self.graph.sources[name]:
             if source in within:
                 continue
@@ -475,7 +477,7 @@ def _by_delay(node: Node, own: dict[str, Tensor], dt: float) -> dict[int, tuple[
     return found
 
 
-_SCALE = Scale(scale=1.0)
+_SCALE = Scale(scale=np.ones(()))
 
 
 def _detached(start: Start) -> Start:

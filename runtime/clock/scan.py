@@ -166,7 +166,7 @@ class _Scan(torch.autograd.Function):
         grads = tuple(name for name, need in zip(plan.names, needs[5 + 2 * count:], strict=True) if need)
         training = want.train and any(needs)
         device, layout = plan.start.states.device, (plan.steps, plan.batch, plan.n)
-        made = {"dtype": dtype, "device": device}
+        made: dict[str, Any] = {"dtype": dtype, "device": device}
         end = states.detach().clone()
         fired, lagged, left = (each.clone() for each in (plan.start.fired, plan.start.lagged, plan.start.left))
         flags = torch.empty(layout if cell.spiking else (0,), dtype=dtype if cell.many else torch.uint8, device=device)
@@ -204,7 +204,7 @@ class _Scan(torch.autograd.Function):
         own, states, *saved = ctx.saved_tensors
         weights, terms = saved[:count], saved[count:]
         cell, layout = plan.cell, (plan.steps, plan.batch, plan.n)
-        made = {"dtype": plan.dtype, "device": states.device}
+        made: dict[str, Any] = {"dtype": plan.dtype, "device": states.device}
         costate = torch.zeros_like(states) if g_end is None else g_end.clone(memory_format=torch.contiguous_format)
         if cell.spiking:
             g_spikes = torch.zeros(layout, **made) if g_spikes is None else (

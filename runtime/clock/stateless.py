@@ -53,7 +53,7 @@ def _linear(node: Linear, rows: Tensor, p: Parameters, constant: bool) -> Tensor
 
 
 def _sparse(node: SparseLinear, rows: Tensor, p: Parameters, constant: bool) -> Tensor:
-    made = {"dtype": torch.int64, "device": rows.device}
+    made: dict[str, Any] = {"dtype": torch.int64, "device": rows.device}
     lengths = torch.as_tensor(np.diff(node.indptr), **made)
     places = torch.stack([torch.repeat_interleave(torch.arange(node.size[0], device=rows.device), lengths),
                           torch.as_tensor(np.array(node.indices), **made)])
