@@ -219,7 +219,8 @@ def test_squeezed_layers_pools_and_crops() -> None:
     module = nn.Sequential(
         sl.Cropping2dLayer(((1, 2), (0, 1))), nn.Conv2d(2, 4, 3, padding=1),
         sl.IAFSqueeze(batch_size=BATCH, min_v_mem=-1.0), sl.SumPool2d(2), nn.Conv2d(4, 3, 2),
-        sl.LIFSqueeze(tau_mem=6.0, batch_size=BATCH), nn.Flatten(), nn.Linear(3 * 1 * 2, SIZE), ALIFSqueeze(tau_mem=EACH, tau_adapt=EACH, batch_size=BATCH))
+        sl.LIFSqueeze(tau_mem=6.0, batch_size=BATCH), nn.Flatten(), nn.Linear(3 * 1 * 2, SIZE),
+        ALIFSqueeze(tau_mem=EACH, tau_adapt=EACH, batch_size=BATCH))
     with torch.no_grad():
         for part in (module[1], module[4], module[7]):
             part.weight.mul_(6)

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from ...ir import nodes
+from ...ir.graph import Discretization
 from ...ir.nodes import Array
 from .conversion import Conversion, Signal, array_of
-from .decaying import Cell, Firing, place
+from .decaying import Cell, Firing, place, step_neuron
 from .registry import Leaf, qualified_name
 
 __all__ = ["LEAVES"]
@@ -33,14 +34,31 @@ _COUNTING = ("StepPWL", "PeriodicExponential")
 
 
 def _lif(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
-    if module.n_synapses != 1:
-        conversion.fail("SC223", "several synapses into one neuron, each of its own time constant, have no counterpart "
-                        "in a graph", node=name, value=f"shape={tuple(module.shape)}", limit="as many inputs as neurons",
-                        remedy="Use one synapse a neuron.")
-        return conversion.signal(arguments[0], name, (module.size_in,))
     current = _kept(module, "syn", "beta")
-    cells = _neurons(conversion, module, name, arguments, Cell(
-        beta=_kept(module, "mem", "alpha"), alpha=current, kick=current, bias=_numbers(module.bias)))
+    return _recurrence(conversion, module, name, _neurons(conversion, module, name, arguments, Cell(
+        beta=_kept(module, "mem", "alpha"), alpha=current, kick=current, bias=_numbers(module.bias))))
+
+
+def _adaptive(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
+    """aLIFTorch: LIFTorch whose own spikes feed a third state, a current with a time constant of its own.
+
+        h := gamma (h + w_ahp spikes);  v := alpha v + i + h + bias
+    """
+    source = conversion.signal(arguments[0], name, (module.size_in,))
+    firing = _firing(conversion, module, name)
+    if firing is None:
+        return source
+    alpha, beta, gamma, bias, weight, threshold = (np.broadcast_to(each, source.shape) for each in (
+        _kept(module, "mem", "alpha"), _kept(module, "syn", "beta"), np.exp(-module.dt / _numbers(module.tau_ahp)),
+        _numbers(module.bias), _numbers(module.w_ahp), firing.threshold))
+    node = step_neuron(source.shape, 3, {
+        "a": {(0, 0): alpha, (0, 1): beta, (1, 1): beta, (0, 2): gamma, (2, 2): gamma}, "b": {0: beta, 1: beta},
+        "c": {0: bias}, "spike_c": {0: -threshold, 2: weight}}, v_threshold=threshold)
+    grid = Discretization(float(module.dt), integrator="decay", fires="at", spikes="many" if firing.many else "one")
+    return _recurrence(conversion, module, name, conversion.neuron(name, node, source, grid))
+
+
+def _recurrence(conversion: Conversion, module: Any, name: str, cells: Signal) -> Signal:
     weight = array_of(module.w_rec).T
     if weight.any() and cells.handles[0].name in conversion.grids:
         back = conversion.add(f"{name}.w_rec", nodes.Linear(weight=weight), cells)
@@ -66,7 +84,18 @@ def _lif_neuron(conversion: Conversion, module: Any, name: str, arguments: Argum
 
 def _neurons(conversion: Conversion, module: Any, name: str, arguments: Arguments, cell: Cell) -> Signal:
     source = conversion.signal(arguments[0], name, (module.size_in,))
+    firing = _firing(conversion, module, name)
+    return source if firing is None else place(conversion, name, source, float(module.dt), cell, firing)
+
+
+def _firing(conversion: Conversion, module: Any, name: str) -> Firing | None:
+    """When the neurons spike; None where a graph cannot say what the module does, with the faults told."""
     fit = _fit(conversion, module, name)
+    if getattr(module, "n_synapses", 1) != 1:
+        fit = False
+        conversion.fail("SC223", "several synapses into one neuron, each of its own time constant, have no counterpart "
+                        "in a graph", node=name, value=f"shape={tuple(module.shape)}",
+                        limit="as many inputs as neurons", remedy="Use one synapse a neuron.")
     most = float(module.max_spikes_per_dt)
     if most != 1 and most < _UNBOUNDED:
         fit = False
@@ -83,8 +112,7 @@ def _neurons(conversion: Conversion, module: Any, name: str, arguments: Argument
         fit = False
         conversion.fail("SC223", "a count of thresholds needs a positive one", node=name, value=threshold.min(),
                         limit="> 0")
-    return place(conversion, name, source, float(module.dt), cell, Firing(
-        threshold=threshold, at=True, many=most != 1)) if fit else source
+    return Firing(threshold=threshold, at=True, many=most != 1) if fit else None
 
 
 def _exponential_synapse(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
@@ -129,6 +157,7 @@ _TORCH = "rockpool.nn.modules.torch."
 LEAVES: Mapping[str, Leaf] = {
     **{f"{_TORCH}{name}": Leaf(convert, time=lambda module: "batch_first") for name, convert in {
         "lif_torch.LIFTorch": _lif, "lif_bitshift_torch.LIFBitshiftTorch": _lif,
+        "ahp_lif_torch.aLIFTorch": _adaptive,
         "lif_neuron_torch.LIFNeuronTorch": _lif_neuron, "exp_syn_torch.ExpSynTorch": _exponential_synapse}.items()},
     f"{_TORCH}linear_torch.LinearTorch": Leaf(_linear),
 }

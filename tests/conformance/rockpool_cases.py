@@ -88,6 +88,6 @@ def cases() -> list[Case]:
         _case("LIFBitshiftTorch", "max_spikes_per_dt=31", 0.3, refused="SC223", **bitshifts),
         _case("LIFBitshiftTorch", "max_spikes_per_dt=2**16", 0.3, max_spikes_per_dt=torch.tensor(2.0**16), **bitshifts),
         _case("LIFNeuronTorch", "defaults", 1.0), _case("LIFNeuronTorch", "tau_mem=10 ms", 1.0, tau_mem=10e-3),
-        _case("aLIFTorch", "defaults", 0.4, refused="SC220"),
+        _case("aLIFTorch", "defaults", 0.4),
         _case("ExpSynTorch", "defaults"), _case("ExpSynTorch", "tau=4 ms", tau=4e-3),
     ]
