@@ -68,9 +68,9 @@ def _say(found: Comparison) -> None:
     print_table(
         ("layer", "neurons", "fired", "spikes A", "spikes B", "agree", "A alone", "B alone", "latest", "membranes",
          "first divergence"),
-        [(each.pair.a if each.pair.by == "name" else f"{each.pair.a} = {each.pair.b}",
-          f"{each.neurons:,}", "" if each.fired is None else f"{100 * each.fired:.0f} %",
-          f"{each.spikes_a:,}", f"{each.spikes_b:,}", f"{each.agree:,}", f"{each.alone_a:,}", f"{each.alone_b:,}", f"{each.latest:.3g} s",
+        [(each.pair.a if each.pair.by == "name" else f"{each.pair.a} = {each.pair.b}", f"{each.neurons:,}",
+          "" if each.fired is None else f"{100 * each.fired:.0f} %", f"{each.spikes_a:,}", f"{each.spikes_b:,}",
+          f"{each.agree:,}", f"{each.alone_a:,}", f"{each.alone_b:,}", f"{each.latest:.3g} s",
           "" if each.membrane is None else f"{each.membrane:.3g}",
           "" if each.first is None else f"{each.first.time:.9g} s") for each in found.layers])
     say()
