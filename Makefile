@@ -5,8 +5,12 @@ READY := $(VENV)/.ready
 PY := $(VENV)/bin/python
 PYTEST_ARGS ?= -q
 BENCH_ARGS ?= --full
+# An environment with every framework that spikec reads, each pinned. Those that depend on torch are installed after it
+# and without their own dependencies, of which they ask more than their neurons need.
+FRAMEWORKS := .venv-conformance
+PINS := $(wildcard tests/conformance/requirements/*.txt)
 
-.PHONY: demo test lint bench gpu clean
+.PHONY: demo test lint bench conformance gpu clean
 
 # Trains, saves, loads and runs a network on real data. The last line says accuracy and time.
 demo: $(READY)
@@ -22,6 +26,17 @@ lint: $(READY)
 bench: $(READY)
 	$(PY) benchmarks/run_all.py $(BENCH_ARGS)
 
+# Every front end and every target against the frameworks themselves; writes docs/conformance.md. Fails where a
+# framework is missing. CONFORMANCE_ARGS="--only norse --steps 100" runs a part.
+conformance: $(FRAMEWORKS)/.ready
+	PYTHONPATH=tests $(FRAMEWORKS)/bin/python -m conformance $(CONFORMANCE_ARGS)
+
+$(FRAMEWORKS)/.ready: pyproject.toml constraints.txt $(PINS)
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PINS:%=-r %)
+	touch $@
+
 # What needs a CUDA device: kernels against the CPU's results, then timings. Exits with 3 where there is none.
 gpu: $(READY)
 	$(PY) benchmarks/gpu.py
@@ -33,4 +48,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FRAMEWORKS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import snntorch
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,13 @@ def play(module: nn.Module, raster: Tensor) -> Mapping[str, Trace]:
     for column in raster.unbind(1):
         module(column)
     return recorder.traces(by_step)
+
+
+def play_graded(module: nn.Module, raster: Tensor) -> Mapping[str, Trace]:
+    """Spikes counted as spikes, whatever their height."""
+    found = play(module, raster)
+    return {name: Trace(None if trace.spikes is None else np.sign(trace.spikes), trace.membrane)
+            for name, trace in found.items()}
 
 
 def net(kind: str, gain: float = 1.0, **options: Any) -> nn.Module:
@@ -51,8 +59,8 @@ BASE: Mapping[str, Mapping[str, Any]] = {
     "Lapicque": {"R": 5.1, "C": 5e-3, "time_step": 1e-3}, "RLeaky": {"beta": 0.9},
     "RSynaptic": {"alpha": 0.8, "beta": 0.9},
 }
-GAIN = {"Alpha": 6.0, "Lapicque": 4.0}
-"""What makes neurons fire that take up less of a spike."""
+GAIN = {"Synaptic": 0.3, "Alpha": 2.0, "Lapicque": 3.0, "RLeaky": 0.6, "RSynaptic": 0.25}
+"""What makes neurons fire now and then: some take up less of a spike than Leaky, or more."""
 
 
 def _case(kind: str, settings: str = "", refused: str | None = None, **options: Any) -> Case:
@@ -67,6 +75,16 @@ def _case(kind: str, settings: str = "", refused: str | None = None, **options: 
 def _refused(kind: str, code: str, make: Any) -> Case:
     return Case(kind=kind, settings="defaults", build=lambda: nn.Sequential(linear(INPUTS, HIDDEN), make()),
                 refused=code)
+
+
+def _graded() -> Case:
+    """The last layer gives spikes of height 1: an output shows neurons, and no product of them."""
+    def build() -> nn.Module:
+        first, last = (snntorch.Leaky(beta=0.9, init_hidden=True, spike_grad=step, **options)
+                       for options in ({"graded_spikes_factor": 0.5}, {}))
+        return nn.Sequential(linear(INPUTS, HIDDEN), first, linear(HIDDEN, OUTPUTS, 2.0), last)
+
+    return Case(kind="Leaky", settings="graded_spikes_factor=0.5", build=build, play=play_graded)
 
 
 def cases() -> list[Case]:
@@ -89,7 +107,7 @@ def cases() -> list[Case]:
               threshold=each(0.2, 1.5)),
         _case("RLeaky", leaks, beta=each(0.3, 0.95), threshold=each(0.2, 1.5)),
         _case("Leaky", beta=1.0), _case("Leaky", beta=0.0), _case("Synaptic", alpha=0.0, beta=0.7),
-        _case("Leaky", learn_beta=True, learn_threshold=True), _case("Leaky", graded_spikes_factor=0.5),
+        _case("Leaky", learn_beta=True, learn_threshold=True), _graded(),
         _case("RLeaky", all_to_all=False, V=0.7), _case("RSynaptic", all_to_all=False, V=-0.7),
         _case("Leaky", inhibition=True, refused="SC223"),
     ]
