@@ -186,6 +186,8 @@ def test_a_grid_can_be_given(tmp_path: Path) -> None:
     ([op("Mul", "c", "x")], [3, 2, 2], {"c": single(2, 2)}),
     ([op("Div", "x", "c")], [3, 2, 2], {"c": single(1, 3, 1, 1)}),
     ([op("Add", "x", "x")], [4], {}),
+    ([op("Neg", "x", to="h"), op("Sum", "x", "h", "c", "x")], [4], {"c": single(4)}),
+    ([op("Max", "zero", "x", to="h"), op("Min", "h", "c")], [4], {"zero": np.float32(0), "c": abs(single(4))}),
     ([op("Neg", "x")], [4], {}),
     ([op("GlobalAveragePool", "x", to="h"), op("Squeeze", "h", "axes")], [3, 4, 5], {"axes": np.array([2, 3])}),
     ([op("GlobalAveragePool", "x", to="h"), op("Flatten", "h")], [3, 6], {}),

@@ -156,6 +156,7 @@ def step_neuron() -> ir.StepNeuron:
 
 @pytest.mark.parametrize("neuron", [
     step_neuron(), replace(step_neuron(), v_threshold=None),
+    replace(step_neuron(), a=np.linspace(-0.2, 0.9, 20).reshape(2, 2, 5), spike_c=np.full((2, 5), -0.2)),
     ir.StepNeuron(shape=(5,), a=np.zeros((2, 2)), b=[1.0, 0.0], c=[0.0, 0.3], v_threshold=0.8)])
 def test_neurons_stated_on_the_grid(neuron: ir.StepNeuron, tmp_path: Path) -> None:
     graph = small(GRID, neuron, recurrent=neuron.v_threshold is not None)
@@ -259,17 +260,25 @@ def test_a_network_without_neurons_is_a_plain_model(dtype: str, tmp_path: Path) 
     h = net.add("norm", ir.BatchNorm(mean=rng.normal(size=4), variance=rng.uniform(0.5, 2, 4), gamma=rng.normal(size=4),
                                      beta=rng.normal(size=4)), h)
     h = net.avg_pool2d("pool", net.add("relu", ir.Relu(ceiling=2.0), h), 2)
+    h = net.max_pool2d("max", net.sum_pool2d("sum", h, 2, 1, 1), 2, 1)
     h = net.linear("fc", net.flatten("flat", h), weight=rng.normal(size=(3, 36)), bias=rng.normal(size=3))
     net.output("out", h)
     graph = net.build()
     model = exported(graph, tmp_path / "net.onnx", dtype=dtype)
     value = rng.normal(size=(3, 2, 7, 7))
     given = {"in": value.astype(dtype)}
-    for name in ("conv", "norm", "relu", "pool", "flat", "fc"):
+    for name in ("conv", "norm", "relu", "pool", "sum", "max", "flat", "fc"):
         value = through(graph.nodes[name], value, constant=True)
     tolerance = 1e-12 if dtype == "float64" else 1e-4
     for engine in ENGINES:
         np.testing.assert_allclose(engine(model, given)["out"], value, atol=tolerance)
+    if dtype == "float32":  # made of what every tool knows
+        del model.metadata_props[:]
+        onnx.save(model, tmp_path / "plain.onnx")
+        plain = spikec.from_onnx(tmp_path / "plain.onnx")
+        spikec.to_onnx(plain, tmp_path / "again.onnx")
+        (again,) = by_reference(onnx.load(tmp_path / "again.onnx"), {"in": given["in"].astype(float)}).values()
+        np.testing.assert_allclose(again, value, atol=1e-4)
     assert same_graph(spikec.from_onnx(tmp_path / "net.onnx"), graph)
 
 

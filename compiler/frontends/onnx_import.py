@@ -21,7 +21,7 @@ from .builder import Builder, Handle
 from .onnx_constants import BATCH, FOLDS, Folder, Refusal, operator
 from .onnx_program import Operation, Program
 
-__all__ = ["Import", "Rule", "Signal"]
+__all__ = ["Import", "Rule", "Signal", "known", "want"]
 
 LONGEST_NAME = 200
 
@@ -193,6 +193,19 @@ class Import:
 
 
 Rule = Callable[..., Signal]
+
+
+def want(given: bool, what: str) -> None:
+    """Raises:
+        Refusal: the operands are not those that a rule takes.
+    """
+    if not given:
+        raise Refusal(f"only {what} can be taken in")
+
+
+def known(*operands: Any) -> bool:
+    """Whether operands are constants, or left out."""
+    return all(operand is None or isinstance(operand, np.ndarray) for operand in operands)
 
 
 def _not_flat(given: tuple[int, ...], shape: tuple[int, ...]) -> Refusal:

@@ -1,7 +1,7 @@
 """Nodes without state as ONNX operations over one column (batch, *shape): one function per kind, in the table `LAYERS`.
 
-They say what `ir/stateless.py` says. Windows are taken by one Gather of the flat image, since ONNX Runtime has no
-convolution or mean pool in double precision; in single precision a convolution is Conv.
+They say what `ir/stateless.py` says. In double precision windows are taken by one Gather of the flat image, since ONNX
+Runtime has convolutions and mean pools in single precision only.
 """
 
 from __future__ import annotations
@@ -91,11 +91,9 @@ class Layer:
         weight, where = self.parameter("weight"), self.delayed(lag)
         return weight if where is None else self.add("Where", where, weight, self.out.number(0.0), once=True)
 
-    def biased(self, value: str, *shape: int) -> str:
-        """With the bias, in this shape, where it is part of the node."""
-        if not self.constant or getattr(self.node, "bias", None) is None:
-            return value
-        return self.add("Add", value, self.reshaped(self.parameter("bias"), *shape, once=True))
+    def bias(self) -> list[str]:
+        """The bias, where it is part of the node."""
+        return [self.parameter("bias")] if self.constant and getattr(self.node, "bias", None) is not None else []
 
 
 def _same(layer: Layer, node: Node, value: str, lag: int) -> str:
@@ -118,7 +116,7 @@ def _sparse(layer: Layer, node: SparseLinear, value: str, lag: int) -> str:
 
 def _product(layer: Layer, value: str, weight: str) -> str:
     """By Gemm: where a MatMul is scaled, ONNX Runtime takes the factor into it, in single precision."""
-    return layer.biased(layer.add("Gemm", value, weight, transB=1), -1)
+    return layer.add("Gemm", value, weight, *layer.bias(), transB=1)
 
 
 def _scale(layer: Layer, node: Scale, value: str, lag: int) -> str:
@@ -149,24 +147,37 @@ def _conv(layer: Layer, node: Conv1d | Conv2d, value: str, lag: int) -> str:
     if layer.out.dtype == np.float32:
         axes = slice(2 - len(across), 2)
         pads = list(kernel.padding[:2])[axes] + list(kernel.padding[2:])[axes]
-        result = layer.add("Conv", value, layer.parameter("weight"), pads=pads,
-                           strides=kernel.stride[axes], dilations=kernel.dilation[axes], group=node.groups)
-        return layer.biased(result, -1, *across)
+        return layer.add("Conv", value, layer.parameter("weight"), *layer.bias(), pads=pads,
+                         strides=kernel.stride[axes], dilations=kernel.dilation[axes], group=node.groups)
     places = prod(image[1:])
     seen = layer.reshaped(_views(layer, value, kernel, 0.0), -1, node.groups, prod(node.weight.shape[1:]), places)
     weight = layer.reshaped(layer.parameter("weight"), node.groups, image[0] // node.groups,
                             prod(node.weight.shape[1:]), once=True)
     result = layer.reshaped(layer.add("MatMul", weight, seen), -1, *image)
-    return layer.biased(result, -1, *across)
+    for bias in layer.bias():
+        result = layer.add("Add", result, layer.reshaped(bias, -1, *across, once=True))
+    return result
 
 
 def _pool(reduction: str, outside: float) -> Callable[..., str]:
     def layer_of(layer: Layer, node: SumPool2d, value: str, lag: int) -> str:
+        if layer.out.dtype == np.float32:
+            return _standard_pool(layer, node, value)
         views = _views(layer, value, window(node), outside)
         reduced = layer.add(reduction, views, layer.out.numbers(2), keepdims=0)
         return layer.reshaped(reduced, -1, *layer.shapes.output)
 
     return layer_of
+
+
+def _standard_pool(layer: Layer, node: SumPool2d, value: str) -> str:
+    settings: dict[str, Any] = {"kernel_shape": node.kernel_size, "strides": node.stride, "pads": window(node).padding}
+    if isinstance(node, MaxPool2d):
+        return layer.add("MaxPool", value, **settings)
+    mean = layer.add("AveragePool", value, count_include_pad=1, **settings)
+    if isinstance(node, AvgPool2d):
+        return mean
+    return layer.add("Mul", mean, layer.out.number(float(prod(node.kernel_size))))
 
 
 def _views(layer: Layer, value: str, kernel: Window, outside: float) -> str:
@@ -195,8 +206,12 @@ def _threshold(layer: Layer, node: Threshold, value: str, lag: int) -> str:
 
 
 def _relu(layer: Layer, node: Relu, value: str, lag: int) -> str:
-    rectified = layer.add("Relu", value)
-    return rectified if node.ceiling is None else layer.add("Min", rectified, layer.parameter("ceiling"))
+    if node.ceiling is None:
+        return layer.add("Relu", value)
+    ceiling = layer.parameter("ceiling")
+    if node.ceiling.shape == ():
+        return layer.add("Clip", value, layer.out.number(0.0), ceiling)
+    return layer.add("Min", layer.add("Relu", value), ceiling)
 
 
 def _flatten(layer: Layer, node: Flatten, value: str, lag: int) -> str:
