@@ -187,7 +187,7 @@ def test_graded_spikes_are_scaled_on_their_way_out(kind: str, delayed: bool, fac
     cells.graded_spikes_factor = torch.as_tensor(factor)
     module = nn.Sequential(*_net(cells), nn.Linear(SIZE, 4), snntorch.Leaky(0.8, init_hidden=True)).double()
     _doubled(module)
-    graph = from_torch(module, dt=DT, check=False)
+    graph = from_torch(module, dt=DT)
     np.testing.assert_array_equal(graph.nodes["1.graded"].scale, np.broadcast_to(np.float64(np.float32(factor)), SIZE))
     raster = _raster((6,))
     spikes, membranes = _run(module, raster)

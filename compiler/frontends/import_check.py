@@ -7,7 +7,7 @@ in continuous time is another question, which docs/importing.md answers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
 from ...ir.graph import Graph
-from ...ir.nodes import Array, Conv1d, Conv2d, Linear, Neuron, SparseLinear, is_spiking
+from ...ir.nodes import Array, Conv1d, Conv2d, Linear, Neuron, Scale, SparseLinear, is_spiking
 from ...ir.shapes import infer_shapes
 from ...ir.step import StepResult, simulate_step
 from .conversion import Conversion
@@ -29,8 +29,11 @@ __all__ = ["check_import"]
 STEPS = 20
 DRIVES = ((0.5, 8.0), (0.4, 1.0), (0.9, 1.0), (0.1, 1.0))
 """Spikes per input and step, and their height, of each sample. The first fires neurons that single spikes do not."""
+WEIGHTS = 5e7
+"""Weights that a check may read: large networks are checked for fewer steps, but for at least `FEWEST`."""
 WORK = 4e8
-"""Products of a weight and a value that a check may take; large networks are checked for fewer samples and steps."""
+"""Products of a weight and a value that it may take: of large images, fewer samples are checked."""
+FEWEST = 4
 TIE = 1e-9
 """Membranes this near to threshold, relative to it, may fall on either side by rounding."""
 
@@ -45,21 +48,21 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
         SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.
     """
     inputs = {name: handle.name for name, handle in conversion.inputs.items()}
-    batch, columns = _extent(graph, steps)
-    rng = np.random.default_rng(0)
     ours: list[StepResult] = []
     theirs: list[dict[str, Given]] = []
-    try:
-        for first in range(0, min(len(DRIVES), batch * _rounds(graph, batch, columns)), batch):
-            drives = [DRIVES[(first + number) % len(DRIVES)] for number in range(batch)]
-            raster = {name: _spikes(drives, columns, graph.nodes[node].shape, rng, name in steps.time_axes or not (
-                steps.loops or steps.repeated)) for name, node in inputs.items()}
-            ours.append(simulate_step(graph, {inputs[name]: values for name, values in raster.items()}))
-            theirs.append(run_source(module, steps, leaves, conversion.origins, raster))
-    except SpikecError as error:
-        return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
-    except Exception as error:  # the user's own code, on inputs that we made
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = ""
+    for batch, columns in dict.fromkeys((_extent(graph, steps), _extent(graph, steps, of_sample=True))):
+        try:
+            for raster in _rasters(graph, steps, inputs, batch, columns):
+                theirs.append(run_source(module, steps, leaves, conversion.origins, raster))
+                ours.append(simulate_step(graph, {inputs[name]: values for name, values in raster.items()}))
+            break
+        except SpikecError as error:
+            return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
+        except Exception as error:  # the user's own code, which may insist on the sizes of the sample
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            ours, theirs = [], []
+    if not ours:
         return _said(graph, "not possible", f"the source could not be run on random spikes: {reason[:200]}")
     difference = _first_difference(graph, ours, theirs)
     names = [name for name, node in graph.nodes.items() if is_spiking(node)]
@@ -72,28 +75,40 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
     return _said(graph, "differs", "the graph differs from its source", **difference)
 
 
-def _extent(graph: Graph, steps: Steps) -> tuple[int, int]:
-    """(samples, steps) of a run: fewer where the network is large, and as many as the model insists on."""
-    batch, columns = fixed_sizes(steps)
-    affordable = max(3, int(WORK / max(1, _work(graph))))
-    columns = columns or min(STEPS, affordable)
-    return batch or max(1, min(len(DRIVES), affordable // columns)), columns
+def _rasters(graph: Graph, steps: Steps, inputs: Mapping[str, str], batch: int,
+             columns: int) -> Iterator[dict[str, Array]]:
+    """Inputs (batch, time, *shape) of one run after another, by parameter of `forward`."""
+    rng = np.random.default_rng(0)
+    for first in range(0, min(len(DRIVES), batch * _rounds(graph, batch, columns)), batch):
+        drives = [DRIVES[(first + number) % len(DRIVES)] for number in range(batch)]
+        yield {name: _spikes(drives, columns, graph.nodes[node].shape, rng,
+                             name in steps.time_axes or not (steps.loops or steps.repeated))
+               for name, node in inputs.items()}
+
+
+def _extent(graph: Graph, steps: Steps, of_sample: bool = False) -> tuple[int, int]:
+    """(samples, steps) of a run: fewer where the network is large, and as many as the model insists on, or as its
+    sample has."""
+    batch, columns = fixed_sizes(steps, of_sample)
+    weights, work = _work(graph)
+    columns = columns or max(FEWEST, min(STEPS, int(WEIGHTS / max(1, weights)), int(WORK / max(1, work))))
+    return batch or max(1, min(len(DRIVES), int(WORK / max(1, work * columns)))), columns
 
 
 def _rounds(graph: Graph, batch: int, columns: int) -> int:
-    return max(1, int(WORK / max(1, _work(graph) * batch * columns)))
+    weights, work = _work(graph)
+    return max(1, min(int(WEIGHTS / max(1, weights * columns)), int(WORK / max(1, work * batch * columns))))
 
 
-def _work(graph: Graph) -> int:
-    """Products of a weight and a value in one step."""
+def _work(graph: Graph) -> tuple[int, int]:
+    """How many weights there are, and how many products of a weight and a value are in one step."""
     shapes = infer_shapes(graph)[0]
-    total = 0
+    weights, products = 0, 0
     for name, node in graph.nodes.items():
-        if isinstance(node, (Linear, SparseLinear)):
-            total += node.weight.size
-        elif isinstance(node, (Conv1d, Conv2d)):
-            total += node.weight.size * prod(shapes[name].output[1:])
-    return total
+        if isinstance(node, (Linear, SparseLinear, Conv1d, Conv2d)):
+            weights += node.weight.size
+            products += node.weight.size * prod(shapes[name].output[1:])
+    return weights, products
 
 
 def _said(graph: Graph, verdict: str, message: str, **facts: str) -> Graph:
@@ -134,6 +149,9 @@ def _differences(graph: Graph, ours: StepResult, theirs: Mapping[str, Given]) ->
             continue
         spiking = is_spiking(node)
         mine = ours.spikes[name] if spiking else ours.voltage[name]
+        height = graph.nodes.get(f"{name}.graded")  # what a module multiplies its spikes with
+        if isinstance(height, Scale):
+            mine = mine * height.scale
         other = theirs[name].first if spiking or theirs[name].last is None else theirs[name].last
         if other is None or other.shape != mine.shape:
             wrong.append((0, name, (), f"shape {mine.shape} where the source has "
