@@ -7,8 +7,9 @@ that is one population with one matrix runs within the kernel too; any other is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -105,9 +106,9 @@ class ClockActivity:
     steps: int
     batch: int
     dtype: torch.dtype
-    scanned: dict[str, Scanned] = field(default_factory=dict)
-    signals: dict[str, Signal] = field(default_factory=dict)
-    state: ClockState | None = None
+    scanned: Mapping[str, Scanned]
+    signals: Mapping[str, Signal]
+    state: ClockState
 
     def spikes(self, node: str) -> Tensor:
         """(time, batch, n) of a spiking node, in the type of the run; differentiable by the surrogate."""
@@ -305,25 +306,19 @@ class _Run:
 
     def _rows_through(self, name: str, node: Node) -> Tensor:
         """(time, batch, *shape) of what a stateless node gives."""
-        parts = _by_delay(node, self._of(name), self.grid.dt)
-        total: Tensor | None = None
-        for back, (part, own) in parts.items():
+        made = []
+        for back, (part, own) in _by_delay(node, self._of(name), self.grid.dt).items():
             given = self._arriving(name, back)
-            made = through(part, given.reshape(-1, *given.shape[2:]), own)
-            total = made if total is None else total + made
-        assert total is not None
-        return total.view(self.steps, self.batch, *self.engine.shapes[name].output)
+            made.append(through(part, given.reshape(-1, *given.shape[2:]), own))
+        return _sum(made).view(self.steps, self.batch, *self.engine.shapes[name].output)
 
     def _arriving(self, name: str, back: int = 0) -> Tensor:
         """(time, batch, *shape): the sum over edges, `back` columns late."""
-        total: Tensor | None = None
-        for source in self.graph.sources[name]:
-            given = self._late(source, back + (self.grid.delay if (source, name) in self.engine.recurrent else 0))
-            total = given if total is None else total + given
-        if total is None:
-            shape = self.engine.shapes[name].input
-            total = torch.zeros((self.steps, self.batch, *shape), dtype=self.dtype, device=self.device)
-        return total
+        return _sum([self._late(source, back + self._lag(source, name)) for source in self.graph.sources[name]])
+
+    def _lag(self, source: str, target: str) -> int:
+        """Columns that a spike takes over an edge."""
+        return self.grid.delay if (source, target) in self.engine.recurrent else 0
 
     def _late(self, source: str, back: int) -> Tensor:
         given = self.signals[source].dense(self.dtype, self.batch)
@@ -355,12 +350,10 @@ class _Run:
                 gathered.append((lists, self._of(source)["weight"].t(), self.signals[origin].carrier))
             else:
                 self._made(source)
-                back = self.grid.delay if (source, name) in self.engine.recurrent else 0
-                dense.append(self._late(source, back))
+                dense.append(self._late(source, self._lag(source, name)))
         drive = None
         if dense:
-            drive = torch.stack(dense).sum(0) if len(dense) > 1 else dense[0]
-            drive = drive.reshape(self.steps, self.batch, -1)
+            drive = _sum(dense).reshape(self.steps, self.batch, -1)
         scanned = scan(self._cell(name), self.steps, self.batch, drive, gathered, own, delay, self._start(name),
                        self.want[name])
         self._keep(name, scanned)
@@ -427,16 +420,8 @@ class _Run:
             return sent[source][column] if column >= 0 else past[source][column]
 
         def arriving(name: str, column: int, back: int) -> Tensor:
-            total: Tensor | None = None
-            for source in self.graph.sources[name]:
-                if source in inside:
-                    late = self.grid.delay if (source, name) in self.engine.recurrent else 0
-                    given = gave(source, column - back - late)
-                else:
-                    given = outside[source, name, back][column]
-                total = given if total is None else total + given
-            assert total is not None
-            return total
+            return _sum([gave(source, column - back - self._lag(source, name)) if source in inside
+                         else outside[source, name, back][column] for source in self.graph.sources[name]])
 
         for column in range(self.steps):
             for name in names:
@@ -450,7 +435,7 @@ class _Run:
                 else:
                     made = [through(part, arriving(name, column, back), own)
                             for back, (part, own) in parts[name].items()]
-                    given = made[0] if len(made) == 1 else torch.stack(made).sum(0)
+                    given = _sum(made)
                 sent[name].append(given)
         for name in names:
             dense = torch.stack(sent[name])
@@ -460,6 +445,11 @@ class _Run:
                 self.scanned[name] = Scanned(flags, dense, None if shown is None else torch.cat(shown),  # type: ignore[arg-type]
                                              starts[name])
             self.signals[name] = Signal(self.engine.shapes[name].output, tensor=dense)
+
+
+def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    """Of at least one, from the first to the last."""
+    return functools.reduce(torch.add, tensors)
 
 
 def _by_delay(node: Node, own: dict[str, Tensor], dt: float) -> dict[int, tuple[Node, dict[str, Tensor]]]:

@@ -47,9 +47,7 @@ def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping
     shown = {label: activity.scanned[node].shown for label, (node, _) in wanted.items()}
     taken = {label: tensor.transpose(0, 1)[:, torch.from_numpy(columns[label])].cpu().numpy()
              for label, tensor in shown.items() if tensor is not None}
-    found = activity.state
-    assert found is not None
-    return Result(_spikes(activity), taken, _highest(activity), found, steps * engine.grid.dt, False, 0)
+    return Result(_spikes(activity), taken, _highest(activity), activity.state, steps * engine.grid.dt, False, 0)
 
 
 def _wanted(engine: ClockEngine, probes: Any, faults: Diagnostics) -> dict[str, tuple[str, Any]]:
