@@ -396,8 +396,8 @@ def _nan() -> nn.Module:
 
 
 FAULTS: dict[str, tuple[type[Exception], str, Callable[[], nn.Module]]] = {
-    "unknown module": (UnsupportedError, r"SC220 at '1'.*ReLU.*frontends\.register", lambda: nn.Sequential(
-        nn.Linear(3, 2), nn.ReLU())),
+    "unknown module": (UnsupportedError, r"SC220 at '1'.*GELU.*frontends\.register", lambda: nn.Sequential(
+        nn.Linear(3, 2), nn.GELU())),
     "unknown neuron": (UnsupportedError, "SC220.*slstm.SLSTM", lambda: nn.Sequential(
         nn.Linear(3, 2), snntorch.SLSTM(2, 2, init_hidden=True))),
     "unknown function": (UnsupportedError, "SC226.*'sigmoid'", _Swish),
@@ -430,7 +430,7 @@ def test_what_a_graph_cannot_express_is_named(case: str) -> None:
 
 def test_all_unknown_modules_are_named_together() -> None:
     with pytest.raises(UnsupportedError) as caught:
-        from_torch(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.GELU()))
+        from_torch(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.GELU()))
     assert [found.node for found in caught.value.diagnostics] == ["1", "2"]
 
 

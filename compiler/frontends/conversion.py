@@ -190,6 +190,10 @@ class Conversion:
 
 
 def array_of(tensor: Any) -> Array:
-    """A tensor's values as an array of their own; half precisions become float64."""
+    """A tensor's values as an array of their own; half precisions become float64. It is read-only, so that a node can
+    take it as it is."""
     plain = tensor.detach().cpu()
-    return np.array(plain.numpy() if str(plain.dtype) in ("torch.float32", "torch.float64") else plain.double().numpy())
+    array = np.array(plain.numpy() if str(plain.dtype) in ("torch.float32", "torch.float64") else
+                     plain.double().numpy())
+    array.setflags(write=False)
+    return array

@@ -15,7 +15,7 @@ from torch import nn
 from ...ir.nodes import Array
 from .registry import Layout, Leaf, leaf_of
 from .torch_places import Steps
-from .torch_trace import private_copy, rooted
+from .torch_trace import private_copy, rooted, shape_of
 from .wide import Wide
 
 __all__ = ["Given", "fixed_sizes", "run_source"]
@@ -57,9 +57,16 @@ def run_source(module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], orig
     return _by_node(steps, origins, recorded, layouts, batch)
 
 
-def fixed_sizes(steps: Steps) -> tuple[int | None, int | None]:
+def fixed_sizes(steps: Steps, of_sample: bool = False) -> tuple[int | None, int | None]:
     """(batch, time) that the model insists on, None where it does not: a loop's length, or what a module that takes
-    both in one axis needs to tell them apart."""
+    both in one axis needs to tell them apart. `of_sample`: those of the sample that it was traced with, too."""
+    if of_sample:
+        for node in steps.trace.graph.nodes:
+            shape = shape_of(node) if node.op == "placeholder" else None
+            if shape is not None:
+                axis = steps.time_axes.get(str(node.target))
+                return (shape[0], steps.length if steps.loops else None) if axis is None else (
+                    shape[1 - axis], shape[axis])
     batch, time = None, steps.length if steps.loops else None
     for part in nn.Module.modules(steps.trace.root):
         if type(part).__module__.startswith("sinabs.layers."):

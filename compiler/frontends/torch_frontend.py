@@ -1,8 +1,9 @@
 """PyTorch model -> graph.
 
-The model's `forward` computes one time step, as snnTorch's do: a tensor with a batch axis goes in, spikes come out.
-States are kept by the neurons (init_hidden=True), or go in as further arguments and come out again. The graph has the
-neurons' states by itself, so those arguments disappear.
+The model's `forward` is traced (`torch_trace`), a loop over time steps is folded to one of them (`torch_steps`,
+`torch_loop`), and that step is walked once (`torch_walk`), each module and operation by its converter. The graph has
+the neurons' states by itself, so states that `forward` hands on disappear. What `forward` makes of the spikes in the end
+is left out (`torch_readout`). Then module and graph are run side by side (`import_check`).
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
                input_shape: tuple[int, ...] | None = None, check: bool = True) -> Graph:
     """The graph of a PyTorch model, with the discretisation that its framework implies.
 
-    `module`: its `forward` takes one time step (batch, *shape); layers of torch.nn and neurons of snnTorch, sums
-    between them. Taken as in eval mode. `dt`: seconds a step; snnTorch does not know it, so it must be given where
-    there are such neurons. `sample`: what `forward` takes, one tensor or a tuple; or `input_shape`: its shape without
-    the batch axis; neither is needed where the first layer is Linear. Biases, which the model adds once a step, become
-    constant currents of the same effect.
+    `module`: layers of torch.nn, neurons of snnTorch, Norse, SpikingJelly, sinabs or Rockpool, sums between them. Its
+    `forward` takes one time step (batch, *shape), or whole sequences, in the layout that its neurons take, or by a loop
+    over time, which is folded to one step. Taken as in eval mode. `dt`: seconds a step; needed where the framework does
+    not know it. `sample`: what `forward` takes, one tensor or a tuple, with all leading axes: a loop that reads sizes
+    needs it; or `input_shape`: that of one sample in one step; neither is needed where the first layer is Linear.
+    Biases, which the model adds once a step, become constant currents of the same effect.
 
     With `check`, model and graph run side by side on random spikes, step by step (`simulate_step`), in float64; the
     metadata say how that went (`import.check`), and a `SpikecWarning` (SC224) names the first neuron and step that

@@ -163,6 +163,8 @@ class _Placing:
             return None
         if name in ("transpose", "swapaxes", "permute", "movedim"):
             return _swapped(place, name, node)
+        if name in ("view", "reshape") and shape_of(node) is not None and shape_of(node) == shape_of(given):
+            return place
         if _lifts(node) and self.lifted:
             self.steps.repeated = True
             return replace(place, lead=2, axis=option(node, 1, "dim", 0))

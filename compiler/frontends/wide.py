@@ -52,10 +52,9 @@ def _in_parts(func: Any, value: Any, weight: Any, bias: Any = None, *rest: Any, 
     rows = max(1, PART // max(1, weight[0].numel()))
     if groups != 1 or len(weight) <= rows:
         return func(value, _widened(weight), bias, *rest, **options)
-    axis = -1 if func is F.linear else 1 - len(weight.shape) + value.ndim - 1
     parts = [func(value, _widened(weight[first:first + rows]), None if bias is None else bias[first:first + rows],
                   *rest, **options) for first in range(0, len(weight), rows)]
-    return torch.cat(parts, dim=axis)
+    return torch.cat(parts, dim=1 - weight.ndim)
 
 
 def _widened(value: Any) -> Any:
