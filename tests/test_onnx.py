@@ -81,10 +81,6 @@ def kinds(graph: Graph) -> list[str]:
     return [type(node).__name__ for node in graph.nodes.values()]
 
 
-def codes(error: SpikecError) -> list[str]:
-    return [found.code for found in error.diagnostics]
-
-
 # ---- what torch writes
 
 class Residual(nn.Module):
