@@ -23,9 +23,9 @@ __all__ = ["Conversion", "LayerError", "measured"]
 class LayerError:
     """How far the spikes of a layer are from its activations, over all neurons and the samples that were looked at.
 
-    `correlation`: Pearson's. `difference`: mean of |decoded - activation|. `largest`: its maximum. `activation`: mean of
-    |activation|, for comparison. `clipped`: the share of activations above what the layer can show. `spikes`: mean
-    number per neuron and sample; None for a readout. `neurons`: how many.
+    `neurons`: how many. `correlation`: Pearson's. `difference`: mean of |decoded - activation|. `largest`: its maximum.
+    `activation`: mean of |activation|, for comparison. `clipped`: the share of activations above what the layer can
+    show. `spikes`: mean number per neuron and sample; None for a readout.
     """
 
     neurons: int

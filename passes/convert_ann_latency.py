@@ -11,7 +11,7 @@ import numpy as np
 from ..ir.activations import refuse_spikes
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.graph import Discretization, Graph
-from ..ir.nodes import IF, Array, Conv1d, Conv2d, I, Input, Linear, MaxPool2d, Neuron, Node, Output, Relu
+from ..ir.nodes import IF, Array, Conv1d, Conv2d, I, Input, Linear, MaxPool2d, Neuron, Node, Relu
 from ..ir.shapes import Shape, infer_shapes
 from .latency_plan import Window, linear_part
 from .manager import Pass
@@ -78,8 +78,9 @@ def _drive(window: Window, shape: Shape) -> Node:
     if len(shape) == 1:
         return Linear(weight=weight)
     weight = np.flip(weight, axis=tuple(range(2, len(shape) + 1)))
-    reach = tuple(size - 1 for size in shape[1:])
-    return Conv1d(weight=weight, padding=reach[0]) if len(shape) == 2 else Conv2d(weight=weight, padding=reach)
+    if len(shape) == 2:
+        return Conv1d(weight=weight, padding=shape[1] - 1)
+    return Conv2d(weight=weight, padding=(shape[1] - 1, shape[2] - 1))
 
 
 def _refuse(graph: Graph) -> None:

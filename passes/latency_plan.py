@@ -142,7 +142,8 @@ def _through(node: Node, flow: _Flow) -> _Flow:
                               if (value := getattr(linear, name, None)) is not None})
 
     def sent(by: Node, pattern: Array, constant: bool = False) -> Array:
-        return through(by, pattern[None], constant)[0]
+        made: Array = through(by, pattern[None], constant)[0]
+        return made
 
     return _Flow(sent(linear, flow.one), sent(linear, flow.end), sent(linear, flow.start), sent(node, flow.bias, True),
                  sent(size, flow.size_one), sent(size, flow.size_start))

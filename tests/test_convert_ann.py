@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -37,7 +38,7 @@ def chain(*layers: tuple[str, ir.Node], shape: tuple[int, ...], skips: tuple[tup
     """in -> layers -> out, and edges besides."""
     nodes = {"in": ir.Input(shape=shape), **dict(layers)}
     names = list(nodes)
-    edges = [*zip(names, names[1:], strict=False), *skips]
+    edges = [*pairwise(names), *skips]
     size = infer_shapes(Graph(nodes, tuple(edges)))[0][names[-1]].output
     return Graph({**nodes, "out": ir.Output(shape=size)}, (*edges, (names[-1], "out")))
 
@@ -85,10 +86,9 @@ def test_activations_are_those_of_torch() -> None:
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3),
         nn.ReLU6(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 5)).double().eval()
-    for norm in (net[1],):
-        norm.running_mean.normal_()
-        norm.running_var.uniform_(0.5, 2)
     with torch.no_grad():
+        net[1].running_mean.normal_()
+        net[1].running_var.uniform_(0.5, 2)
         net[4].weight *= 20
     value = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}
     graph = chain(
@@ -112,7 +112,7 @@ def test_data_and_nodes_that_are_not_there_are_told() -> None:
                         ({"x": np.zeros((2, 5))}, r"SC403 at 'x'(.|\n)*SC403 at 'in'"), ("text", "numbers")):
         with pytest.raises(BadInputError, match=match):
             activations(graph, data)
-    with pytest.raises(BadInputError, match="SC403 at 'nobody'"):
+    with pytest.raises(BadInputError, match=r"SC403 at 'nobody'"):
         activations(graph, samples(graph, 2), ["nobody"])
 
 
@@ -258,7 +258,7 @@ def test_a_ceiling_is_a_rate_of_one() -> None:
     data = np.array([[0.5, 1.5, 5.0], [3.0, 2.5, -1.0]])
     conversion = quiet(graph, data, steps=200, percentile=100)
     assert conversion.run(data)["out"] == pytest.approx(data.clip(0, 2), abs=0.01)
-    with pytest.raises(UnsupportedError, match="SC310 at 'relu'.*once a step"):
+    with pytest.raises(UnsupportedError, match=r"SC310 at 'relu'.*once a step"):
         convert_ann(graph, data, spikes="many")
 
 
@@ -297,7 +297,7 @@ def test_spikes_as_input() -> None:
     assert gap["current"] < 0.02 and gap["regular"] < 0.02 and gap["current"] < gap["poisson"] < 0.15
     with pytest.raises(BadInputError, match=r"SC511 at 'in'.*sample 1, element 2: 1\.5"):
         conversion.encode(np.array([[0.0] * 5, [0, 0, 1.5, 0, 0]]))
-    with pytest.raises(BadInputError, match="SC311 at 'in'.*below zero"):
+    with pytest.raises(BadInputError, match=r"SC311 at 'in'.*below zero"):
         convert_ann(graph, -data, encoding="regular")
 
 
@@ -319,7 +319,7 @@ def test_an_output_of_spikes_and_what_it_cannot_show() -> None:
         conversion = convert_ann(graph, data, readout="spikes", steps=100, percentile=100)
     assert conversion.run(data)["out"] == pytest.approx(data.clip(0), abs=0.01)
     assert [type(conversion.graph.nodes[name]) for name in conversion.graph.sources["out"]] == [ir.IF]
-    with pytest.warns(SpikecWarning, match="SC312 at 'relu'.*active"):
+    with pytest.warns(SpikecWarning, match=r"SC312 at 'relu'.*active"):
         convert_ann(chain(("relu", ir.Relu()), shape=(2,)), -np.ones((2, 2)))
 
 
@@ -362,12 +362,12 @@ def test_latencies_refuse_what_they_cannot_show() -> None:
         convert_ann(graph, np.ones((2, 3)) * [1, 2, 3], code="latency")
     with pytest.raises(BadInputError, match=r"SC311: neuron(.|\n)*SC311: spikes"):
         convert_ann(graph, np.ones((2, 3)), code="latency", neuron="lif", tau=0.1, spikes="many")
-    with pytest.raises(BadInputError, match="SC311 at 'in'.*the same"):
+    with pytest.raises(BadInputError, match=r"SC311 at 'in'.*the same"):
         convert_ann(chain(("r", ir.Relu()), shape=(3,)), np.zeros((2, 3)), code="latency")
-    deep = [(f"{kind}{number}", node) for number in range(9)
+    deep = [(f"{kind}{number}", node) for number in range(8)
             for kind, node in (("fc", ir.Linear(weight=np.full((40, 40), 0.5) * (-1) ** np.arange(40))),
                                ("r", ir.Relu()))]
-    with pytest.warns(SpikecWarning, match="SC312 at 'r8'.*told apart"):
+    with pytest.warns(SpikecWarning, match=r"SC312 at 'r7'.*told apart"):
         convert_ann(chain(*deep, shape=(40,)), np.random.default_rng(0).uniform(0, 1, (4, 40)), code="latency")
 
 
@@ -390,9 +390,9 @@ def test_options_are_checked_together() -> None:
     told = [found.message for found in caught.value.diagnostics]
     for word in ("code", "per", "steps", "dt", "percentile", "initial", "tau", "check", "seed", "input_range", "unit"):
         assert any(word in message for message in told), word
-    with pytest.raises(BadInputError, match="SC232.*int"):
+    with pytest.raises(BadInputError, match=r"SC232.*int"):
         convert_ann(3, None)  # type: ignore
-    with pytest.raises(UnsupportedError, match="SC302.*convert_ann"):
+    with pytest.raises(UnsupportedError, match=r"SC302.*convert_ann"):
         spikec.compile(graph, target="event")
 
 
@@ -423,7 +423,7 @@ def test_the_errors_are_a_table_and_numbers() -> None:
 
 
 def test_a_trained_network_keeps_its_accuracy() -> None:
-    """Digits of scikit-learn, a convolution and two pools: rates, and latencies to the last sample."""
+    """Digits of scikit-learn, with a maximum: rates, and latencies to the last sample."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     digits = spikec.datasets.load_digits()
     torch.manual_seed(0)
@@ -447,8 +447,8 @@ def test_a_trained_network_keeps_its_accuracy() -> None:
     assert accuracy > 0.93
     rates = quiet(graph, images[:200], steps=64)
     assert (rates.run(test)["out"].argmax(1) == digits.test.labels).mean() >= accuracy - 0.01
-    latencies = quiet(graph, images[:20], code="latency", input_range=(0, 1))
-    assert (latencies.run(test[:60])["out"].argmax(1) == expected[:60]).all()
+    latencies = quiet(graph, images[:20], code="latency", input_range=(0, 1), check=1)
+    assert (latencies.run(test[:20])["out"].argmax(1) == expected[:20]).all()
 
 
 def quiet(*arguments: Any, **options: Any) -> Any:
