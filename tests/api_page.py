@@ -30,8 +30,8 @@ Everything that `import spikec` gives, and what these things return. This page i
 """
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Compile, run, save", "", (
-        "spikec.compile", "spikec.load", "spikec.Program", "spikec.runtime.outputs.Result",
-        "spikec.targets.event.report.Report", "spikec.Events", "spikec.set_threads", "spikec.get_threads")),
+        "spikec.compile", "spikec.load", "spikec.Program", "spikec.targets.clock.program.ClockProgram",
+        "spikec.runtime.outputs.Result", "spikec.targets.event.report.Report", "spikec.Events", "spikec.set_threads", "spikec.get_threads")),
     ("Models", "", ("spikec.Builder", "spikec.compiler.frontends.Handle", "spikec.normal", "spikec.uniform",
                     "spikec.Graph", "spikec.Discretization")),
     ("Nodes", "nodes", ()),
@@ -49,13 +49,17 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.validate", "spikec.compiler.comparison.Comparison", "spikec.compiler.comparison.LayerComparison",
         "spikec.compiler.comparison.Divergence", "spikec.compiler.comparison.LayerPair",
         "spikec.compiler.inspection.inspect_graph")),
-    ("Gradients", "", ("spikec.runtime.module.EventModule", "spikec.runtime.outputs.Outputs")),
+    ("Gradients", "Exact on the target event, by a surrogate on the target clock.", (
+        "spikec.runtime.graph_module.GraphModule", "spikec.runtime.module.EventModule",
+        "spikec.runtime.outputs.Outputs", "spikec.runtime.clock.module.ClockModule",
+        "spikec.runtime.clock.outputs.ClockOutputs")),
     ("Training", "", ("spikec.Trainer", "spikec.runtime.history.History", "spikec.runtime.history.EpochRecord",
                       "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted")),
     ("Losses", "Called as `loss(out, labels)` with the outputs of a module; `output` names the one that is meant where "
      "there are several. What to choose is in [training.md](training.md).", (
          "spikec.losses.FirstSpikeCrossEntropy", "spikec.losses.SpikeTimeMSE", "spikec.losses.VoltageMaxCrossEntropy",
-         "spikec.losses.IntegratedVoltageCrossEntropy", "spikec.losses.LossResult")),
+         "spikec.losses.IntegratedVoltageCrossEntropy", "spikec.losses.SpikeCountCrossEntropy",
+         "spikec.losses.LossResult")),
     ("Encoders", "Values become spike times. Every function takes a batch and gives `Events`.", (
         "spikec.encoders.latency", "spikec.encoders.regular", "spikec.encoders.poisson", "spikec.encoders.spikes",
         "spikec.encoders.yin_yang")),
