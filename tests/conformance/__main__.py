@@ -1,4 +1,4 @@
-"""python -m conformance [--only TEXT] [--steps N]
+"""python -m conformance [--only TEXT] [--steps N] [--jobs N]
 
 Runs the suite. Exit code 1 where a framework is missing or not in the version that is pinned, or a network fails.
 `--only`: frameworks and networks whose line holds this text; `--steps`: fewer; with either nothing is written.
@@ -7,28 +7,28 @@ Runs the suite. Exit code 1 where a framework is missing or not in the version t
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from . import networks, page, public, suite, versions
+from . import networks, page, suite, versions
 from .case import STEPS
 from .compare import MEMBRANE, SINGLE_MEMBRANE
+from .places import places, quiet, row_of
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="text in 'framework kind settings'")
     parser.add_argument("--steps", type=int, default=STEPS, help="at most so many")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     options = parser.parse_args()
     gone = versions.missing()
     for line in gone:
@@ -36,13 +36,11 @@ def main() -> int:
     if gone:
         print("`make conformance` builds the environment that this needs.")
         return 1
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
     results: dict[str, Any] = {"frameworks": [], "networks": [], "public": []}
-    parts = {"frameworks": _frameworks, "networks": networks.rows, "public": public.rows}
-    for part, rows in parts.items():
-        for row in rows(options.only, options.steps):
-            results[part].append(row.as_dict())
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), quiet) as pool:
+        chosen = [place for place in places() if options.only in place.label]
+        for place, row in zip(chosen, pool.map(partial(row_of, steps=options.steps), chosen), strict=True):
+            results[place.part].append(row.as_dict())
             print(_line(row), flush=True)
     failed = [row for part in ("frameworks", "networks", "public") for row in results[part] if row["failures"]]
     if not options.only and options.steps == STEPS:
@@ -50,15 +48,6 @@ def main() -> int:
     total = sum(len(results[part]) for part in ("frameworks", "networks", "public"))
     print(f"{total} networks, {len(failed)} fail")
     return 1 if failed or not total else 0
-
-
-def _frameworks(only: str, steps: int) -> Iterator[suite.Row]:
-    pins = versions.pins()
-    for framework in versions.FRAMEWORKS:
-        module = importlib.import_module(f".{framework}_cases", __package__)
-        for case in module.cases():
-            if only in f"{framework} {case.kind} {case.settings}":
-                yield suite.run(framework, pins[framework], case, steps=steps)
 
 
 def _line(row: suite.Row) -> str:

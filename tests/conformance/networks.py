@@ -220,9 +220,3 @@ def _continuous(found: Row, network: Network) -> None:
     if measured.wrong or (measured.membrane or 0.0) > TIME:
         found.failures.append(f"event: {measured.first or f'spikes are {measured.membrane:.1e} s apart'}")
 
-
-def rows(only: str = "", steps: int = STEPS) -> Iterator[Row]:
-    """The rows of all networks."""
-    for network in networks():
-        if only in f"spikec {network.kind} {network.settings}":
-            yield row(network, steps)

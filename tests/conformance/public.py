@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,15 +49,8 @@ def folder() -> Path | None:
     return Path(named, "nir_models") if named and Path(named, "nir_models").is_dir() else None
 
 
-def rows(only: str = "", steps: int = STEPS) -> Iterator[Row]:
-    """A row a file."""
-    place = folder()
-    for file in FILES if place is not None else ():
-        if place is not None and only in f"nir {file.path}":
-            yield row(place, file, steps)
-
-
 def row(place: Path, file: File, steps: int = STEPS, ways: tuple[str, ...] = tuple(WAYS)) -> Row:
+    """What a file gives, or how it is refused."""
     found = Row("nir", "", Path(file.path).name, _grid(file))
     try:
         with told() as found.told:
