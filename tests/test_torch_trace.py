@@ -1,11 +1,13 @@
-"""Models whose forward loops over time, in the styles in which snnTorch's users write them, against a run of their own."""
+"""Models whose forward loops over time, in the styles of snnTorch's users, against runs of their own."""
 
 from __future__ import annotations
 
+import re
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -504,3 +506,25 @@ def test_a_large_network_comes_in_quickly_and_in_little_memory() -> None:
     assert graph.metadata["import.check"] == "faithful on its grid"
     assert taken < 15, "seconds of a processor; 5 s on a machine that does nothing else"
     assert most < 2 * size
+
+
+# ---- the registry
+
+def test_the_example_of_a_converter_in_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spikec.compiler.frontends import registry
+
+    class Gain(nn.Module):
+        gain = 3.0
+
+        def forward(self, x: Any) -> Any:
+            return x * self.gain if x.sum() > 0 else x  # cannot be traced, and is not
+
+    Gain.__module__, Gain.__qualname__ = "mypackage.layers", "Gain"
+    text = (Path(__file__).parents[1] / "docs" / "importing.md").read_text()
+    (section,) = re.findall(r"\n## PyTorch\n(.*?)\n## ", text, re.DOTALL)
+    (example,) = re.findall(r"```py\n(.*?)```", section, re.DOTALL)
+    assert len(example.strip().splitlines()) <= 10
+    monkeypatch.setattr(registry, "_registered", {})
+    exec(compile(example, "importing.md", "exec"), {})
+    graph = from_torch(nn.Sequential(Gain(), nn.Linear(2, 1)), input_shape=(2,))
+    np.testing.assert_array_equal(graph.nodes["0"].scale, [3.0, 3.0])

@@ -217,7 +217,8 @@ class Builder:
         """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis."""
         channels = self._known(source, name).shape[:1]
         given = {"mean": mean, "variance": variance, "gamma": gamma, "beta": beta}
-        values: dict[str, Any] = {key: spread(name, key, values_of(name, key, value), channels) for key, value in given.items()}
+        values: dict[str, Any] = {
+            key: spread(name, key, values_of(name, key, value), channels) for key, value in given.items()}
         return self._after(name, source, nodes.BatchNorm(
             **values, eps=float(spread(name, "eps", values_of(name, "eps", eps), ()))))
 

@@ -79,9 +79,10 @@ def _rasters(graph: Graph, steps: Steps, inputs: Mapping[str, str], batch: int,
              columns: int) -> Iterator[dict[str, Array]]:
     """Inputs (batch, time, *shape) of one run after another, by parameter of `forward`."""
     rng = np.random.default_rng(0)
+    shapes = infer_shapes(graph)[0]
     for first in range(0, min(len(DRIVES), batch * _rounds(graph, batch, columns)), batch):
         drives = [DRIVES[(first + number) % len(DRIVES)] for number in range(batch)]
-        yield {name: _spikes(drives, columns, graph.nodes[node].shape, rng,
+        yield {name: _spikes(drives, columns, shapes[node].output, rng,
                              name in steps.time_axes or not (steps.loops or steps.repeated))
                for name, node in inputs.items()}
 
@@ -173,7 +174,7 @@ def _differences(graph: Graph, ours: StepResult, theirs: Mapping[str, Given]) ->
 
 def _tie(graph: Graph, name: str, node: Any, ours: StepResult, at: tuple[int, ...]) -> bool:
     """Whether a membrane is so near to its threshold that rounding decides."""
-    grid = node.grid or graph.discretization
+    grid: Any = node.grid or graph.discretization
     threshold = float(np.broadcast_to(node.v_threshold, node.shape)[at[2:]])
     voltage = float(ours.voltage[name][at])
     if grid.reset == "same" and getattr(node, "reset", None) == "subtract" and ours.spikes[name][at]:

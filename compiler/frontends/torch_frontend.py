@@ -2,8 +2,8 @@
 
 The model's `forward` is traced (`torch_trace`), a loop over time steps is folded to one of them (`torch_steps`,
 `torch_loop`), and that step is walked once (`torch_walk`), each module and operation by its converter. The graph has
-the neurons' states by itself, so states that `forward` hands on disappear. What `forward` makes of the spikes in the end
-is left out (`torch_readout`). Then module and graph are run side by side (`import_check`).
+the neurons' states by itself, so states that `forward` hands on disappear. What `forward` makes of the spikes in the
+end is left out (`torch_readout`). Then module and graph are run side by side (`import_check`).
 """
 
 from __future__ import annotations
@@ -173,14 +173,15 @@ def _settled(conversion: Conversion, graph: Graph) -> Graph:
     edge anyway, since it closes a cycle, else a `Delay` node."""
     if not conversion.late or graph.discretization is None:
         return graph
-    dt = graph.discretization.dt
-    graph = graph.with_nodes({name: Delay(delay=steps * dt * np.ones_like(graph.nodes[name].delay))  # type: ignore[attr-defined]
+    dt, own = graph.discretization.dt, graph.discretization.delay
+    shapes = {name: conversion.builder.handle(name).shape for name in conversion.late}
+    graph = graph.with_nodes({name: Delay(delay=np.full(shapes[name], steps * dt))
                               for name, steps in conversion.late.items()})
     recurrent = recurrent_edges(graph, dt)
     for name, steps in conversion.late.items():
         (source,), targets = graph.sources[name], graph.targets[name]
         direct = {(source, target) for target in targets}
-        if steps != graph.discretization.delay or direct & set(graph.edges):
+        if steps != own or direct & set(graph.edges):
             continue
         shorter = graph.without([name])
         shorter = shorter.replace(edges=(*shorter.edges, *sorted(direct)))

@@ -15,6 +15,10 @@ from .torch_layers import adaptive_pool, average_1d, batch_norm, convolution, li
 __all__ = ["FUNCTIONS"]
 
 
+_AVERAGE: Callable[..., Signal] = pool(nodes.AvgPool2d)
+_MAXIMUM: Callable[..., Signal] = pool(nodes.MaxPool2d)
+
+
 def _linear(conversion: Conversion, where: str, value: Any, weight: Any, bias: Any = None) -> Signal:
     return linear(conversion, SimpleNamespace(weight=weight, bias=bias, in_features=weight.shape[1]), where, (value,))
 
@@ -40,14 +44,14 @@ def _convolution(axes: int) -> Callable[..., Signal]:
 def _average_pool(conversion: Conversion, where: str, value: Any, kernel_size: Any, stride: Any = None,
                   padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True,
                   divisor_override: Any = None) -> Signal:
-    return pool(nodes.AvgPool2d)(conversion, SimpleNamespace(
+    return _AVERAGE(conversion, SimpleNamespace(
         kernel_size=kernel_size, stride=stride or kernel_size, padding=padding, ceil_mode=ceil_mode,
         count_include_pad=count_include_pad, divisor_override=divisor_override), where, (value,))
 
 
 def _max_pool(conversion: Conversion, where: str, value: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
               dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Signal:
-    return pool(nodes.MaxPool2d)(conversion, SimpleNamespace(
+    return _MAXIMUM(conversion, SimpleNamespace(
         kernel_size=kernel_size, stride=stride or kernel_size, padding=padding, dilation=dilation, ceil_mode=ceil_mode,
         return_indices=return_indices), where, (value,))
 

@@ -176,7 +176,7 @@ class _Placing:
 
     def _sequence(self, node: fx.Node, name: str) -> Place | None:
         """Steps that are stacked. Of unsqueezed ones, `cat` does the same."""
-        parts = node.args[0] if node.args else None
+        parts: Any = node.args[0] if node.args else None
         if not isinstance(parts, (list, tuple)) or not parts or not all(isinstance(part, fx.Node) for part in parts):
             return None
         axis = option(node, 1, "dim", option(node, 1, "axis", 0))

@@ -257,7 +257,8 @@ class _Known(_Proxy):
         return super().__getattr__(k)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[number] for number in range(len(self)))
+        proxy: Any = self
+        return (proxy[number] for number in range(len(self)))
 
     def __len__(self) -> int:
         return len(self.known)
