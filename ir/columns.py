@@ -5,10 +5,11 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from .graph import Edge, Graph
+from .diagnostics import Diagnostic, UnsupportedError
+from .graph import Discretization, Edge, Graph
 from .nodes import Array, Delay, Input, Linear, Neuron, Node, SparseLinear
 
-__all__ = ["column_order", "delay_columns", "recurrent_edges"]
+__all__ = ["column_order", "columns_of_grid", "delay_columns", "recurrent_edges"]
 
 
 def delay_columns(node: Node, dt: float) -> Array | None:
@@ -16,6 +17,22 @@ def delay_columns(node: Node, dt: float) -> Array | None:
     if not isinstance(node, (Delay, Linear, SparseLinear)) or node.delay is None:
         return None
     return np.rint(node.delay / dt).astype(np.int64)
+
+
+def columns_of_grid(graph: Graph, grid: Discretization) -> tuple[tuple[str, ...], frozenset[Edge]]:
+    """`column_order` on a grid.
+
+    Raises:
+        UnsupportedError: a spike would take no time over a recurrent edge (SC306).
+    """
+    order, recurrent = column_order(graph, grid.dt)
+    if recurrent and grid.delay < 1:
+        raise UnsupportedError(*(Diagnostic(
+            "SC306", f"a cycle has no delay on this grid: the edge '{source}' -> '{target}' closes it", node=target,
+            value=f"delay={grid.delay}", limit="delay >= 1 steps",
+            remedy="Give the discretisation delay=1, or the cycle a delay of its own.")
+            for source, target in sorted(recurrent)))
+    return order, recurrent
 
 
 def column_order(graph: Graph, dt: float) -> tuple[tuple[str, ...], frozenset[Edge]]:

@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import column_order, delay_columns
+from .columns import columns_of_grid, delay_columns
 from .diagnostics import Diagnostics
 from .graph import Discretization, Graph
 from .nodes import Array, CubaLI, Delay, Input, Neuron, Node, Scale, is_spiking
@@ -73,7 +73,8 @@ def simulate_step(
 
     Raises:
         BadInputError: the graph (SC101 to SC117) or the raster is malformed, or no discretisation is stated (SC403).
-        UnsupportedError: a readout feeds neurons, or a maximum or threshold is over constant currents (SC302 to SC304).
+        UnsupportedError: a readout feeds neurons, or a maximum or threshold is over constant currents (SC302 to SC304),
+            or a cycle without delay (SC306).
     """
     wiring = Wiring(graph)
     wiring.refuse_on_a_grid()
@@ -109,7 +110,7 @@ class _Run:
         }
         self.delayed = {name: _by_delay(node, grid.dt) for name, node in self.graph.nodes.items()
                         if not isinstance(node, (Input, Neuron))}
-        self.order, self.recurrent = column_order(self.graph, grid.dt)
+        self.order, self.recurrent = columns_of_grid(self.graph, grid)
         self.sent: dict[str, list[Array]] = {name: [] for name in self.graph.nodes}
         self.voltage: dict[str, list[Array]] = {name: [] for name in self.cells}
         self.current: dict[str, list[Array]] = {name: [] for name in self.cells}

@@ -439,3 +439,17 @@ def test_nothing_to_do_is_done() -> None:
     assert len(program.run(np.zeros((0, 5, 4))).spikes["n"].offsets) == 1
     empty = program.run(np.zeros((2, 0, 4)), probes={"n.v": None})
     assert empty.probes["n.v"].shape == (2, 0, 6) and len(empty.spikes["n"]) == 0
+
+
+def test_cycles_without_delay_and_runaway_activity_are_told() -> None:
+    grid = Discretization(DT, spikes="many", spike="delta")
+    node = ir.IF(shape=(6,), reset="subtract")
+    graph = graph_of(node, grid, np.ones((6, 4)), np.zeros(6)).with_nodes(
+        {"rec": ir.Linear(weight=np.full((6, 6), 5.0))})
+    graph = graph.replace(edges=(*graph.edges, ("n", "rec"), ("rec", "n")))
+    with pytest.raises(BadInputError, match=r"SC408.*spikes"):
+        spikec.compile(graph, target="clock").run(np.ones((1, 60, 4)))
+    instant = graph.replace(discretization=Discretization(DT, delay=0))
+    for run in (lambda: simulate_step(instant, np.ones((1, 3, 4))), lambda: spikec.compile(instant, target="clock")):
+        with pytest.raises(UnsupportedError, match=r"SC306 at '(n|rec)'.*delay >= 1"):
+            run()

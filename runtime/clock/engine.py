@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...ir.columns import column_order, delay_columns
+from ...ir.columns import columns_of_grid, delay_columns
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import (
@@ -134,7 +134,7 @@ class ClockEngine:
         self.graph = graph
         self.grid: Discretization = graph.discretization
         self.shapes = self.wiring.shapes
-        self.order, self.recurrent = column_order(graph, self.grid.dt)
+        self.order, self.recurrent = columns_of_grid(graph, self.grid)
         self.neurons = self.wiring.neurons
 
     @cached_property

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.events import Events
+from ...ir.events import MOST_EVENTS, Events
 from ...ir.nodes import is_spiking
 from .engine import ClockActivity
 
@@ -147,6 +147,12 @@ class ClockOutputs:
 
 def events_of(flags: Tensor, dt: float) -> Events:
     """(time, batch, n) of spikes or counts -> Events at the times (column + 1) dt."""
+    if flags.is_floating_point():
+        total = float(flags.sum())
+        if not total <= MOST_EVENTS:  # NaN too
+            raise BadInputError(Diagnostic(
+                "SC408", "activity that feeds itself grew beyond what can be listed", value=f"{total:g} spikes",
+                limit=f"{MOST_EVENTS:,}", remedy="Check the recurrent weights, or let neurons spike once a step."))
     sample, column, index = torch.nonzero(flags.transpose(0, 1), as_tuple=True)
     if flags.is_floating_point():
         repeats = flags.transpose(0, 1)[sample, column, index].to(torch.int64)
