@@ -2,8 +2,8 @@
 
     python examples/train_cnn.py [FILE] [--epochs N]
 
-Two convolutions with BatchNorm and ReLU, a stride, an average pool, one linear layer: 99 % on the test set, in a minute
-or two on two cores. FILE (default: mnist_cnn.pt) becomes the state_dict.
+Two convolutions with BatchNorm and ReLU, average pools, one linear layer: 99 % on the test set, in two or three minutes
+on two cores. FILE (default: mnist_cnn.pt) becomes the state_dict.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spikec.runtime.datasets import Split
 def network() -> nn.Sequential:
     """The network, untrained; takes images as `pixels` gives them."""
     return nn.Sequential(
-        nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(1, 16, 5, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.AvgPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.AvgPool2d(2),
         nn.Flatten(), nn.Linear(32 * 7 * 7, 10),
     )
