@@ -20,7 +20,7 @@ import torch.nn.functional as F  # noqa: E402
 from snntorch import utils  # noqa: E402
 from torch import nn  # noqa: E402
 
-from spikec.compiler.frontends import import_check  # noqa: E402
+from spikec.compiler.frontends import import_check, registry  # noqa: E402
 from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError  # noqa: E402
@@ -445,6 +445,22 @@ def test_a_network_without_spikes_comes_in() -> None:
     assert [name for name, node in graph.nodes.items() if isinstance(node, nodes.Relu)] == ["2", "6"]
     assert graph.nodes["6"].ceiling.flat[0] == 6
     assert graph.discretization is None
+    assert graph.metadata["import.check"] == "faithful"
+
+
+def test_the_check_finds_a_wrong_layer_of_a_network_without_spikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slope(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.relu(x) * 1.001
+
+    def convert(conversion: Any, module: Any, name: str, inputs: Any) -> Any:
+        return conversion.add(name, nodes.Relu(), conversion.signal(inputs[0], name))
+
+    monkeypatch.setattr(registry, "_registered", {})
+    registry.register(registry.qualified_name(Slope), registry.Leaf(convert))
+    with pytest.warns(SpikecWarning, match="SC224 at '1'.*values differ by up to"):
+        graph = from_torch(nn.Sequential(nn.Linear(6, 8), Slope(), nn.Linear(8, 2)))
+    assert graph.metadata["import.check"] == "differs"
 
 
 @pytest.mark.parametrize(("module", "shape", "text"), [
@@ -460,8 +476,6 @@ def test_layers_that_a_graph_cannot_say_are_refused(module: nn.Module, shape: tu
 
 def test_the_check_notices_a_state_that_the_module_forgets() -> None:
     """A neuron that keeps no state of its own, called without one: the graph remembers, and the check says so."""
-    from spikec.compiler.frontends import registry
-
     class Forgets(snntorch.Leaky):  # its forward is that of Leaky, its behaviour is not
         def fire(self, mem: Any) -> Any:
             return super().fire(mem * 0.5)
@@ -511,8 +525,6 @@ def test_a_large_network_comes_in_quickly_and_in_little_memory() -> None:
 # ---- the registry
 
 def test_the_example_of_a_converter_in_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spikec.compiler.frontends import registry
-
     class Gain(nn.Module):
         gain = 3.0
 

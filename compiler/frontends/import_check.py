@@ -20,11 +20,12 @@ from ...ir.nodes import Array, Conv1d, Conv2d, Linear, Neuron, Scale, SparseLine
 from ...ir.shapes import infer_shapes
 from ...ir.step import StepResult, simulate_step
 from .conversion import Conversion
+from .import_plain import first_layer_that_differs
 from .import_run import Given, fixed_sizes, run_source
 from .registry import Leaf
 from .torch_places import Steps
 
-__all__ = ["check_import"]
+__all__ = ["check_import", "check_plain"]
 
 STEPS = 20
 DRIVES = ((0.5, 8.0), (0.4, 1.0), (0.9, 1.0), (0.1, 1.0))
@@ -73,6 +74,25 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
     if difference is None:
         return graph.replace(metadata={**graph.metadata, "import.check": "faithful on its grid"})
     return _said(graph, "differs", "the graph differs from its source", **difference)
+
+
+def check_plain(graph: Graph, module: nn.Module, conversion: Conversion) -> Graph:
+    """The same for a network without spikes, whose layers are compared on random values: `import.check` is `faithful`,
+    `differs` or `not possible`.
+
+    Warns:
+        SpikecWarning: (SC224) the first layer that differs, or why there was no check.
+    """
+    try:
+        difference = first_layer_that_differs(graph, module, conversion)
+    except SpikecError as error:
+        return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
+    except Exception as error:  # the user's own code, on values that we made
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return _said(graph, "not possible", f"the source could not be run on random values: {reason[:200]}")
+    if difference is None:
+        return graph.replace(metadata={**graph.metadata, "import.check": "faithful"})
+    return _said(graph, "differs", "the graph differs from its source", node=difference[0], value=difference[1])
 
 
 def _rasters(graph: Graph, steps: Steps, inputs: Mapping[str, str], batch: int,

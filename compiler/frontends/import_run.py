@@ -18,7 +18,7 @@ from .torch_places import Steps
 from .torch_trace import private_copy, rooted, shape_of
 from .wide import Wide
 
-__all__ = ["Given", "fixed_sizes", "run_source"]
+__all__ = ["Given", "call_source", "fixed_sizes", "run_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def run_source(module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], orig
             states: dict[tuple[str, int], Any] = {}
             for column in range(columns):
                 with _stepped(root, leaves, states):
-                    _call(root, {name: values[:, column] for name, values in raster.items()})
+                    call_source(root, {name: values[:, column] for name, values in raster.items()})
         else:
             for path in steps.layouts:
                 _reset(root.get_submodule(path))
-            _call(root, {name: _laid_out(steps, name, values) for name, values in raster.items()})
+            call_source(root, {name: _laid_out(steps, name, values) for name, values in raster.items()})
     layouts = {path: _layout(root.get_submodule(path)) for path in paths}
     return _by_node(steps, origins, recorded, layouts, batch)
 
@@ -79,7 +79,7 @@ def _positive(value: Any) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _call(root: nn.Module, inputs: Mapping[str, Array]) -> Any:
+def call_source(root: nn.Module, inputs: Mapping[str, Array]) -> Any:
     """`forward` with the inputs, and None for states without a default."""
     parameters = inspect.signature(root.forward).parameters.values()
     given: dict[str, Any] = {name: torch.from_numpy(np.array(values)) for name, values in inputs.items()}

@@ -25,7 +25,7 @@ from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Delay, is_spiking
 from .bias_scaling import scale_biases
 from .conversion import NO_CONVERTER, Conversion
-from .import_check import check_import
+from .import_check import check_import, check_plain
 from .registry import Layout, Leaf, leaf_of, qualified_name
 from .torch_places import Steps
 from .torch_readout import add_outputs, returned_by
@@ -86,6 +86,8 @@ def import_module(module: nn.Module, sample: Any = None, dt: float | None = None
     graph = graph.replace(metadata={**graph.metadata, **_metadata(steps)})
     if check and graph.discretization is not None:
         graph = check_import(graph, module, steps, leaves, conversion)
+    elif check:
+        graph = check_plain(graph, module, conversion)
     return Source(graph, module, steps, leaves, conversion.origins,
                   {name: handle.name for name, handle in conversion.inputs.items()})
 
