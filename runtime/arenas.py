@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["room", "zeros"]
+__all__ = ["empty", "room", "zeros"]
 
 _LINE = 64
 _SMALLEST = 1 << 15
@@ -46,9 +46,14 @@ def room(size: int, device: torch.device) -> Tensor:
     return torch.from_numpy(lent)
 
 
+def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """As `torch.empty`."""
+    return room(math.prod(shape) * dtype.itemsize, device).view(dtype).view(shape)
+
+
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """As `torch.zeros`."""
-    return room(math.prod(shape) * dtype.itemsize, device).view(dtype).view(shape).zero_()
+    return empty(shape, dtype, device).zero_()
 
 
 def _take_back(rounded: int, whole: np.ndarray[Any, Any]) -> None:

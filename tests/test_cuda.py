@@ -47,7 +47,7 @@ def every_text() -> dict[str, str]:
     }
     for dtype, (states, grads, settings), training in itertools.product(REALS, CLOCKS, (True, False)):
         texts[f"{dtype} clock {states} {grads} {settings} {training}"] = _text(
-            "cuda", dtype, states, TERMS[states], grads if training else (), training=training, **settings)
+            "cuda", dtype, 1, states, TERMS[states], grads if training else (), training=training, **settings)
     loops = itertools.product(REALS, (True, False))
     return texts | {f"{dtype} loop, dense {dense}": loop_source("cuda", dtype, dense) for dtype, dense in loops}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...ir.step_form import StepForm
 
-__all__ = ["Cell", "cell_of"]
+__all__ = ["Cell", "FlatForm", "flat_form"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +38,49 @@ class Cell:
         return any(name.startswith(("la_", "lb_", "lh_")) for name in self.terms)
 
 
-def cell_of(form: StepForm, constant: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype,
-            device: torch.device) -> Cell:
-    """`form` with entries in float64, `constant` (*shape) the constant current into the neurons, float64 too."""
+@dataclass(frozen=True, slots=True)
+class FlatForm:
+    """A form with its arrays laid out, before constant currents are known. `cell`: without the terms that depend on
+    these; `drives`: for each of these its name, what it is without a current, and by a unit of current, (n,) float64
+    or None for zero."""
+
+    cell: Cell
+    drives: tuple[tuple[str, Tensor | None, Tensor | None], ...]
+
+    def driven(self, constant: Tensor | None) -> Cell:
+        """The cell under the constant current (n,), float64."""
+        cell, found = self.cell, {}
+        for name, offset, factor in self.drives:
+            by_current = None if constant is None or factor is None else factor * constant
+            total = offset if by_current is None else by_current if offset is None else offset + by_current
+            if total is not None:
+                found[name] = total.to(cell.v0.dtype)
+        return Cell(cell.states, {**cell.terms, **found}, cell.v0, cell.rest, cell.at, cell.many, cell.lag,
+                    cell.resets_late)
+
+
+def flat_form(form: StepForm, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> FlatForm:
+    """`form` with entries in float64, for neurons of `shape`."""
 
     def flat(value: Any) -> Tensor:
         tensor = torch.as_tensor(np.array(value) if isinstance(value, np.ndarray) else value, dtype=torch.float64,
                                  device=device)
         return tensor.broadcast_to(shape).reshape(-1)
 
-    terms: dict[str, Tensor] = {}
-    for name, value in _entries(form, constant):
-        terms[name] = flat(value).to(dtype).contiguous()
+    def maybe(value: Any) -> Tensor | None:
+        return None if value is None else flat(value)
+
+    terms = {name: flat(value).to(dtype).contiguous() for name, value in _entries(form)}
     rest = None if form.rest is None else torch.from_numpy(
         np.array(np.broadcast_to(form.rest, shape)).reshape(-1)).to(device=device, dtype=torch.int32)
-    return Cell(form.states, terms, flat(form.v0).to(dtype), rest, form.at, form.many, form.lag, form.resets_late)
+    drives = tuple((f"{name}_{row}", maybe(offset), maybe(factor))
+                   for name, offsets, factors in (("h", form.c, form.d), ("lh", form.late_c, form.late_d))
+                   for row, (offset, factor) in enumerate(zip(offsets, factors, strict=True)))
+    return FlatForm(Cell(form.states, terms, flat(form.v0).to(dtype), rest, form.at, form.many, form.lag,
+                         form.resets_late), drives)
 
 
-def _entries(form: StepForm, constant: Tensor | None) -> Iterator[tuple[str, Any]]:
+def _entries(form: StepForm) -> Iterator[tuple[str, Any]]:
     for name, matrix in (("a", form.a), ("la", form.late_a), ("ra", form.reset_a)):
         for row, entries in enumerate(matrix):
             for column, value in enumerate(entries):
@@ -66,12 +91,6 @@ def _entries(form: StepForm, constant: Tensor | None) -> Iterator[tuple[str, Any
         for row, value in enumerate(vector):
             if value is not None:
                 yield f"{name}_{row}", value
-    for name, offsets, factors in (("h", form.c, form.d), ("lh", form.late_c, form.late_d)):
-        for row, (offset, factor) in enumerate(zip(offsets, factors, strict=True)):
-            driven = None if constant is None or factor is None else torch.as_tensor(factor) * constant
-            if offset is not None or driven is not None:
-                yield f"{name}_{row}", driven if offset is None else offset if driven is None else driven + (
-                    torch.as_tensor(offset))
     if form.threshold is not None:
         yield "theta", form.threshold
     if form.v_min is not None:

@@ -36,7 +36,7 @@ from ...ir.nodes import (
 )
 from ...ir.step_form import step_form
 from ...ir.wiring import Wiring
-from .cell import Cell, cell_of
+from .cell import Cell, FlatForm, flat_form
 from .lists import SpikeLists, lists_of
 from .scan import MAX_SOURCES, Scanned, Start, Want, runs_on_host, scan
 from .stateless import through
@@ -136,6 +136,7 @@ class ClockEngine:
         self.shapes = self.wiring.shapes
         self.order, self.recurrent = columns_of_grid(graph, self.grid)
         self.neurons = self.wiring.neurons
+        self._forms: dict[tuple[str, torch.dtype, torch.device], tuple[dict[str, Tensor], FlatForm]] = {}
 
     @cached_property
     def components(self) -> tuple[tuple[str, ...], ...]:
@@ -166,6 +167,20 @@ class ClockEngine:
         """What two graphs must have in common for the state of one to mean anything to the other."""
         return (self.grid, *((name, type(node).__name__, self.shapes[name].output)
                              for name, node in self.graph.nodes.items()), *self.graph.edges)
+
+    def flat_form(self, name: str, own: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device) -> FlatForm:
+        """The form of a neuron node with these parameters; kept as long as they stay as they are, unless one of them is
+        trained. Values are compared: a write through `.data` leaves no other trace."""
+        trained = torch.is_grad_enabled() and any(value.requires_grad for value in own.values())
+        kept = self._forms.get((name, dtype, device))
+        if kept is not None and not trained and all(torch.equal(kept[0][param], own[param]) for param in own):
+            return kept[1]
+        node: Any = self.graph.nodes[name]
+        wide = {param: value.to(torch.float64) for param, value in own.items()}
+        form = flat_form(step_form(node, self.grid, wide, torch), self.shapes[name].output, dtype, device)
+        if not trained:
+            self._forms[name, dtype, device] = ({param: value.detach().clone() for param, value in own.items()}, form)
+        return form
 
     def run(self, inputs: Mapping[str, Signal], steps: int, batch: int, parameters: Parameters, dtype: torch.dtype,
             surrogate: Surrogate, train: bool, show: frozenset[str], state: ClockState | None) -> ClockActivity:
@@ -235,11 +250,10 @@ class _Run:
 
     def _cell(self, name: str) -> Cell:
         if name not in self.cells:
-            node: Any = self.graph.nodes[name]
-            own = {param: self.parameters[name, param].to(torch.float64) for param in params(node)}
-            form = step_form(node, self.grid, own, torch)
+            own = {param: self.parameters[name, param] for param in params(self.graph.nodes[name])}
             constant = self.constant.get(name)
-            self.cells[name] = cell_of(form, constant, self.engine.shapes[name].output, self.dtype, self.device)
+            form = self.engine.flat_form(name, own, self.dtype, self.device)
+            self.cells[name] = form.driven(None if constant is None else constant.reshape(-1))
         return self.cells[name]
 
     def _start(self, name: str) -> Start:

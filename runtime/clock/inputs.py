@@ -121,10 +121,10 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
     if not raster.requires_grad:
         lists = lists_of(raster if raster.stride(2) == 1 else raster.contiguous(), time_first=False, flags=False)
         values = lists.values
-        if values is not None and values.is_floating_point() and not bool(torch.isfinite(values).all()):
+        same = values is None or bool((values == 1).all())
+        if values is not None and not same and not bool(torch.isfinite(values).all()):
             faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
         if len(lists) <= SPARSE * max(1, raster.numel()):
-            same = values is None or bool((values == 1).all())
             return Signal(shape, found=SpikeLists(lists.rows, lists.indices,
                                                   None if same or values is None else values.to(dtype), n))
     return Signal(shape, tensor=raster.to(dtype).transpose(0, 1).reshape(steps, len(raster), *shape))

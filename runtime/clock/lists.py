@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from .. import jit
+from ..arenas import empty
 from ..threads import run_tasks
 
-__all__ = ["SpikeLists", "lists_of", "lists_source"]
+__all__ = ["SpikeLists", "Turned", "lists_of", "lists_source", "turned"]
 
 _FIELDS: jit.Fields = (
     ("int64_t", "batch", 0), ("int64_t", "n", 0), ("int64_t", "sample_stride", 0), ("int64_t", "column_stride", 0),
-    ("const item *", "dense", 0), ("int64_t *", "rows", 0), ("int32_t *", "indices", 0), ("item *", "values", 0),
+    ("int64_t", "n_rows", 0), ("const item *", "dense", 0), ("int64_t *", "rows", 0), ("int32_t *", "indices", 0),
+    ("item *", "values", 0), ("int64_t *", "starts", 0), ("int32_t *", "by_index", 0), ("item *", "values_by_index", 0),
 )
 _ITEMS = {torch.uint8: "uint8_t", torch.float32: "float", torch.float64: "double"}
 
@@ -43,6 +45,15 @@ class SpikeLists:
         return full.index_put_((row, self.indices.long()), values.to(dtype), accumulate=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """Lists the other way: index i stands in the rows `rows[starts[i]:starts[i + 1]]`, ascending, with `values`."""
+
+    starts: Tensor
+    rows: Tensor
+    values: Tensor | None
+
+
 def lists_source(item: str) -> str:
     """The text of the kernels that make lists of `item`s."""
     return jit.render("clock_lists.jinja", item=item)
@@ -61,15 +72,37 @@ def lists_of(dense: Tensor, time_first: bool, flags: bool) -> SpikeLists:
     strides = dense.stride() if time_first else (dense.stride(1), dense.stride(0))
     rows = torch.zeros(columns * batch + 1, dtype=torch.int64)
     n = dense.shape[2]
-    arguments = jit.arguments_type(_FIELDS)(batch, n, strides[1], strides[0], dense.data_ptr(), rows.data_ptr())
+    arguments = jit.arguments_type(_FIELDS)(batch, n, strides[1], strides[0], columns * batch, dense.data_ptr(),
+                                            rows.data_ptr())
     library = _library(_ITEMS[dense.dtype])
     run_tasks(library.count, arguments, columns * batch)
     np.cumsum(rows.numpy(), out=rows.numpy())
-    indices = torch.empty(int(rows[-1]), dtype=torch.int32)
-    values = None if flags else torch.empty(len(indices), dtype=dense.dtype)
+    indices = empty((int(rows[-1]),), torch.int32, dense.device)
+    values = None if flags else empty(indices.shape, dense.dtype, dense.device)
     arguments.indices, arguments.values = indices.data_ptr(), 0 if values is None else values.data_ptr()
     run_tasks(library.fill, arguments, columns * batch)
     return SpikeLists(rows, indices, values, n)
+
+
+def turned(lists: SpikeLists) -> Turned:
+    """The lists by index."""
+    if lists.rows.device.type != "cpu":
+        index, order = torch.sort(lists.indices, stable=True)
+        numbers = torch.arange(len(lists.rows) - 1, device=index.device, dtype=torch.int32)
+        row = torch.repeat_interleave(numbers, lists.rows.diff())[order]
+        starts = torch.searchsorted(index, torch.arange(lists.n + 1, device=index.device, dtype=torch.int32))
+        return Turned(starts, row, None if lists.values is None else lists.values[order])
+    starts = torch.zeros(lists.n + 1, dtype=torch.int64)
+    row = empty((len(lists),), torch.int32, lists.rows.device)
+    values = None if lists.values is None else empty((len(lists),), lists.values.dtype, lists.rows.device)
+    arguments = jit.arguments_type(_FIELDS)(0, lists.n, 0, 0, len(lists.rows) - 1, 0, lists.rows.data_ptr(),
+                                            lists.indices.data_ptr())
+    arguments.starts, arguments.by_index = starts.data_ptr(), row.data_ptr()
+    if lists.values is not None and values is not None:
+        arguments.values, arguments.values_by_index = lists.values.data_ptr(), values.data_ptr()
+    item = "uint8_t" if lists.values is None else _ITEMS[lists.values.dtype]
+    run_tasks(_library(item).turn, arguments, 1)
+    return Turned(starts, row, values)
 
 
 def _on_device(dense: Tensor, flags: bool) -> SpikeLists:

@@ -16,16 +16,19 @@ import torch
 from torch import Tensor
 
 from .. import jit
-from ..threads import get_threads, run_tasks
+from ..arenas import empty, zeros
+from ..threads import run_tasks
 from .cell import Cell
-from .lists import SpikeLists, lists_of
+from .lists import SpikeLists, lists_of, turned
 from .surrogates import Surrogate
 
 __all__ = ["Scanned", "Start", "Want", "clock_source", "runs_on_host", "scan"]
 
 MAX_SOURCES = 8
 """Sources gathered within the kernel; more are summed into the drive."""
-LANES = {torch.float32: 128, torch.float64: 64}
+_MOST_LANES = 512
+"""Bytes of a block of neurons: eight registers of 64 bytes."""
+_REGISTER = 64
 _THREADS = 128
 """Of a block on a GPU."""
 HOSTS = frozenset({"cpu"})
@@ -92,21 +95,28 @@ class _Plan:
         return self.delay > 0
 
 
-def clock_source(machine: str, dtype: torch.dtype, cell: Cell, grads: Sequence[str], surrogate: Surrogate,
-                 training: bool, show: bool, sources: int, recurrent: bool) -> str:
+def lanes_of(n: int, dtype: torch.dtype) -> int:
+    """Neurons of a block: whole registers, in blocks of about equal size."""
+    register, most = _REGISTER // dtype.itemsize, _MOST_LANES // dtype.itemsize
+    blocks = -(-n // most)
+    return max(1, -(-n // (blocks * register))) * register
+
+
+def clock_source(machine: str, dtype: torch.dtype, lanes: int, cell: Cell, grads: Sequence[str],
+                 surrogate: Surrogate, training: bool, show: bool, sources: int, recurrent: bool) -> str:
     """The text of the kernels of one kind of population."""
-    return _text(machine, dtype, cell.states, tuple(cell.terms), tuple(grads), cell.spiking, cell.at, cell.many,
+    return _text(machine, dtype, lanes, cell.states, tuple(cell.terms), tuple(grads), cell.spiking, cell.at, cell.many,
                  cell.lag, cell.rest is not None, cell.late, cell.resets_late, surrogate.name, surrogate.detach_reset,
                  training, show, sources, recurrent)
 
 
 @functools.cache
-def _text(machine: str, dtype: torch.dtype, states: int, terms: tuple[str, ...], grads: tuple[str, ...],
+def _text(machine: str, dtype: torch.dtype, lanes: int, states: int, terms: tuple[str, ...], grads: tuple[str, ...],
           spiking: bool, at: bool, many: bool, lag: bool, rest: bool, late: bool, resets_late: bool, surrogate: str,
           detach: bool, training: bool, show: bool, sources: int, recurrent: bool) -> str:
     return jit.render(
-        "clock.jinja", machine=machine, real=_REALS[dtype], states=states, terms=list(terms), grads=list(grads),
-        spiking=spiking, at=at, many=many, lag=lag, rest=rest, late=late, resets_late=resets_late,
+        "clock.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, states=states, terms=list(terms),
+        grads=list(grads), spiking=spiking, at=at, many=many, lag=lag, rest=rest, late=late, resets_late=resets_late,
         surrogate=surrogate, detach=detach, training=training, keep=_keeps(grads), show=show, sources=sources,
         recurrent=recurrent, fields=jit.structure(_fields(terms, grads)),
     )
@@ -120,14 +130,15 @@ def _library(text: str) -> ctypes.CDLL:
 @functools.cache
 def _fields(terms: tuple[str, ...], grads: tuple[str, ...]) -> jit.Fields:
     return (
-        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "blocks", "delay", "tasks")),
+        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "delay", "tasks", "n_source")),
         ("double", "sharpness", 0),
-        *((f"const {kind} *", name, MAX_SOURCES) for kind, name in
+        ("int64_t", "sizes", MAX_SOURCES), *((f"const {kind} *", name, MAX_SOURCES) for kind, name in
           (("int64_t", "rows"), ("int32_t", "indices"), ("real", "values"), ("real", "weights"))),
-        *(("const real *", name, 0) for name in ("drive", "own", "own_back", "state_start", "fired_start")),
+        *(("const real *", name, 0) for name in ("drive", "own", "own_back", "state_start")),
         *(("real *", name, 0) for name in ("state", "fired", "lagged", "arrived", "trace", "shown")),
         ("int32_t *", "left", 0), ("const int32_t *", "rest", 0), ("uint8_t *", "resting", 0),
         ("spike *", "spikes", 0), ("const spike *", "past", 0),
+        ("const spike *", "fired_start", 0),
         *(("real *", name, 0) for name in ("g_spikes", "g_shown", "g_drive", "g_fired", "g_weight", "costate")),
         *(("const real *", name, 0) for name in terms), *(("real *", f"g_{name}", 0) for name in grads),
     )
@@ -169,18 +180,17 @@ class _Scan(torch.autograd.Function):
         made: dict[str, Any] = {"dtype": dtype, "device": device}
         end = states.detach().clone()
         fired, lagged, left = (each.clone() for each in (plan.start.fired, plan.start.lagged, plan.start.left))
-        flags = torch.empty(layout if cell.spiking else (0,), dtype=dtype if cell.many else torch.uint8, device=device)
-        trace = torch.empty((cell.states + 1 if _keeps(grads) else 1, *layout), **made) if training else None
-        shown = torch.empty(layout if want.show else (0,), **made)
-        resting = (torch.empty(layout, dtype=torch.uint8, device=device)
-                   if training and cell.rest is not None else None)
-        arrived = torch.empty((plan.batch, plan.n), **made)
+        flags = empty(layout if cell.spiking else (0,), dtype if cell.many else torch.uint8, device)
+        trace = empty((cell.states + 1 if _keeps(grads) else 1, *layout), dtype, device) if training else None
+        shown = empty(layout if want.show else (0,), dtype, device)
+        resting = empty(layout, torch.uint8, device) if training and cell.rest is not None else None
+        arrived = torch.empty((plan.batch, plan.n), **made) if plan.recurrent else None
         drive = None if drive is None else drive.contiguous()
         past = plan.start.past
         if plan.recurrent and past is None:
             past = torch.zeros((plan.delay, plan.batch, plan.n), dtype=flags.dtype, device=device)
         call = _Call(plan, grads if training else (), training)
-        call.sources([each.detach().contiguous() for each in weights])
+        call.sources([each.detach() for each in weights])
         call.set(drive=drive, own=None if own is None else own.contiguous(), state=end, fired=fired, lagged=lagged,
                  left=left, rest=cell.rest, resting=resting, spikes=flags, past=past, trace=trace, shown=shown,
                  arrived=arrived)
@@ -209,35 +219,37 @@ class _Scan(torch.autograd.Function):
         if cell.spiking:
             g_spikes = torch.zeros(layout, **made) if g_spikes is None else (
                 g_spikes.clone(memory_format=torch.contiguous_format) if plan.recurrent else g_spikes.contiguous())
-        g_drive = torch.zeros(layout, **made) if cell.lag else torch.empty(layout, **made)
         sums = {name: torch.zeros((plan.batch, plan.n), **made) for name in ctx.grads}
         call = _Call(plan, ctx.grads, True)
+        g_drive = (zeros if cell.lag else empty)((call.blocks * plan.steps * plan.batch * call.stride,), plan.dtype,
+                                                 states.device)
         call.set(spikes=plan.flags, trace=ctx.trace, resting=ctx.resting, costate=costate, g_drive=g_drive,
                  g_shown=None if g_shown is None or not plan.want.show else g_shown.contiguous(),
                  g_spikes=g_spikes if cell.spiking else None, state_start=states.contiguous(),
-                 fired_start=plan.start.fired, g_fired=torch.zeros((plan.batch, plan.n), **made),
+                 fired_start=plan.start.fired.to(plan.flags.dtype), g_fired=torch.zeros((plan.batch, plan.n), **made),
                  own_back=None if own is None else own.t().contiguous())
         call.set(**{name: each.contiguous() for name, each in zip(plan.names, terms, strict=True)})
         call.set(**{f"g_{name}": each for name, each in sums.items()})
         call.run("backward")
-        given: list[Any] = [g_drive if needs[2] else None, None, costate if needs[4] else None]
-        flat = g_drive.view(-1, plan.n)
+        dense = needs[2] or any(needs[6:6 + 2 * count:2])
+        flat = call.in_rows(g_drive) if dense else g_drive
+        given: list[Any] = [flat.view(layout) if needs[2] else None, None, costate if needs[4] else None]
         if needs[3]:
-            given[1] = _own_gradient(call, plan, flat)
+            given[1] = _own_gradient(call, plan, g_drive)
         for number in range(count):
-            given.append(call.weight_gradient(plan.lists[number], flat) if needs[5 + 2 * number] else None)
+            given.append(call.weight_gradient(plan.lists[number], g_drive) if needs[5 + 2 * number] else None)
             given.append((flat @ weights[number].t()).view(plan.steps, plan.batch, -1)
                          if needs[6 + 2 * number] else None)
         given += [sums[name].sum(0) if name in sums else None for name in plan.names]
         return (None, None, *given)
 
 
-def _own_gradient(call: _Call, plan: _Plan, flat: Tensor) -> Tensor:
+def _own_gradient(call: _Call, plan: _Plan, g_drive: Tensor) -> Tensor:
     """Of the weights of a population's own spikes, which arrive `delay` columns late."""
     past = plan.start.past
     before = plan.flags.new_zeros((plan.delay, plan.batch, plan.n)) if past is None else past
     arriving = torch.cat([before, plan.flags])[:plan.steps]
-    return call.weight_gradient(lists_of(arriving, time_first=True, flags=not plan.cell.many), flat)
+    return call.weight_gradient(lists_of(arriving, time_first=True, flags=not plan.cell.many), g_drive)
 
 
 class _Call:
@@ -249,21 +261,16 @@ class _Call:
         device = plan.start.states.device
         self.on_host = runs_on_host(device)
         self.device = device
-        self.text = clock_source("c" if self.on_host else "cuda", plan.dtype, plan.cell, grads, plan.want.surrogate,
-                                 training, plan.want.show, len(plan.lists), plan.recurrent)
+        lanes = lanes_of(plan.n, plan.dtype) if self.on_host else 1
+        self.text = clock_source("c" if self.on_host else "cuda", plan.dtype, lanes, plan.cell, grads,
+                                 plan.want.surrogate, training, plan.want.show, len(plan.lists), plan.recurrent)
         self.arguments = jit.arguments_type(tuple(_fields(plan.names, grads)))()
-        # A population of a large batch is one task a sample; of a small one, blocks of its neurons are tasks too.
-        lanes = LANES[plan.dtype]
-        blocks = 1
-        if not self.on_host:
-            blocks = plan.n
-        elif not plan.recurrent and plan.batch < 4 * get_threads():
-            blocks = -(-plan.n // lanes)
-        width = -(-plan.n // blocks)
-        width = width if blocks == 1 or not self.on_host else lanes
-        self.tasks = plan.batch * -(-plan.n // width)
+        self.lanes = lanes
+        self.stride = max(1, plan.n) if plan.recurrent else lanes
+        self.blocks = -(-plan.n // self.stride)
+        self.tasks = plan.batch * self.blocks
         self.arguments.steps, self.arguments.batch, self.arguments.n = plan.steps, plan.batch, plan.n
-        self.arguments.width, self.arguments.blocks, self.arguments.delay = width, -(-plan.n // width), plan.delay
+        self.arguments.width, self.arguments.delay = self.stride, plan.delay
         self.arguments.sharpness = plan.want.surrogate.sharpness
         self.held: list[Tensor] = []
 
@@ -275,17 +282,35 @@ class _Call:
 
     def sources(self, weights: Sequence[Tensor]) -> None:
         for number, (lists, weight) in enumerate(zip(self.plan.lists, weights, strict=True)):
-            self._source(number, lists)
-            self.arguments.weights[number] = weight.data_ptr()
-            self.held.append(weight)
+            self._source(number, lists.rows, lists.indices, lists.values)
+            packed = weight.contiguous() if self.plan.recurrent else self._in_blocks(weight)
+            self.arguments.weights[number], self.arguments.sizes[number] = packed.data_ptr(), lists.n
+            self.held.append(packed)
 
-    def weight_gradient(self, lists: SpikeLists, flat: Tensor) -> Tensor:
+    def _in_blocks(self, weight: Tensor) -> Tensor:
+        """(n_source, n) -> (block, n_source, lane), padded with zeros."""
+        count, n = weight.shape
+        packed = empty((self.blocks, count, self.lanes), weight.dtype, weight.device)
+        whole = n // self.lanes
+        packed[:whole].copy_(weight[:, :whole * self.lanes].view(count, whole, self.lanes).transpose(0, 1))
+        if whole < self.blocks:
+            packed[whole].zero_()[:, :n - whole * self.lanes] = weight[:, whole * self.lanes:]
+        return packed
+
+    def in_rows(self, drive: Tensor) -> Tensor:
+        """Gradients of the drive as (row, n)."""
+        rows = self.plan.steps * self.plan.batch
+        dense = drive.view(self.blocks, rows, self.stride).transpose(0, 1).reshape(rows, self.blocks * self.stride)
+        return dense[:, :self.plan.n]
+
+    def weight_gradient(self, lists: SpikeLists, drive: Tensor) -> Tensor:
         """(n_source, n): over all rows, what arrived times the gradient of the drive."""
-        gradient = torch.zeros((lists.n, self.plan.n), dtype=flat.dtype, device=flat.device)
-        self._source(0, lists)
-        self.set(g_weight=gradient, g_drive=flat)
-        lanes = LANES[self.plan.dtype] if self.on_host else 1
-        self.run("weights", -(-self.plan.n // lanes))
+        gradient = empty((lists.n, self.plan.n), drive.dtype, drive.device)
+        by_index = turned(lists)
+        self._source(0, by_index.starts, by_index.rows, by_index.values)
+        self.set(g_weight=gradient, g_drive=drive)
+        self.arguments.n_source = lists.n
+        self.run("weights", lists.n * -(-self.plan.n // self.lanes))
         return gradient
 
     def run(self, entry: str, tasks: int | None = None) -> None:
@@ -298,8 +323,8 @@ class _Call:
             self.arguments.tasks = tasks
             gpu.launch(self.text, entry, (max(1, -(-tasks // _THREADS)), 1), _THREADS, self.arguments, self.device)
 
-    def _source(self, number: int, lists: SpikeLists) -> None:
-        for name, tensor in (("rows", lists.rows), ("indices", lists.indices), ("values", lists.values)):
+    def _source(self, number: int, rows: Tensor, indices: Tensor, values: Tensor | None) -> None:
+        for name, tensor in (("rows", rows), ("indices", indices), ("values", values)):
             getattr(self.arguments, name)[number] = 0 if tensor is None else tensor.data_ptr()
             if tensor is not None:
                 self.held.append(tensor)
