@@ -66,8 +66,18 @@ def _write(results: dict[str, Any]) -> None:
                    "exact_steps": networks.EXACT_STEPS},
         **results,
     }
-    _replace(page.RESULTS, json.dumps(_rounded(results), indent=1, ensure_ascii=False) + "\n")
+    _replace(page.RESULTS, _text(_rounded(results)))
     _replace(page.PAGE, page.page(page.read()))
+
+
+def _text(results: dict[str, Any]) -> str:
+    """JSON with a line for each network, so that a change of one is a change of one line."""
+    def value(found: Any) -> str:
+        if not isinstance(found, list):
+            return json.dumps(found, ensure_ascii=False)
+        return "[\n" + ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in found) + "\n ]"
+
+    return "{\n" + ",\n".join(f" {json.dumps(key)}: {value(found)}" for key, found in results.items()) + "\n}\n"
 
 
 def _replace(path: Path, text: str) -> None:

@@ -31,7 +31,8 @@ Two layers, 6-5-4, random weights, three samples of {steps:,} random steps. The 
   another order differ in the last digit, so that a membrane at its threshold falls on either side. It says how many of
   the three samples end early, and the largest difference of a membrane until then (limit {single:.0e}).
 - *event*: continuous time, which is another model ([what differs](importing.md#what-differs-in-continuous-time)): the
-  number of spikes of all neurons in the first {event_steps} steps, and by how much it is off. It has no limit.
+  number of spikes of all neurons in the first {event_steps} steps, and by how much it is off. It has no limit: a neuron
+  that is driven hard fires once a step on the grid, and as often as its equation says in continuous time.
 
 """
 OWN = """## spikec's own networks

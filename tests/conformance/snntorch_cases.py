@@ -10,7 +10,7 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from .case import HIDDEN, INPUTS, OUTPUTS, Case, Recorder, Trace, by_step, linear
+from .case import HIDDEN, INPUTS, OUTPUTS, STEPS, Case, Recorder, Trace, by_step, linear
 
 MODULES = ("snntorch",)
 
@@ -67,7 +67,8 @@ def _case(kind: str, settings: str = "", refused: str | None = None, **options: 
     given = {**BASE[kind], **options}
     text = settings or ", ".join(f"{name}={value!r}" for name, value in options.items()) or "defaults"
     # A recurrent net without a reset grows without bound.
-    steps = 40 if kind.startswith("R") and options.get("reset_mechanism") == "none" else 1000
+    steps = 40 if kind.startswith("R") and options.get("reset_mechanism") == "none" else STEPS
+    text += "" if steps == STEPS else f"; {steps} steps"
     return Case(kind=kind, settings=text, build=lambda: net(kind, GAIN.get(kind, 1.0), **given), play=play,
                 recurrent=kind.startswith("R"), refused=refused, steps=steps)
 

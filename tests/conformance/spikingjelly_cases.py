@@ -97,6 +97,6 @@ def cases() -> list[Case]:
     # Their steps are no linear equations, or not of one step.
     for kind in ("QIFNode", "EIFNode", "IzhikevichNode", "KLIFNode", "ComplementaryLIFNode"):
         found.append(_case(kind, refused="SC220"))
-    found.append(Case(kind="PSN", settings="T=8", layout="time_first", refused="SC220",
-                      build=lambda: nn.Sequential(linear(INPUTS, HIDDEN), neuron.PSN(T=8))))
+    found.append(Case(kind="PSN", settings="T=3", layout="time_first", refused="SC220",
+                      build=lambda: nn.Sequential(linear(INPUTS, HIDDEN), neuron.PSN(T=3))))
     return found
