@@ -23,6 +23,8 @@ from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import (
     Affine,
+    Conv1d,
+    Conv2d,
     Delay,
     Flatten,
     Input,
@@ -31,6 +33,7 @@ from ...ir.nodes import (
     Node,
     Output,
     Scale,
+    SparseLinear,
     is_spiking,
     params,
 )
@@ -240,11 +243,14 @@ class _Run:
             biased = getattr(node, "bias", None) is not None or type(node).__name__ == "BatchNorm"
             if name not in self.constant and not biased:
                 continue
-            given = self.constant.get(name)
-            if given is None:
-                given = torch.zeros(self.engine.shapes[name].input, dtype=torch.float64, device=self.device)
-            own = {param: self.parameters[name, param].to(torch.float64) for param in params(node)}
-            made = through(node, given[None], own, constant=True)[0]
+            shapes, given = self.engine.shapes[name], self.constant.get(name)
+            if given is None and isinstance(node, Affine | SparseLinear | Conv1d | Conv2d):  # nothing but the bias
+                bias = self.parameters[name, "bias"].to(torch.float64)
+                made = bias.view(-1, *(1,) * (len(shapes.output) - 1)).expand(shapes.output)
+            else:
+                given = torch.zeros(shapes.input, dtype=torch.float64, device=self.device) if given is None else given
+                own = {param: self.parameters[name, param].to(torch.float64) for param in params(node)}
+                made = through(node, given[None], own, constant=True)[0]
             for target in self.graph.targets[name]:
                 self.constant[target] = self.constant[target] + made if target in self.constant else made
 

@@ -29,6 +29,10 @@ MAX_SOURCES = 8
 _MOST_LANES = 512
 """Bytes of a block of neurons: eight registers of 64 bytes."""
 _REGISTER = 64
+_MOST_TOGETHER = 16
+"""Samples of a task: what is recorded of them in one column lies side by side. Of the batch alone, never of threads."""
+_INDICES = 128
+"""INDICES of the kernels."""
 _THREADS = 128
 """Of a block on a GPU."""
 HOSTS = frozenset({"cpu"})
@@ -130,7 +134,8 @@ def _library(text: str) -> ctypes.CDLL:
 @functools.cache
 def _fields(terms: tuple[str, ...], grads: tuple[str, ...]) -> jit.Fields:
     return (
-        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "delay", "tasks", "n_source")),
+        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "delay", "tasks", "n_source", "chunks",
+                                              "together", "layer")),
         ("double", "sharpness", 0),
         ("int64_t", "sizes", MAX_SOURCES), *((f"const {kind} *", name, MAX_SOURCES) for kind, name in
           (("int64_t", "rows"), ("int32_t", "indices"), ("real", "values"), ("real", "weights"))),
@@ -181,7 +186,6 @@ class _Scan(torch.autograd.Function):
         end = states.detach().clone()
         fired, lagged, left = (each.clone() for each in (plan.start.fired, plan.start.lagged, plan.start.left))
         flags = empty(layout if cell.spiking else (0,), dtype if cell.many else torch.uint8, device)
-        trace = empty((cell.states + 1 if _keeps(grads) else 1, *layout), dtype, device) if training else None
         shown = empty(layout if want.show else (0,), dtype, device)
         resting = empty(layout, torch.uint8, device) if training and cell.rest is not None else None
         arrived = torch.empty((plan.batch, plan.n), **made) if plan.recurrent else None
@@ -190,6 +194,8 @@ class _Scan(torch.autograd.Function):
         if plan.recurrent and past is None:
             past = torch.zeros((plan.delay, plan.batch, plan.n), dtype=flags.dtype, device=device)
         call = _Call(plan, grads if training else (), training)
+        recorded = (cell.states + 1 if _keeps(grads) else 1) * call.layer
+        trace = empty((recorded,), dtype, device) if training else None
         call.sources([each.detach() for each in weights])
         call.set(drive=drive, own=None if own is None else own.contiguous(), state=end, fired=fired, lagged=lagged,
                  left=left, rest=cell.rest, resting=resting, spikes=flags, past=past, trace=trace, shown=shown,
@@ -221,8 +227,7 @@ class _Scan(torch.autograd.Function):
                 g_spikes.clone(memory_format=torch.contiguous_format) if plan.recurrent else g_spikes.contiguous())
         sums = {name: torch.zeros((plan.batch, plan.n), **made) for name in ctx.grads}
         call = _Call(plan, ctx.grads, True)
-        g_drive = (zeros if cell.lag else empty)((call.blocks * plan.steps * plan.batch * call.stride,), plan.dtype,
-                                                 states.device)
+        g_drive = (zeros if cell.lag else empty)((call.layer,), plan.dtype, states.device)
         call.set(spikes=plan.flags, trace=ctx.trace, resting=ctx.resting, costate=costate, g_drive=g_drive,
                  g_shown=None if g_shown is None or not plan.want.show else g_shown.contiguous(),
                  g_spikes=g_spikes if cell.spiking else None, state_start=states.contiguous(),
@@ -238,10 +243,15 @@ class _Scan(torch.autograd.Function):
             given[1] = _own_gradient(call, plan, g_drive)
         for number in range(count):
             given.append(call.weight_gradient(plan.lists[number], g_drive) if needs[5 + 2 * number] else None)
-            given.append((flat @ weights[number].t()).view(plan.steps, plan.batch, -1)
+            given.append(_to_source(flat, weights[number]).view(plan.steps, plan.batch, -1)
                          if needs[6 + 2 * number] else None)
         given += [sums[name].sum(0) if name in sums else None for name in plan.names]
         return (None, None, *given)
+
+
+def _to_source(drive: Tensor, weight: Tensor) -> Tensor:
+    """(row, n_source): gradients of the spikes of a source."""
+    return torch.mm(drive, weight.t(), out=empty((len(drive), len(weight)), drive.dtype, drive.device))
 
 
 def _own_gradient(call: _Call, plan: _Plan, g_drive: Tensor) -> Tensor:
@@ -268,7 +278,11 @@ class _Call:
         self.lanes = lanes
         self.stride = max(1, plan.n) if plan.recurrent else lanes
         self.blocks = -(-plan.n // self.stride)
-        self.tasks = plan.batch * self.blocks
+        self.layer = self.blocks * plan.steps * plan.batch * self.stride
+        together = max(1, min(_MOST_TOGETHER, plan.batch // 8)) if self.on_host else 1
+        chunks = -(-plan.batch // together)
+        self.tasks = chunks * self.blocks
+        self.arguments.chunks, self.arguments.together, self.arguments.layer = chunks, together, self.layer
         self.arguments.steps, self.arguments.batch, self.arguments.n = plan.steps, plan.batch, plan.n
         self.arguments.width, self.arguments.delay = self.stride, plan.delay
         self.arguments.sharpness = plan.want.surrogate.sharpness
@@ -310,7 +324,8 @@ class _Call:
         self._source(0, by_index.starts, by_index.rows, by_index.values)
         self.set(g_weight=gradient, g_drive=drive)
         self.arguments.n_source = lists.n
-        self.run("weights", lists.n * -(-self.plan.n // self.lanes))
+        indices = _INDICES if self.on_host else 1
+        self.run("weights", -(-lists.n // indices) * -(-self.plan.n // self.lanes))
         return gradient
 
     def run(self, entry: str, tasks: int | None = None) -> None:
