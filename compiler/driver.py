@@ -7,12 +7,12 @@ from pathlib import Path
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Graph
 from ..ir.text import read
+from ..passes.manager import PassManager
 from ..targets.artefact import GRAPH, check_artefact
 from ..targets.clock.program import ClockProgram
 from ..targets.event.program import Program
 from ..targets.registry import target_named
 from .frontends.builder import Builder
-from ..passes.manager import PassManager
 from .pipeline import lower
 
 __all__ = ["AnyProgram", "compile", "load"]

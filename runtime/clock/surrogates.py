@@ -4,11 +4,11 @@ The true derivative is zero nearly everywhere; these are heuristics, named as su
 
 | name | derivative | default w | of |
 | --- | --- | --- | --- |
-| `fast_sigmoid` | 1 / (1 + w abs(u))^2 | 25 | Zenke & Ganguli 2018; snnTorch `fast_sigmoid`, Norse `superspike` |
+| `fast_sigmoid` | 1 / (1 + w abs(u))^2 | 25 | Zenke & Ganguli 2018; snnTorch; Norse `superspike`: w = 1 |
 | `atan` | w / 2 / (1 + (pi/2 w u)^2) | 2 | Fang et al. 2021; snnTorch `atan`, SpikingJelly `ATan` |
 | `sigmoid` | w s(w u) (1 - s(w u)), s the logistic function | 4 | SpikingJelly `Sigmoid` |
 | `triangle` | w max(0, 1 - w abs(u)) | 1 | Bellec et al. 2018; SpikingJelly `PiecewiseQuadratic` |
-| `exponential` | exp(-w abs(u)) | 2 | Shrestha & Orchard 2018 (SLAYER); sinabs `SingleExponential` |
+| `exponential` | exp(-w abs(u)) | 2 | Shrestha & Orchard 2018 (SLAYER); sinabs `SingleExponential`, up to a factor |
 | `box` | 1/w where abs(u) < w/2 | 1 | Esser et al. 2016, up to a factor |
 | `straight_through` | 1 | - | Bengio et al. 2013 |
 """
@@ -32,8 +32,8 @@ SURROGATES: dict[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """`detach_reset`: no gradient flows through what a spike does to its own neuron (snnTorch, Norse); SpikingJelly and
-    sinabs let it flow by default."""
+    """`detach_reset`: no gradient flows through what a spike does to its own neuron (snnTorch, recurrent neurons of
+    Norse); SpikingJelly, sinabs and Norse's feedforward neurons let it flow by default."""
 
     name: str = "fast_sigmoid"
     sharpness: float = 25.0
