@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -88,7 +88,7 @@ class RateConversion(Conversion):
 
     @cached_property
     def _module(self) -> ClockModule:
-        return self.program.module()
+        return cast("ClockModule", self.program.module())
 
     def _batches(self, data: Any | Mapping[str, Any]) -> Iterator[ClockOutputs]:
         import torch

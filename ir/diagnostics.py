@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 __all__ = [
     "CODES", "BadInputError", "Diagnostic", "Diagnostics", "DoesNotFitError", "MismatchError", "SpikecError",
-    "SpikecWarning", "UnsupportedError",
+    "SpikecWarning", "UnsupportedError", "first_line",
 ]
 
 # The one table of codes. 1xx: the graph; 2xx: ways in; 3xx: passes; 4xx: event target and runtime;
@@ -220,3 +220,9 @@ class Diagnostics:
         """Raises `kind` with every error found so far; does nothing where there is none."""
         if self.errors:
             raise kind(*self.errors)
+
+
+def first_line(error: BaseException) -> str:
+    """What somebody else's error says, short enough for a message: at most 200 characters of its first line, or the
+    name of its type where it says nothing."""
+    return str(error).splitlines()[0][:200] if str(error).strip() else type(error).__name__

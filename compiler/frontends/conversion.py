@@ -15,7 +15,7 @@ from ...ir.nodes import Array, Delay, Flatten, Input, Neuron, Node, Scale
 from .builder import Builder, Handle
 from .registry import leaf_of, qualified_name
 
-__all__ = ["NO_CONVERTER", "Argument", "Conversion", "Signal", "State", "array_of"]
+__all__ = ["NO_CONVERTER", "Argument", "Conversion", "Signal", "State", "array_of", "numbers_of", "wide_numbers_of"]
 
 NO_CONVERTER = "Replace it, or give one with spikec.compiler.frontends.register."
 
@@ -166,6 +166,14 @@ class Conversion:
             return signal
         return self.add(name, Flatten(start_dim=first - self.lead, end_dim=last - self.lead), signal)
 
+    def step_length(self, what: str, where: str) -> float | None:
+        """Seconds a step, for `what` (plural, as "sinabs' neurons") that counts in steps; None, with a fault, where it
+        is not given."""
+        if self.dt is None:
+            self.fail("SC222", f"{what} count in steps, and the length of a step is not given", node=where,
+                      remedy="Pass dt=… in seconds.")
+        return self.dt
+
     def fail(self, code: str, message: str, **facts: Any) -> None:
         if self.line and self.line not in message:
             message += self.line
@@ -197,3 +205,13 @@ def array_of(tensor: Any) -> Array:
                      plain.double().numpy())
     array.setflags(write=False)
     return array
+
+
+def numbers_of(value: Any) -> Array:
+    """A parameter that is a tensor or plain numbers, as an array: a tensor's in its own precision, others float64."""
+    return array_of(value) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
+
+
+def wide_numbers_of(value: Any) -> Array:
+    """The same in float64, to compute with."""
+    return numbers_of(value).astype(np.float64)

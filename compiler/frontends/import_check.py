@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
+from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning, first_line
 from ...ir.graph import Graph
 from ...ir.nodes import Array, Conv1d, Conv2d, Linear, Neuron, Scale, SparseLinear, is_spiking
 from ...ir.shapes import infer_shapes
@@ -61,10 +61,10 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
         except SpikecError as error:
             return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
         except Exception as error:  # the user's own code, which may insist on the sizes of the sample
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             ours, theirs = [], []
     if not ours:
-        return _said(graph, "not possible", f"the source could not be run on random spikes: {reason[:200]}")
+        return _said(graph, "not possible", f"the source could not be run on random spikes: {reason}")
     difference = _first_difference(graph, ours, theirs)
     names = [name for name, node in graph.nodes.items() if is_spiking(node)]
     fired = [np.any([run.spikes[name].any(axis=(0, 1)).reshape(-1) for run in ours], axis=0) for name in names]
@@ -88,8 +88,7 @@ def check_plain(graph: Graph, module: nn.Module, conversion: Conversion) -> Grap
     except SpikecError as error:
         return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
     except Exception as error:  # the user's own code, on values that we made
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return _said(graph, "not possible", f"the source could not be run on random values: {reason[:200]}")
+        return _said(graph, "not possible", f"the source could not be run on random values: {first_line(error)}")
     if difference is None:
         return graph.replace(metadata={**graph.metadata, "import.check": "faithful"})
     return _said(graph, "differs", "the graph differs from its source", node=difference[0], value=difference[1])

@@ -15,7 +15,7 @@ from ...ir.shapes import infer_shapes
 from .conversion import Conversion
 from .import_run import call_source
 from .torch_trace import private_copy, rooted
-from .wide import Wide
+from .wide import Wide, widen_buffers
 
 __all__ = ["first_layer_that_differs"]
 
@@ -50,13 +50,11 @@ def first_layer_that_differs(graph: Graph, module: nn.Module, conversion: Conver
 def _layers(module: nn.Module, graph: Graph, inputs: dict[str, Array]) -> dict[str, Array]:
     """What each module gives that has a node of its name, in float64. One that is called again shows its first call."""
     root = rooted(private_copy(module))
+    widen_buffers(root)
     seen: dict[str, Array] = {}
     for name, part in nn.Module.named_modules(root):
         if name in graph.nodes:
             part.register_forward_hook(_recorder(seen, name))
-        for label, buffer in part._buffers.items():
-            if buffer is not None and buffer.is_floating_point():
-                part._buffers[label] = buffer.double()
     with torch.no_grad(), Wide(nn.Module.parameters(root)):
         call_source(root, inputs)
     return seen

@@ -16,7 +16,7 @@ from ...ir.nodes import Array
 from .registry import Layout, Leaf, leaf_of
 from .torch_places import Steps
 from .torch_trace import private_copy, rooted, shape_of
-from .wide import Wide
+from .wide import Wide, widen_buffers
 
 __all__ = ["Given", "call_source", "fixed_sizes", "run_source"]
 
@@ -34,10 +34,7 @@ def run_source(module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], orig
     """What each neuron node gets from its module, for `raster`, (batch, time, *shape) by parameter of `forward`.
     `origins`: the path of the module of each node. The module is left as it is."""
     root = rooted(private_copy(module))
-    for part in nn.Module.modules(root):
-        for name, buffer in part._buffers.items():
-            if buffer is not None and buffer.is_floating_point():
-                part._buffers[name] = buffer.double()
+    widen_buffers(root)
     paths = dict.fromkeys(origins.values())
     recorded: dict[str, list[Any]] = {path: [] for path in paths}
     for path in paths:

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...ir.diagnostics import Diagnostics
+from ...ir.diagnostics import Diagnostics, first_line
 from ...ir.nodes import Array
 from .hdf5_heaps import Texts
 
@@ -89,8 +89,7 @@ def _guarded(what: str, node: str | None, faults: Diagnostics, remedy: str | Non
     try:
         yield
     except _DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        faults.add("SC203", f"{what} cannot be read: {reason[:200]}", node=node, remedy=remedy)
+        faults.add("SC203", f"{what} cannot be read: {first_line(error)}", node=node, remedy=remedy)
 
 
 class _Walk:

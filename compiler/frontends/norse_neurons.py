@@ -34,7 +34,7 @@ from ...ir.grid import Discretization
 from ...ir.nodes import Array, Neuron, Reset
 from .connections import spread
 from .containers import fed_back, in_turn
-from .conversion import Conversion, Signal, State, array_of
+from .conversion import Conversion, Signal, State, array_of, numbers_of
 from .registry import Leaf
 
 __all__ = ["LEAVES"]
@@ -55,15 +55,15 @@ class _Layer:
     def value(self, label: str, parameters: Any = None) -> Array:
         """A parameter, spread over the neurons."""
         given = getattr(self.module.p if parameters is None else parameters, label)
-        return spread(self.name, label, _numbers(given), self.shape)
+        return spread(self.name, label, numbers_of(given), self.shape)
 
     def factor(self, label: str, parameters: Any = None) -> Array:
         """dt * tau_inv as Norse computes it."""
         inverse = getattr(self.module.p if parameters is None else parameters, label)
-        factor = spread(self.name, label, _numbers(self.module.dt * inverse), self.shape).astype(np.float64)
+        factor = spread(self.name, label, numbers_of(self.module.dt * inverse), self.shape).astype(np.float64)
         if not (factor > 0).all():
             self.conversion.fail("SC103", "an inverse time constant is positive", node=self.name,
-                                 value=f"{label} = {_numbers(inverse).min():g}")
+                                 value=f"{label} = {numbers_of(inverse).min():g}")
             return np.ones(self.shape)
         return factor
 
@@ -75,7 +75,7 @@ class _Layer:
         import torch
 
         state = self.module.state_fallback(torch.zeros((1,) * leading + channels, dtype=torch.float64))
-        voltage = _numbers(getattr(state, "lif", state).v)
+        voltage = numbers_of(getattr(state, "lif", state).v)
         if voltage.ndim > len(self.shape):
             voltage = voltage[0]
         return spread(self.name, "v", voltage, self.shape)
@@ -238,10 +238,6 @@ def _placed(layer: _Layer, node: Neuron, source: Signal) -> Signal:
 
 def _weights(conversion: Conversion, module: Any, name: str, label: str, source: Signal) -> Signal:
     return conversion.add(f"{name}.{label}", nodes.Linear(weight=array_of(getattr(module, label))), source)
-
-
-def _numbers(value: Any) -> Array:
-    return array_of(value) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
 
 
 def _advance(module: Any, value: Any, state: Any) -> tuple[Any, Any]:

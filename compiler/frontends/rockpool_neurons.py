@@ -20,7 +20,7 @@ import numpy as np
 from ...ir import nodes
 from ...ir.graph import Discretization
 from ...ir.nodes import Array
-from .conversion import Conversion, Signal, array_of
+from .conversion import Conversion, Signal, array_of, wide_numbers_of
 from .decaying import Cell, Firing, place, step_neuron
 from .registry import Leaf, qualified_name
 
@@ -36,7 +36,7 @@ _COUNTING = ("StepPWL", "PeriodicExponential")
 def _lif(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
     current = _kept(module, "syn", "beta")
     return _recurrence(conversion, module, name, _neurons(conversion, module, name, arguments, Cell(
-        beta=_kept(module, "mem", "alpha"), alpha=current, kick=current, bias=_numbers(module.bias))))
+        beta=_kept(module, "mem", "alpha"), alpha=current, kick=current, bias=wide_numbers_of(module.bias))))
 
 
 def _adaptive(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
@@ -49,8 +49,9 @@ def _adaptive(conversion: Conversion, module: Any, name: str, arguments: Argumen
     if firing is None:
         return source
     alpha, beta, gamma, bias, weight, threshold = (np.broadcast_to(each, source.shape) for each in (
-        _kept(module, "mem", "alpha"), _kept(module, "syn", "beta"), np.exp(-module.dt / _numbers(module.tau_ahp)),
-        _numbers(module.bias), _numbers(module.w_ahp), firing.threshold))
+        _kept(module, "mem", "alpha"), _kept(module, "syn", "beta"),
+        np.exp(-module.dt / wide_numbers_of(module.tau_ahp)),
+        wide_numbers_of(module.bias), wide_numbers_of(module.w_ahp), firing.threshold))
     node = step_neuron(source.shape, 3, {
         "a": {(0, 0): alpha, (0, 1): beta, (1, 1): beta, (0, 2): gamma, (2, 2): gamma}, "b": {0: beta, 1: beta},
         "c": {0: bias}, "spike_c": {0: -threshold, 2: weight}}, v_threshold=threshold)
@@ -69,17 +70,17 @@ def _recurrence(conversion: Conversion, module: Any, name: str, cells: Signal) -
 def _kept(module: Any, which: str, factor: str) -> Array:
     """What a step leaves of the membrane ("mem") or the current ("syn"), from what the module is trained in."""
     if module.leak_mode == "taus" and not qualified_name(type(module)).endswith("LIFBitshiftTorch"):
-        kept = np.exp(-module.dt / _numbers(getattr(module, f"tau_{which}")))
+        kept = np.exp(-module.dt / wide_numbers_of(getattr(module, f"tau_{which}")))
     elif module.leak_mode == "bitshifts":
-        kept = 1 - 2.0 ** -_numbers(getattr(module, f"dash_{which}"))
+        kept = 1 - 2.0 ** -wide_numbers_of(getattr(module, f"dash_{which}"))
     else:
-        kept = _numbers(getattr(module, factor))
+        kept = wide_numbers_of(getattr(module, factor))
     return np.ravel(kept)
 
 
 def _lif_neuron(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
     return _neurons(conversion, module, name, arguments, Cell(
-        beta=np.exp(-module.dt / _numbers(module.tau_mem)), bias=_numbers(module.bias)))
+        beta=np.exp(-module.dt / wide_numbers_of(module.tau_mem)), bias=wide_numbers_of(module.bias)))
 
 
 def _neurons(conversion: Conversion, module: Any, name: str, arguments: Arguments, cell: Cell) -> Signal:
@@ -107,7 +108,7 @@ def _firing(conversion: Conversion, module: Any, name: str) -> Firing | None:
         fit = False
         conversion.fail("SC223", "this way to spike has no counterpart in a graph", node=name, value=makes,
                         limit=", ".join(_COUNTING))
-    threshold = _numbers(module.threshold)
+    threshold = wide_numbers_of(module.threshold)
     if (threshold <= 0).any():
         fit = False
         conversion.fail("SC223", "a count of thresholds needs a positive one", node=name, value=threshold.min(),
@@ -120,7 +121,7 @@ def _exponential_synapse(conversion: Conversion, module: Any, name: str, argumen
     source = conversion.signal(arguments[0], name, (module.size_in,))
     if not _fit(conversion, module, name):
         return source
-    kept = np.exp(-module.dt / _numbers(module.tau))
+    kept = np.exp(-module.dt / wide_numbers_of(module.tau))
     return place(conversion, name, source, float(module.dt), Cell(beta=kept, gain=kept))
 
 
@@ -145,12 +146,8 @@ def _linear(conversion: Conversion, module: Any, name: str, arguments: Arguments
     weight = array_of(module.weight).T
     if module.bias is None:
         return conversion.add(name, nodes.Linear(weight=weight), source)
-    bias = np.broadcast_to(_numbers(module.bias), (module.size_out,))
+    bias = np.broadcast_to(wide_numbers_of(module.bias), (module.size_out,))
     return conversion.add(name, nodes.Affine(weight=weight, bias=bias), source)
-
-
-def _numbers(value: Any) -> Array:
-    return array_of(value).astype(np.float64) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
 
 
 _TORCH = "rockpool.nn.modules.torch."

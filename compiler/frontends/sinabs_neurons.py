@@ -22,7 +22,7 @@ from ...ir.diagnostics import BadInputError
 from ...ir.graph import Discretization
 from ...ir.nodes import Array
 from .connections import spread
-from .conversion import Conversion, Signal, array_of
+from .conversion import Conversion, Signal, array_of, wide_numbers_of
 from .decaying import Cell, Firing, join_later, place, step_neuron
 from .registry import Layout, Leaf, qualified_name
 from .torch_layers import convolution, linear
@@ -39,15 +39,13 @@ def _neurons(conversion: Conversion, module: Any, name: str, arguments: Argument
     before = len(conversion.faults.errors)
     firing = _firing(conversion, module, name, getattr(module, "spike_threshold", None))
     later = _first_step_without(conversion, module, name, source.shape)
-    if conversion.dt is None:
-        conversion.fail("SC222", "sinabs' neurons count in steps, and the length of a step is not given", node=name,
-                        remedy="Pass dt=… in seconds.")
-    if conversion.dt is None or len(conversion.faults.errors) > before:
+    dt = conversion.step_length("sinabs' neurons", name)
+    if dt is None or len(conversion.faults.errors) > before:
         return source
     beta: Any = _factor(module, "mem")
     alpha = _factor(module, "syn")
     gain = 1 - beta if module.norm_input else 1.0
-    cells = place(conversion, name, source, conversion.dt, Cell(
+    cells = place(conversion, name, source, dt, Cell(
         beta=beta, alpha=alpha, gain=gain, kick=1.0 if alpha is None else alpha, later=later), firing)
     _recurrence(conversion, module, name, cells)
     return cells
@@ -63,21 +61,19 @@ def _adaptive(conversion: Conversion, module: Any, name: str, arguments: Argumen
         conversion.fail("SC223", "several spikes in a step, each of which takes off a threshold that moves, are no "
                         "linear step", node=name, value="spike_fn=MultiSpike", limit="SingleSpike, MaxSpike(1)",
                         remedy="Use SingleSpike.")
-    if conversion.dt is None:
-        conversion.fail("SC222", "sinabs' neurons count in steps, and the length of a step is not given", node=name,
-                        remedy="Pass dt=… in seconds.")
-    if firing is None or conversion.dt is None or len(conversion.faults.errors) > before:
+    dt = conversion.step_length("sinabs' neurons", name)
+    if firing is None or dt is None or len(conversion.faults.errors) > before:
         return source
     try:
         spreads = {label: spread(name, label, np.asarray(value, dtype=np.float64), shape) for label, value in {
             "tau_mem": _factor(module, "mem"), "tau_syn": _factor(module, "syn"), "tau_adapt": _factor(module, "adapt"),
-            "adapt_scale": _numbers(module.adapt_scale), "threshold": firing.threshold, "taken": firing.taken,
+            "adapt_scale": wide_numbers_of(module.adapt_scale), "threshold": firing.threshold, "taken": firing.taken,
             "min_v_mem": firing.v_min, "bias": later}.items() if value is not None}
     except BadInputError as error:
         conversion.faults.extend(error.diagnostics)
         return source
     node = _alif(spreads, firing, module.norm_input, shape)
-    cells = conversion.neuron(name, node, source, Discretization(conversion.dt, integrator="decay", fires="at"))
+    cells = conversion.neuron(name, node, source, Discretization(dt, integrator="decay", fires="at"))
     _recurrence(conversion, module, name, cells)
     return cells
 
@@ -110,15 +106,11 @@ def _factor(module: Any, which: str) -> Array | None:
     """What a step leaves of the membrane ("mem"), the current ("syn") or the trace ("adapt"); None without one."""
     if module.train_alphas:
         factor = getattr(module, f"alpha_{which}", None)
-        return None if factor is None else _numbers(factor)
+        return None if factor is None else wide_numbers_of(factor)
     tau = getattr(module, f"tau_{which}", None)
     if tau is not None:
-        return np.exp(-1 / _numbers(tau))
+        return np.exp(-1 / wide_numbers_of(tau))
     return np.ones(()) if which == "mem" else None  # IAF
-
-
-def _numbers(value: Any) -> Array:
-    return array_of(value).astype(np.float64) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
 
 
 def _firing(conversion: Conversion, module: Any, name: str, threshold: Any) -> Firing | None:
@@ -129,7 +121,7 @@ def _firing(conversion: Conversion, module: Any, name: str, threshold: Any) -> F
                             "graph", node=name, value=f"min_v_mem={float(module.min_v_mem):g}",
                             remedy="Set min_v_mem=None.")
         return None
-    at = _numbers(threshold)
+    at = wide_numbers_of(threshold)
     kind, many = _spikes(conversion, module, name)
     if kind != "SingleSpike" and (at <= 0).any():
         conversion.fail("SC223", "a count of thresholds needs a positive one", node=name, value=at.min(), limit="> 0")
@@ -142,8 +134,8 @@ def _firing(conversion: Conversion, module: Any, name: str, threshold: Any) -> F
     if zero and rule.reset_value != 0:
         conversion.fail("SC223", "sinabs adds the reset value in every step, with or without a spike; a graph does so "
                         "after spikes only", node=name, value=f"reset_value={rule.reset_value}", limit="0")
-    low = None if module.min_v_mem is None else _numbers(module.min_v_mem)
-    taken = None if zero or rule.subtract_value is None else _numbers(rule.subtract_value)
+    low = None if module.min_v_mem is None else wide_numbers_of(module.min_v_mem)
+    taken = None if zero or rule.subtract_value is None else wide_numbers_of(rule.subtract_value)
     return Firing(threshold=at, reset="zero" if zero else "subtract", taken=taken, at=True, many=many, v_min=low)
 
 

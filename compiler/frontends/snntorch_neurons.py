@@ -24,7 +24,7 @@ from ...ir.diagnostics import BadInputError
 from ...ir.graph import Discretization
 from ...ir.nodes import Array
 from .connections import spread
-from .conversion import Conversion, Signal, State, array_of
+from .conversion import Conversion, Signal, State, array_of, wide_numbers_of
 from .decaying import Cell, Firing, place, step_neuron
 from .registry import Leaf
 from .torch_layers import convolution, linear
@@ -47,19 +47,18 @@ def _convert(conversion: Conversion, module: Any, name: str, arguments: tuple[An
     silent = reset == "none" and name in conversion.spikes_unused
     if not _fit(conversion, module, name, reset):
         return _returned(module, name, source, source)
-    if conversion.dt is None:
-        conversion.fail("SC222", "snnTorch's neurons count in steps, and the length of a step is not given", node=name,
-                        remedy="Pass dt=… in seconds.")
+    dt = conversion.step_length("snnTorch's neurons", name)
+    if dt is None:
         return _returned(module, name, source, source)
     # But for Leaky, a reset to zero that comes one step late also takes what arrives in that step.
     firing = None if silent else Firing(
         threshold=array_of(module.threshold), reset=reset, late=_delayed(module), held=_kind(module) != "Leaky")
     if _kind(module) == "Alpha":
-        cells = _alpha(conversion, module, name, source, firing)
+        cells = _alpha(conversion, module, name, source, dt, firing)
     elif _kind(module) == "Lapicque":
-        cells = place(conversion, name, source, conversion.dt, _circuit(module), firing, "euler")
+        cells = place(conversion, name, source, dt, _circuit(module), firing, "euler")
     else:
-        cells = place(conversion, name, source, conversion.dt, Cell(
+        cells = place(conversion, name, source, dt, Cell(
             beta=_factor(module.beta), alpha=_factor(module.alpha) if hasattr(module, "alpha") else None), firing)
     spikes = cells if silent else _graded(conversion, module, name, cells)
     if hasattr(module, "recurrent") and not silent:
@@ -74,7 +73,7 @@ def _kind(module: Any) -> str:
 
 def _factor(factor: Any) -> Array:
     """Clamped, as in snnTorch's `forward`."""
-    return np.clip(array_of(factor).astype(np.float64), 0, 1)
+    return np.clip(wide_numbers_of(factor), 0, 1)
 
 
 def _delayed(module: Any) -> bool:
@@ -122,10 +121,11 @@ def _circuit(module: Any) -> Cell:
         value.double() if value.is_floating_point() else value for value in (module.R, module.C, module.time_step))
     beta = 1 - step / (resistance * capacity)
     gain = resistance.double() * (1 / (resistance * capacity)).double() * step.double()
-    return Cell(beta=array_of(beta).astype(np.float64), gain=array_of(gain))
+    return Cell(beta=wide_numbers_of(beta), gain=array_of(gain))
 
 
-def _alpha(conversion: Conversion, module: Any, name: str, source: Signal, firing: Firing | None) -> Signal:
+def _alpha(conversion: Conversion, module: Any, name: str, source: Signal, dt: float,
+           firing: Firing | None) -> Signal:
     """mem is a multiple of the difference of two decaying currents, and has no memory of its own. After a spike, `zero`
     takes all three and what arrives. `subtract` does what the code of snnTorch does, not what its text says: it takes
     the threshold off the first current, clears the second, and adds the old value of that to mem."""
@@ -133,7 +133,7 @@ def _alpha(conversion: Conversion, module: Any, name: str, source: Signal, firin
     try:
         alpha = spread(name, "alpha", _factor(module.alpha), shape)
         beta = spread(name, "beta", _factor(module.beta), shape)
-        threshold = spread(name, "threshold", array_of(module.threshold).astype(np.float64), shape)
+        threshold = spread(name, "threshold", wide_numbers_of(module.threshold), shape)
     except BadInputError as error:
         conversion.faults.extend(error.diagnostics)
         return source
@@ -149,12 +149,12 @@ def _alpha(conversion: Conversion, module: Any, name: str, source: Signal, firin
         entries |= {"late_a": {(0, 2): np.ones(shape), (2, 2): -beta}, "late_b": {2: np.ones(shape)},
                     "late_c": {1: -threshold}}
     node = step_neuron(shape, 3, entries, v_threshold=None if firing is None else threshold)
-    return conversion.neuron(name, node, source, Discretization(conversion.dt or 0.0, integrator="decay", reset="next"))
+    return conversion.neuron(name, node, source, Discretization(dt, integrator="decay", reset="next"))
 
 
 def _graded(conversion: Conversion, module: Any, name: str, cells: Signal) -> Signal:
     """Spikes of another height than one are multiplied on their way out."""
-    factor = array_of(module.graded_spikes_factor).astype(np.float64)
+    factor = wide_numbers_of(module.graded_spikes_factor)
     if (factor == 1).all():
         return cells
     return conversion.add(f"{name}.graded", nodes.Scale(

@@ -37,11 +37,10 @@ def _voting(conversion: Conversion, module: Any, name: str, arguments: Arguments
 
 def _delay(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:
     source = conversion.signal(arguments[0], name)
-    if conversion.dt is None:
-        conversion.fail("SC222", "the delay counts in steps, and the length of a step is not given", node=name,
-                        remedy="Pass dt=… in seconds.")
+    dt = conversion.step_length("delays", name)
+    if dt is None:
         return source
-    return conversion.add(name, nodes.Delay(delay=np.full(source.shape, module.delay_steps * conversion.dt)), source)
+    return conversion.add(name, nodes.Delay(delay=np.full(source.shape, module.delay_steps * dt)), source)
 
 
 def _flatten(conversion: Conversion, module: Any, name: str, arguments: Arguments) -> Signal:

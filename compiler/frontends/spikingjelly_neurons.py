@@ -34,7 +34,7 @@ from ...ir.diagnostics import BadInputError
 from ...ir.grid import Discretization
 from ...ir.nodes import Array, Neuron
 from .connections import spread
-from .conversion import NO_CONVERTER, Conversion, Signal, array_of
+from .conversion import NO_CONVERTER, Conversion, Signal, array_of, numbers_of, wide_numbers_of
 from .registry import Layout, Leaf, qualified_name
 from .spikingjelly_layers import LAYERS
 
@@ -59,11 +59,11 @@ def _aware_if(module: Any, name: str, shape: Shape, dt: float) -> Made:
     # `channel_dim` counts the batch axis of one step.
     axis = module.channel_dim if module.channel_dim < 0 else module.channel_dim - 1
     threshold, offset = (
-        spread(name, label, _along(array_of(getattr(module, label)).astype(np.float64), axis, shape), shape)
+        spread(name, label, _along(wide_numbers_of(getattr(module, label)), axis, shape), shape)
         for label in ("v_threshold", "v_offset"))
     if module.v_reset is not None:
         return nodes.IF(shape=shape, v0=_start(module), v_threshold=threshold - offset,
-                        v_reset=_numbers(module.v_reset)), 1 / dt
+                        v_reset=numbers_of(module.v_reset)), 1 / dt
     if not offset.any():
         return nodes.IF(shape=shape, v0=_start(module), v_threshold=threshold, reset="subtract"), 1 / dt
     return nodes.StepNeuron(shape=shape, v0=_start(module), a=np.ones((1, 1)), b=np.ones(1), spike_c=-threshold[None],
@@ -71,7 +71,7 @@ def _aware_if(module: Any, name: str, shape: Shape, dt: float) -> Made:
 
 
 def _lif(module: Any, name: str, shape: Shape, dt: float) -> Made:
-    return _leaky(module, name, shape, dt, 1 / _numbers(module.tau))
+    return _leaky(module, name, shape, dt, 1 / numbers_of(module.tau))
 
 
 def _parametric_lif(module: Any, name: str, shape: Shape, dt: float) -> Made:
@@ -82,7 +82,7 @@ def _leaky(module: Any, name: str, shape: Shape, dt: float, lost: Array) -> Made
     """`lost`: 1 / tau, the part of the membrane that a step takes."""
     found = leaky_from_beta(1 - lost, dt, node=name)
     share = lost if module.decay_input else 1.0
-    leak = _numbers(0.0 if module.v_reset is None else module.v_reset)
+    leak = numbers_of(0.0 if module.v_reset is None else module.v_reset)
     return nodes.LIF(shape=shape, tau=found.params["tau"], r=found.params["r"] * share, v_leak=leak,
                      **_firing(module, name, shape)), found.bias_scale
 
@@ -108,18 +108,14 @@ def _resonator(module: Any, name: str, shape: Shape, dt: float) -> Made:
 
 
 def _firing(module: Any, name: str, shape: Shape) -> dict[str, Any]:
-    threshold = spread(name, "v_threshold", _numbers(module.v_threshold), shape)
-    reset: dict[str, Any] = {"reset": "subtract"} if module.v_reset is None else {"v_reset": _numbers(module.v_reset)}
+    threshold = spread(name, "v_threshold", numbers_of(module.v_threshold), shape)
+    reset: dict[str, Any] = {"reset": "subtract"} if module.v_reset is None else {"v_reset": numbers_of(module.v_reset)}
     return {"v0": _start(module), "v_threshold": threshold, **reset}
 
 
 def _start(module: Any) -> Array:
     """The membrane after `functional.reset_net`."""
-    return _numbers(module.get_reset_value("v"))
-
-
-def _numbers(value: Any) -> Array:
-    return array_of(value) if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
+    return numbers_of(module.get_reset_value("v"))
 
 
 def _along(values: Array, axis: int, shape: Shape) -> Array:
@@ -140,16 +136,15 @@ def _converter(kind: str, make: Callable[[Any, str, Shape, float], Made]) -> Cal
                             "its own", node=name, value=replaced, remedy=NO_CONVERTER)
             return source
         fires = _fires(conversion, module, name)
-        if conversion.dt is None:
-            conversion.fail("SC222", "SpikingJelly's neurons count in steps, and the length of a step is not given",
-                            node=name, remedy="Pass dt=… in seconds.")
+        dt = conversion.step_length("SpikingJelly's neurons", name)
+        if dt is None:
             return source
         try:
-            node, bias_scale = make(module, name, source.shape, conversion.dt)
+            node, bias_scale = make(module, name, source.shape, dt)
         except BadInputError as error:
             conversion.faults.extend(error.diagnostics)
             return source
-        grid = Discretization(conversion.dt, integrator="decay", fires=fires)
+        grid = Discretization(dt, integrator="decay", fires=fires)
         return conversion.neuron(name, node, source, grid, bias_scale)
 
     return convert

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from ...ir.diagnostics import Diagnostic, UnsupportedError
+from ...ir.diagnostics import Diagnostic, UnsupportedError, first_line
 from .registry import leaf_of, qualified_name
 
 __all__ = ["Trace", "is_several", "line_of", "private_copy", "rooted", "shape_of", "trace"]
@@ -294,9 +294,9 @@ def _untraceable(module: nn.Module, error: Exception) -> Diagnostic:
         if _is_users(step.tb_frame.f_code.co_filename):
             line = _shown(step.tb_frame.f_code.co_filename, step.tb_lineno)
         step = step.tb_next
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     place = f" ({line})" if line else ""
-    return Diagnostic("SC221", f"forward of {qualified_name(type(module))} cannot be traced: {reason[:200]}{place}",
+    what = f"forward of {qualified_name(type(module))} cannot be traced"
+    return Diagnostic("SC221", f"{what}: {first_line(error)}{place}",
                       remedy=error.remedy if isinstance(error, _Untraceable) else _HELP)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Wide"]
+__all__ = ["Wide", "widen_buffers"]
 
 PART = 1 << 18
 """Weights of a layer that are widened at a time."""
@@ -39,6 +40,14 @@ class Wide(TorchFunctionMode):
             args = (*kept, *_widened(args[len(kept):]))
             kwargs = {name: _widened(value) for name, value in kwargs.items()}
         return func(*args, **kwargs)
+
+
+def widen_buffers(module: nn.Module) -> None:
+    """Makes its buffers float64; a copy that shares only parameters keeps its original as it is."""
+    for part in nn.Module.modules(module):
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                part._buffers[name] = buffer.double()
 
 
 def _in_place(name: str) -> bool:
