@@ -116,7 +116,8 @@ class Scale(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BatchNorm(Node):
-    """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis (channels). Not in NIR: always folded."""
+    """y = gamma (x - mean) / sqrt(variance + eps) + beta over the first axis (channels). Not in NIR. The target
+    event folds it into its neighbours."""
 
     mean: Array = param()
     variance: Array = param()

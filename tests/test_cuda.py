@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spikec.runtime import nvrtc
-from spikec.runtime.clock.scan import _text
+from spikec.runtime.clock.scan import clock_text
 from spikec.runtime.clock.surrogates import SURROGATES
 from spikec.runtime.jit import KernelError
 from spikec.runtime.loop_kernels import loop_source
@@ -46,7 +46,7 @@ def every_text() -> dict[str, str]:
         for dtype, cell, (spiking, uniform, refractory) in SWEEPS
     }
     for dtype, (states, grads, settings), training in itertools.product(REALS, CLOCKS, (True, False)):
-        texts[f"{dtype} clock {states} {grads} {settings} {training}"] = _text(
+        texts[f"{dtype} clock {states} {grads} {settings} {training}"] = clock_text(
             "cuda", dtype, 1, states, TERMS[states], grads if training else (), training=training, **settings)
     loops = itertools.product(REALS, (True, False))
     return texts | {f"{dtype} loop, dense {dense}": loop_source("cuda", dtype, dense) for dtype, dense in loops}

@@ -22,7 +22,7 @@ from .cell import Cell
 from .lists import SpikeLists, lists_of, turned
 from .surrogates import Surrogate
 
-__all__ = ["Scanned", "Start", "Want", "clock_source", "runs_on_host", "scan"]
+__all__ = ["Scanned", "Start", "Want", "clock_source", "clock_text", "runs_on_host", "scan"]
 
 MAX_SOURCES = 8
 """Sources gathered within the kernel; more are summed into the drive."""
@@ -109,15 +109,17 @@ def lanes_of(n: int, dtype: torch.dtype) -> int:
 def clock_source(machine: str, dtype: torch.dtype, lanes: int, cell: Cell, grads: Sequence[str],
                  surrogate: Surrogate, training: bool, show: bool, sources: int, recurrent: bool) -> str:
     """The text of the kernels of one kind of population."""
-    return _text(machine, dtype, lanes, cell.states, tuple(cell.terms), tuple(grads), cell.spiking, cell.at, cell.many,
-                 cell.lag, cell.rest is not None, cell.late, cell.resets_late, surrogate.name, surrogate.detach_reset,
-                 training, show, sources, recurrent)
+    return clock_text(machine, dtype, lanes, cell.states, tuple(cell.terms), tuple(grads), cell.spiking, cell.at,
+                      cell.many, cell.lag, cell.rest is not None, cell.late, cell.resets_late, surrogate.name,
+                      surrogate.detach_reset, training, show, sources, recurrent)
 
 
 @functools.cache
-def _text(machine: str, dtype: torch.dtype, lanes: int, states: int, terms: tuple[str, ...], grads: tuple[str, ...],
-          spiking: bool, at: bool, many: bool, lag: bool, rest: bool, late: bool, resets_late: bool, surrogate: str,
-          detach: bool, training: bool, show: bool, sources: int, recurrent: bool) -> str:
+def clock_text(machine: str, dtype: torch.dtype, lanes: int, states: int, terms: tuple[str, ...],
+               grads: tuple[str, ...], spiking: bool, at: bool, many: bool, lag: bool, rest: bool, late: bool,
+               resets_late: bool, surrogate: str, detach: bool, training: bool, show: bool, sources: int,
+               recurrent: bool) -> str:
+    """The same by what the text depends on; `terms` and `grads` are names of a cell's terms."""
     return jit.render(
         "clock.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, states=states, terms=list(terms),
         grads=list(grads), spiking=spiking, at=at, many=many, lag=lag, rest=rest, late=late, resets_late=resets_late,

@@ -39,8 +39,8 @@ Play = Callable[[nn.Module, Tensor], Mapping[str, Trace]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """`build`: the network, in float32, its weights drawn after `torch.manual_seed(0)`. `refused`: the code of the
-    diagnostic with which `from_torch` must refuse it; `differs`: why its numbers cannot be had, in which case the
-    import must warn. `steps`: fewer where the framework's own membranes grow without bound."""
+    diagnostic with which `from_torch` must refuse it. `steps`: fewer where the framework's own membranes grow without
+    bound."""
 
     kind: str
     settings: str
@@ -50,7 +50,6 @@ class Case:
     recurrent: bool = False
     dt: float | None = DT
     refused: str | None = None
-    differs: str | None = None
     steps: int = STEPS
 
 
