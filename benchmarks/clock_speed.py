@@ -30,7 +30,6 @@ from worker import match  # noqa: E402
 
 import spikec  # noqa: E402
 
-AIM = 5.0
 RATE = 0.1
 """Spikes of a neuron and step that the weights of both layers are scaled to."""
 

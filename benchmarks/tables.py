@@ -1,4 +1,4 @@
-"""Writes the tables of docs/benchmarks.md and of the README from benchmarks/results/*.json.
+"""Writes the tables of docs/benchmarks.md, docs/conversion.md and the README from benchmarks/results/*.json.
 
     python benchmarks/tables.py            rewrites what stands between <!-- bench:NAME:start --> and the same with end
     python benchmarks/tables.py --check    exit code 1 where a table is not what the results say
@@ -17,14 +17,14 @@ from typing import Any
 from common import HERE, read_result
 
 ROOT = HERE.parent
-FILES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
+FILES = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "conversion.md", ROOT / "README.md")
 BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\w+:)?end -->", re.DOTALL)
 TASKS = {
     "mnist": "784-350-10, batch 50", "yin_yang": "5-120-3, batch 150", "recurrent": "700-256-20 recurrent, batch 32",
 }
 
 SOURCES = ("gradients_differences", "gradients_sweep", "accuracy_yin_yang", "accuracy_mnist", "steps",
-           "time_to_accuracy", "clock_speed", "scaling_size", "scaling_start")
+           "time_to_accuracy", "clock_speed", "conversion", "scaling_size", "scaling_start")
 """The results that the summary is written from."""
 
 
@@ -181,6 +181,38 @@ def slowest_clock() -> float:
                for what in ("forward", "training"))
 
 
+def conversion_accuracy() -> str:
+    """The converted network, over the number of steps, and single spikes."""
+    found = figures("conversion")
+    rate, latency = found["rate"], found["latency"]
+    steps = list(rate["accuracy"])
+    rows = [("accuracy, %", *(f"{rate['accuracy'][step]:.2f}" for step in steps)),
+            ("lost, points", *(f"{rate['lost'][step]:.2f}" for step in steps))]
+    return "\n\n".join([
+        f"{rate['samples']:,} test images; without spikes {rate['ann']:.2f} %:", table(("steps", *steps), rows),
+        f"Latencies, {latency['samples']} images: the outputs differ from the network's own by at most "
+        f"{latency['largest_difference']:.0e}; accuracy {latency['accuracy']:.2f} %, without spikes "
+        f"{latency['ann']:.2f} %.", measured("conversion")])
+
+
+def conversion_layers() -> str:
+    """Each layer of the converted network against its activations."""
+    rows = [(name, f"{layer['neurons']:,}", f"{layer['correlation']:.4f}", number(layer["difference"]),
+             number(layer["activation"]), "–" if layer["spikes"] is None else number(layer["spikes"]))
+            for name, layer in figures("conversion")["rate"]["layers"].items()]
+    return table(("layer", "neurons", "correlation", "mean difference", "mean activation", "spikes a neuron and image"),
+                 rows)
+
+
+def conversion_options() -> str:
+    """Accuracy with other options."""
+    found = figures("conversion")["variants"]
+    first = next(iter(found.values()))
+    rows = [(name, *(f"{each:.1f}" for each in row["accuracy"].values())) for name, row in found.items()]
+    return (f"Accuracy in % on the first {first['samples']:,} test images (without spikes {first['ann']:.1f}):\n\n"
+            + table(("option", *(f"{step} steps" for step in first["accuracy"])), rows))
+
+
 def gradients() -> str:
     """Worst deviations."""
     found, sweep, other = (figures(f"gradients_{part}") for part in ("differences", "sweep", "identities"))
@@ -236,6 +268,8 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
      lambda: figures("time_to_accuracy")["times_faster"], lambda x: x >= 20, "{:.3g}"),
     ("Clock target against each framework on its own 784-512-10, forward and training step, times faster", "≥ 5",
      slowest_clock, lambda x: x >= 5, "{:.1f}"),
+    ("MNIST CNN converted to spikes, points of accuracy lost at 32 steps", "≤ 0.3",
+     lambda: figures("conversion")["rate"]["lost"]["32"], lambda x: x <= 0.3, "{:.2f}"),
     ("Two threads against one (784-350-10)", "≥ 1.8",
      lambda: figures("scaling_threads")["mnist"]["gain"], lambda x: x >= 1.8, "{:.2f}"),
     ("Time a spike of a recurrent net, 100,000 against 1,000 neurons", "≤ 3",
@@ -283,7 +317,8 @@ def machine() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "steps": steps, "limits": limits, "scaling": scaling, "start": start, "threads": threads, "race": race,
-    "clock": clock, "gradients": gradients, "summary": summary, "machine": machine,
+    "clock": clock, "conversion_accuracy": conversion_accuracy, "conversion_layers": conversion_layers,
+    "conversion_options": conversion_options, "gradients": gradients, "summary": summary, "machine": machine,
 }
 
 
