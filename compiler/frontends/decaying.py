@@ -100,8 +100,8 @@ def _array(shape: tuple[int, ...], states: int, given: Entries) -> Array:
     axes = 2 if isinstance(next(iter(given)), tuple) else 1
     each = shape if any(np.size(value) > 1 and np.ptp(value) for value in given.values()) else ()
     filled = np.zeros((states,) * axes + each)
-    for place, value in given.items():
-        filled[place] = value if each else np.ravel(value)[0]
+    for entry, value in given.items():
+        filled[entry] = value if each else np.ravel(value)[0]
     return filled
 
 
