@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,23 +12,18 @@ import pytest
 torch = pytest.importorskip("torch")
 norse = pytest.importorskip("norse.torch", reason="Norse is not installed")
 
-from side_by_side import Array, assert_same, drive  # noqa: E402
+from side_by_side import Array, assert_same, drive, seeded  # noqa: E402
 from torch import nn  # noqa: E402
 
 from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
-from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError  # noqa: E402
+from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Graph  # noqa: E402
 
 INPUTS, NEURONS = 6, 12
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", SpikecWarning)
-        yield
+_seeded = seeded(1)
 
 
 def _tensor(value: Any) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,41 +21,21 @@ from rockpool.nn.modules import (  # noqa: E402
     LinearTorch,
     aLIFTorch,
 )
-from side_by_side import Array  # noqa: E402
+from side_by_side import Array, behind_weights, seeded, three_samples  # noqa: E402
 from torch import nn  # noqa: E402
 
 from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
-from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError  # noqa: E402
+from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Discretization, Graph  # noqa: E402
 from spikec.ir.step import simulate_step  # noqa: E402
 
 DT = 1e-3
-STEPS, BATCH = 1000, 3
 INPUTS, SIZE = 6, 5
 EACH = torch.linspace(0.5, 0.95, SIZE)
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    torch.manual_seed(2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", SpikecWarning)
-        yield
-
-
-def _raster(shape: tuple[int, ...] = (INPUTS,), steps: int = STEPS) -> Array:
-    """Three samples: sparse spikes, dense ones, and values of any sign."""
-    rng = np.random.default_rng(7)
-    spikes = rng.random((2, steps, *shape)) < np.array([0.1, 0.6]).reshape(2, *(1,) * (1 + len(shape)))
-    return np.concatenate([spikes.astype(float), rng.standard_normal((1, steps, *shape))])
-
-
-def _net(cells: nn.Module, gain: float = 1.0) -> nn.Sequential:
-    module = nn.Sequential(nn.Linear(INPUTS, SIZE), cells)
-    with torch.no_grad():
-        module[0].weight.mul_(gain)
-    return module
+_seeded = seeded(2)
 
 
 def _run(module: nn.Sequential, raster: Array) -> tuple[Array, Array]:
@@ -112,9 +91,9 @@ CELLS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("cells", CELLS)
 def test_every_neuron(cells: str) -> None:
-    module = _net(CELLS[cells](), 2.0)
+    module = behind_weights(CELLS[cells](), 2.0)
     graph = _imported(module)
-    spikes = _assert_same(module, graph, _raster())
+    spikes = _assert_same(module, graph, three_samples())
     one = "one" in cells or "neuron of many" in cells
     assert (spikes.max() == 1) == one
     assert type(graph.nodes["1"]) is (
@@ -129,7 +108,7 @@ def test_a_sequence_as_it_runs_in_float32() -> None:
         LinearTorch((INPUTS, 8), has_bias=True), LIFTorch(8, tau_mem=0.01, tau_syn=0.005), LinearTorch((8, SIZE)),
         LIFTorch(SIZE, has_rec=True, w_rec=0.2 * torch.randn(SIZE, SIZE) - 0.1, tau_mem=0.006, tau_syn=0.004))
     graph = _imported(module, check=False)
-    raster = _raster(steps=300)
+    raster = three_samples(steps=300)
     with torch.no_grad():
         shown, _, record = module(torch.from_numpy(raster).float(), record=True)
     ours = simulate_step(graph, raster)
@@ -158,8 +137,8 @@ def test_layers_of_torch_and_rockpool_in_a_module() -> None:
 
 
 def test_a_synapse_is_a_readout() -> None:
-    module = _net(ExpSynTorch(SIZE, tau=EACH / 100))
-    graph, raster = _imported(module, check=False), _raster(steps=200)
+    module = behind_weights(ExpSynTorch(SIZE, tau=EACH / 100))
+    graph, raster = _imported(module, check=False), three_samples(steps=200)
     torch.set_default_dtype(torch.float64)
     try:
         with torch.no_grad():
@@ -191,7 +170,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
 def test_what_a_graph_cannot_say_is_refused(fault: str) -> None:
     message, cells = REFUSED[fault]
     with pytest.raises(UnsupportedError, match=f"SC223 at '1': .*{message}"):
-        _imported(_net(cells()))
+        _imported(behind_weights(cells()))
 
 
 def test_several_synapses_are_refused() -> None:
@@ -202,7 +181,7 @@ def test_several_synapses_are_refused() -> None:
 
 def test_another_length_of_a_step_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"SC222 at '1': .*dt=0.001; limit: 0.002"):
-        _imported(_net(LIFTorch(SIZE)), dt=0.002)
+        _imported(behind_weights(LIFTorch(SIZE)), dt=0.002)
     mixed = Sequential(LinearTorch((INPUTS, SIZE)), LIFNeuronTorch(SIZE), LinearTorch((SIZE, SIZE)),
                        LIFNeuronTorch(SIZE, dt=0.002))
     with pytest.raises(BadInputError, match=r"SC222 at '0\.3_LIFNeuronTorch'"):

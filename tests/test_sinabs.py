@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,34 +13,22 @@ sinabs = pytest.importorskip("sinabs", reason="sinabs is not installed")
 
 import sinabs.activation as sina  # noqa: E402
 import sinabs.layers as sl  # noqa: E402
-from side_by_side import Array  # noqa: E402
+from side_by_side import Array, behind_weights, seeded, three_samples  # noqa: E402
 from sinabs.layers.alif import ALIFSqueeze  # noqa: E402
 from torch import nn  # noqa: E402
 
 from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
-from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError  # noqa: E402
+from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Discretization, Graph  # noqa: E402
 from spikec.ir.step import simulate_step  # noqa: E402
 
 DT = 1e-3
-STEPS, BATCH = 1000, 3
+BATCH = 3
 INPUTS, SIZE = 6, 5
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    torch.manual_seed(2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", SpikecWarning)
-        yield
-
-
-def _raster(shape: tuple[int, ...] = (INPUTS,), steps: int = STEPS) -> Array:
-    """Three samples: sparse spikes, dense ones, and values of any sign."""
-    rng = np.random.default_rng(7)
-    spikes = rng.random((2, steps, *shape)) < np.array([0.1, 0.6]).reshape(2, *(1,) * (1 + len(shape)))
-    return np.concatenate([spikes.astype(float), 2 * rng.standard_normal((1, steps, *shape))])
+_seeded = seeded(2)
 
 
 def _widened(module: nn.Module) -> nn.Module:
@@ -52,13 +39,6 @@ def _widened(module: nn.Module) -> nn.Module:
     for part in module.modules():
         part.register_forward_pre_hook(widen)
     return module.double().eval()
-
-
-def _net(cells: nn.Module, gain: float = 2.0) -> nn.Sequential:
-    module = nn.Sequential(nn.Linear(INPUTS, SIZE), cells)
-    with torch.no_grad():
-        module[0].weight.mul_(gain)
-    return module
 
 
 def _run(module: nn.Module, raster: Array) -> tuple[Array, Array]:
@@ -126,22 +106,22 @@ PAIRS = [(cells, rule) for cells in CELLS for rule in RULES
 
 @pytest.mark.parametrize(("cells", "rule"), PAIRS)
 def test_every_neuron_and_every_rule(cells: str, rule: str) -> None:
-    module = _net(CELLS[cells](**RULES[rule]), 6.0 if "LIF" in cells else 2.0)
-    spikes = _assert_same(module, _imported(module), _raster())
+    module = behind_weights(CELLS[cells](**RULES[rule]), 6.0 if "LIF" in cells else 2.0)
+    spikes = _assert_same(module, _imported(module), three_samples())
     assert spikes.max() > 1 or "one" in rule
 
 
 def test_what_nodes_of_continuous_time_can_say_they_say() -> None:
-    graph = _imported(_net(sl.LIF(tau_mem=10.0, min_v_mem=-1.0)))
+    graph = _imported(behind_weights(sl.LIF(tau_mem=10.0, min_v_mem=-1.0)))
     node = graph.nodes["1"]
     assert type(node) is nodes.LIF
     np.testing.assert_allclose(node.tau, 10 * DT, rtol=1e-12)
     np.testing.assert_array_equal(node.v_min, -1)
     assert graph.discretization == Discretization(DT, integrator="decay", fires="at", spikes="many")
-    assert type(_imported(_net(sl.LIF(tau_mem=10.0, tau_syn=5.0))).nodes["1"]) is nodes.CubaLIF
-    assert type(_imported(_net(sl.IAF())).nodes["1"]) is nodes.IF
-    assert type(_imported(_net(sl.IAF(reset_fn=sina.MembraneReset()))).nodes["1"]) is nodes.StepNeuron
-    assert type(_imported(_net(sl.ExpLeak(tau_mem=10.0))).nodes["1"]) is nodes.LI
+    assert type(_imported(behind_weights(sl.LIF(tau_mem=10.0, tau_syn=5.0))).nodes["1"]) is nodes.CubaLIF
+    assert type(_imported(behind_weights(sl.IAF())).nodes["1"]) is nodes.IF
+    assert type(_imported(behind_weights(sl.IAF(reset_fn=sina.MembraneReset()))).nodes["1"]) is nodes.StepNeuron
+    assert type(_imported(behind_weights(sl.ExpLeak(tau_mem=10.0))).nodes["1"]) is nodes.LI
 
 
 # ---- recurrent kinds
@@ -165,9 +145,9 @@ RECURRENT: dict[str, Callable[[nn.Module], nn.Module]] = {
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_recurrent_neurons(kind: str, bias: bool) -> None:
     """A bias in the connection is there from the second step on."""
-    module = _net(RECURRENT[kind](_connection(bias)), 8.0)
+    module = behind_weights(RECURRENT[kind](_connection(bias)), 8.0)
     graph = _imported(module)
-    _assert_same(module, graph, _raster())
+    _assert_same(module, graph, three_samples())
     assert ("1.rec_connect.1", "1") in graph.edges
 
 
@@ -176,7 +156,7 @@ def test_a_convolution_is_a_recurrent_connection() -> None:
     with torch.no_grad():
         back[0].weight.mul_(0.3)
     module = nn.Sequential(sl.LIFRecurrent(tau_mem=5.0, norm_input=False, rec_connect=back))
-    _assert_same(module, _imported(module, shape=(2, 4, 3)), _raster((2, 4, 3)))
+    _assert_same(module, _imported(module, shape=(2, 4, 3)), three_samples((2, 4, 3)))
 
 
 # ---- adaptive thresholds
@@ -194,14 +174,14 @@ ADAPTIVE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("setting", ADAPTIVE)
 def test_adaptive_neurons(setting: str) -> None:
     """Time constants by neuron: with one for all, sinabs keeps the threshold's trace in float32."""
-    module = _net(sl.ALIF(tau_mem=EACH, tau_adapt=EACH.flip(0) * 4, **ADAPTIVE[setting]), 12.0)
+    module = behind_weights(sl.ALIF(tau_mem=EACH, tau_adapt=EACH.flip(0) * 4, **ADAPTIVE[setting]), 12.0)
     assert isinstance(_imported(module).nodes["1"], nodes.StepNeuron)
-    _assert_same(module, _imported(module), _raster())
+    _assert_same(module, _imported(module), three_samples())
 
 
 def test_adaptive_neurons_of_one_time_constant_keep_their_trace_in_float32() -> None:
-    module = _net(sl.ALIF(tau_mem=10.0, tau_adapt=40.0), 12.0)
-    _assert_same(module, _imported(module, check=False), _raster(), atol=1e-5)
+    module = behind_weights(sl.ALIF(tau_mem=10.0, tau_adapt=40.0), 12.0)
+    _assert_same(module, _imported(module, check=False), three_samples(), atol=1e-5)
 
 
 # ---- readouts, layers, networks
@@ -209,8 +189,8 @@ def test_adaptive_neurons_of_one_time_constant_keep_their_trace_in_float32() -> 
 def test_readouts() -> None:
     for cells in (sl.ExpLeak(tau_mem=8.0), sl.ExpLeak(tau_mem=EACH, norm_input=True),
                   sl.LIF(tau_mem=8.0, tau_syn=3.0, spike_fn=None)):
-        module = _net(cells)
-        graph, raster = _imported(module), _raster()
+        module = behind_weights(cells)
+        graph, raster = _imported(module), three_samples()
         shown, _ = _run(_widened(module), raster)
         np.testing.assert_allclose(simulate_step(graph, raster).voltage["output"], shown, rtol=0, atol=1e-9)
 
@@ -225,7 +205,7 @@ def test_squeezed_layers_pools_and_crops() -> None:
         for part in (module[1], module[4], module[7]):
             part.weight.mul_(6)
     graph = _imported(module, shape=(2, 7, 7))
-    _assert_same(module, graph, _raster((2, 7, 7), 300))
+    _assert_same(module, graph, three_samples((2, 7, 7), 300))
 
 
 def test_layers_that_fold_batch_and_time() -> None:
@@ -255,7 +235,7 @@ def test_branches_are_merged() -> None:
 
 
 def test_neurons_that_ran_are_taken_without_their_state() -> None:
-    module = _net(sl.IAF())
+    module = behind_weights(sl.IAF())
     with torch.no_grad():
         module(10 * torch.rand(7, 20, INPUTS))
     assert _imported(module).metadata["import.check"] == "faithful on its grid"
@@ -271,7 +251,7 @@ def test_a_converted_network() -> None:
     assert whole.metadata["import.check"] == "faithful on its grid"
     network.reset_states()  # it ran once, to find its shapes
     module = network.spiking_model
-    _assert_same(module, _imported(module, shape=(1, 6, 6)), _raster((1, 6, 6)))
+    _assert_same(module, _imported(module, shape=(1, 6, 6)), three_samples((1, 6, 6)))
 
 
 # ---- what sinabs can and a graph cannot
@@ -299,10 +279,10 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
 def test_what_a_graph_cannot_say_is_refused(fault: str) -> None:
     message, cells = REFUSED[fault]
     with pytest.raises(UnsupportedError, match=f"SC223 at '1.*: .*{message}"):
-        _imported(_net(cells()))
+        _imported(behind_weights(cells()))
 
 
 def test_the_length_of_a_step_is_asked_for() -> None:
     for cells in (sl.IAF(), sl.ALIF(tau_mem=5.0, tau_adapt=5.0)):
         with pytest.raises(BadInputError, match=r"SC222 at '1'.*dt="):
-            from_torch(_net(cells), sample=torch.zeros(2, 5, INPUTS))
+            from_torch(behind_weights(cells), sample=torch.zeros(2, 5, INPUTS))

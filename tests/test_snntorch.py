@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 snntorch = pytest.importorskip("snntorch")
 
+from side_by_side import behind_weights, seeded, three_samples  # noqa: E402
 from torch import nn  # noqa: E402
 
 from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
@@ -26,20 +26,7 @@ STEPS = 1000
 SIZE = 5
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", SpikecWarning)
-        warnings.filterwarnings("ignore", "Inhibition is an unstable feature")
-        yield
-
-
-def _raster(shape: tuple[int, ...], steps: int = STEPS) -> np.ndarray[Any, Any]:
-    """Three samples: sparse spikes, dense ones, and values of any sign."""
-    rng = np.random.default_rng(7)
-    spikes = rng.random((2, steps, *shape)) < np.array([0.1, 0.6]).reshape(2, *(1,) * (1 + len(shape)))
-    return np.concatenate([spikes.astype(float), 2 * rng.standard_normal((1, steps, *shape))])
+_seeded = seeded(3, "Inhibition is an unstable feature")
 
 
 def _doubled(module: nn.Module) -> nn.Module:
@@ -51,10 +38,7 @@ def _doubled(module: nn.Module) -> nn.Module:
 
 
 def _net(cells: nn.Module, gain: float = 2.0) -> nn.Module:
-    module = nn.Sequential(nn.Linear(6, SIZE), cells)
-    with torch.no_grad():
-        module[0].weight.mul_(gain)
-    return _doubled(module)
+    return _doubled(behind_weights(cells, gain))
 
 
 def _run(module: nn.Module, raster: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -111,7 +95,7 @@ def test_every_reset_of_every_kind(kind: str, reset: str, delayed: bool, factors
     module = _net(cells)
     unbounded = factors == "outside" or (reset == "none" and kind.startswith("R"))
     steps = 60 if unbounded else STEPS
-    _assert_same(module, from_torch(module, dt=DT), _raster((6,), steps), busy=not unbounded)
+    _assert_same(module, from_torch(module, dt=DT), three_samples((6,), steps), busy=not unbounded)
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
@@ -124,7 +108,7 @@ def test_alpha(reset: str, factors: dict[str, Any]) -> None:
     module = _net(snntorch.Alpha(**factors, reset_mechanism=reset, init_hidden=True))
     graph = from_torch(module, dt=DT)
     assert isinstance(graph.nodes["1"], nodes.StepNeuron)
-    _assert_same(module, graph, _raster((6,)))
+    _assert_same(module, graph, three_samples((6,)))
 
 
 @pytest.mark.parametrize(("circuit", "reset"), [
@@ -136,7 +120,7 @@ def test_alpha(reset: str, factors: dict[str, Any]) -> None:
 def test_lapicque(circuit: dict[str, Any], reset: str) -> None:
     module = _net(snntorch.Lapicque(**circuit, reset_mechanism=reset, init_hidden=True))
     graph = from_torch(module, dt=DT)
-    _assert_same(module, graph, _raster((6,)))
+    _assert_same(module, graph, three_samples((6,)))
     if reset == "none":
         return
     node = graph.nodes["1"]
@@ -167,7 +151,7 @@ def test_recurrences(kind: str, reset: str, recurrence: str) -> None:
     factors = {"beta": 0.8} if kind == "RLeaky" else {"beta": 0.8, "alpha": 0.4}
     options = factors | RECURRENCES[recurrence] | {"reset_mechanism": reset, "init_hidden": True}
     module = _net(getattr(snntorch, kind)(**options))
-    _assert_same(module, from_torch(module, dt=DT), _raster((6,)))
+    _assert_same(module, from_torch(module, dt=DT), three_samples((6,)))
 
 
 @pytest.mark.parametrize("kind", ["RLeaky", "RSynaptic"])
@@ -175,7 +159,7 @@ def test_convolutional_recurrence(kind: str) -> None:
     factors = {"beta": 0.8} if kind == "RLeaky" else {"beta": 0.8, "alpha": 0.4}
     cells = getattr(snntorch, kind)(**factors, conv2d_channels=3, kernel_size=(3, 1), threshold=0.5, init_hidden=True)
     module = _doubled(nn.Sequential(nn.Conv2d(2, 3, 3), cells))
-    _assert_same(module, from_torch(module, dt=DT, input_shape=(2, 5, 6)), _raster((2, 5, 6)))
+    _assert_same(module, from_torch(module, dt=DT, input_shape=(2, 5, 6)), three_samples((2, 5, 6)))
 
 
 @pytest.mark.parametrize(("kind", "delayed"), [
@@ -189,7 +173,7 @@ def test_graded_spikes_are_scaled_on_their_way_out(kind: str, delayed: bool, fac
     _doubled(module)
     graph = from_torch(module, dt=DT)
     np.testing.assert_array_equal(graph.nodes["1.graded"].scale, np.broadcast_to(np.float64(np.float32(factor)), SIZE))
-    raster = _raster((6,))
+    raster = three_samples((6,))
     spikes, membranes = _run(module, raster)
     ours = simulate_step(graph, raster)
     np.testing.assert_array_equal(ours.spikes["3"], spikes)
@@ -204,7 +188,7 @@ def test_two_layers_of_different_reset_delay() -> None:
     graph = from_torch(module, dt=DT)
     grids = [graph.nodes[name].grid or graph.discretization for name in ("1", "3")]
     assert [grid.reset for grid in grids] == ["next", "same"]
-    _assert_same(module, graph, _raster((6,)))
+    _assert_same(module, graph, three_samples((6,)))
 
 
 def test_a_readout_that_never_resets() -> None:
@@ -221,7 +205,7 @@ def test_a_readout_that_never_resets() -> None:
     module = _doubled(Net())
     graph = from_torch(module, dt=DT, check=False)
     assert graph.nodes["cells"].v_threshold is None
-    raster, states, shown = _raster((6,)), (None, None, None), []
+    raster, states, shown = three_samples((6,)), (None, None, None), []
     with torch.no_grad():
         for step in range(STEPS):
             mem, exc, inh = module(torch.from_numpy(raster[:, step]), *states)
@@ -236,7 +220,7 @@ def test_a_derived_class_is_what_it_is_derived_from() -> None:
         pass
 
     module = _net(Mine(beta=0.9, init_hidden=True))
-    _assert_same(module, from_torch(module, dt=DT), _raster((6,), 100))
+    _assert_same(module, from_torch(module, dt=DT), three_samples((6,), 100))
 
 
 # ---- what snnTorch can and a graph cannot
@@ -284,7 +268,7 @@ def test_a_setting_without_effect_is_told() -> None:
     module = _doubled(Net())
     with pytest.warns(SpikecWarning, match="SC223 at 'cells': reset_delay=False has no effect"):
         graph = from_torch(module, dt=DT, check=False)
-    raster, states, fired = _raster((6,)), [torch.zeros(3, SIZE, dtype=torch.float64)] * 3, []
+    raster, states, fired = three_samples((6,)), [torch.zeros(3, SIZE, dtype=torch.float64)] * 3, []
     with torch.no_grad():
         for step in range(STEPS):
             states = list(module(torch.from_numpy(raster[:, step]), *states))

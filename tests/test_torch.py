@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 snntorch = pytest.importorskip("snntorch")
 
+from side_by_side import seeded  # noqa: E402
 from torch import nn  # noqa: E402
 
 from spikec.compiler.frontends import import_check, registry  # noqa: E402
@@ -27,12 +27,7 @@ from spikec.ir.step import simulate_step  # noqa: E402
 DT = 1e-3
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", SpikecWarning)
-        yield
+_seeded = seeded(1)
 
 
 def _raster(shape: tuple[int, ...], steps: int = 30, batch: int = 3, rate: float = 0.5) -> np.ndarray[Any, Any]:
