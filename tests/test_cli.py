@@ -234,7 +234,7 @@ def test_the_traceback_of_a_model_is_shown_on_request(
 
 def test_json_may_stand_before_the_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = say(capsys, "--json", "inspect", "net.py:make")
-    assert (code, json.loads(out)["report"]["neurons"]) == (0, 9)
+    assert (code, json.loads(out)["neurons"]) == (0, 9)
     code, out, _ = say(capsys, "--json", "inspect", "absent")
     assert (code, json.loads(out)["diagnostics"][0]["code"]) == (4, "SC230")
 
@@ -267,7 +267,7 @@ def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
 def test_targets_lists_what_can_be_compiled_for(capsys: pytest.CaptureFixture[str]) -> None:
     code, told = say_json(capsys, "targets")
     assert code == 0
-    assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {"event"}
+    assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {"clock", "event"}
     assert "loihi2" in say(capsys, "targets")[1]
 
 
