@@ -72,14 +72,10 @@ def _wanted(engine: ClockEngine, probes: Any, faults: Diagnostics) -> dict[str, 
 
 def _spikes(activity: ClockActivity) -> dict[str, Events]:
     nodes, dt = activity.engine.graph.nodes, activity.engine.grid.dt
-    found = {name: _as_numpy(events_of(scanned.flags, dt)) for name, scanned in activity.scanned.items()
+    found = {name: events_of(scanned.flags, dt).numpy() for name, scanned in activity.scanned.items()
              if is_spiking(nodes[name])}
     return {**found, **{output: found[node] for output, node in activity.engine.wiring.shown_by.items()
                         if node in found}}
-
-
-def _as_numpy(events: Events) -> Events:
-    return Events(*(each.cpu().numpy() for each in (events.times, events.indices, events.offsets)))
 
 
 def _highest(activity: ClockActivity) -> dict[str, tuple[Any, Any]]:

@@ -178,8 +178,8 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, count: int, drive: Tensor | None, own: Tensor | None, states: Tensor,
                 *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
         cell, want, dtype = plan.cell, plan.want, plan.dtype
-        weights, carriers = rest[0:2 * count:2], rest[1:2 * count:2]
-        terms = rest[2 * count:]
+        # Beside each weight stands the carrier of its source: it is there for its gradient alone.
+        weights, terms = rest[0:2 * count:2], rest[2 * count:]
         needs = ctx.needs_input_grad
         grads = tuple(name for name, need in zip(plan.names, needs[5 + 2 * count:], strict=True) if need)
         training = want.train and any(needs)
@@ -210,7 +210,6 @@ class _Scan(torch.autograd.Function):
         carrier = torch.zeros(1, **made).expand(layout if cell.spiking else (0,))
         if training:
             ctx.plan, ctx.grads, ctx.count = plan, grads, count
-            ctx.has = (drive is not None, [each is not None for each in carriers])
             ctx.trace, ctx.resting = trace, resting
             ctx.save_for_backward(own, states, *weights, *terms)
         return carrier, shown, end
@@ -269,7 +268,6 @@ class _Call:
 
     def __init__(self, plan: _Plan, grads: tuple[str, ...], training: bool) -> None:
         self.plan = plan
-        self.training = training
         device = plan.start.states.device
         self.on_host = runs_on_host(device)
         self.device = device
