@@ -46,7 +46,8 @@ difference of a spike's time in seconds; where only the grid differs from a row 
 PUBLIC = """## Public NIR files
 
 The graphs of the NIR paper (Pedersen et al., Nature Communications 15:8122, 2024), read by `from_nir` on the grid that
-is stated, at most {steps:,} random steps.
+is stated, at most {steps:,} random steps. All are compared with the reference on that grid, as above; three of
+them (LIF, the CNN, one Braille network) are run beside Norse and sinabs in `tests/test_nir_dialects.py`.
 
 """
 

@@ -18,7 +18,7 @@ from .suite import Row, exact, said, told
 from .targets import on_reference
 
 PAPER = spikec.Discretization(1e-4, spike="box", integrator="euler")
-"""The grid that the NIR paper ran its LIF and Braille graphs on: a spike is a current of 1 for 0.1 ms."""
+"""With the step of the NIR paper, in which a spike is a current of 1 for 0.1 ms."""
 SINABS = spikec.Discretization(1e-3, integrator="decay", fires="at", spikes="many")
 
 
