@@ -322,7 +322,7 @@ def test_a_network_without_a_grid_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("graph", "code"), [
-    (small(replace(GRID, delay=0), neurons("zero")[0]), "SC209"),
+    (small(replace(GRID, delay=0), neurons("zero")[0]), "SC306"),
     (small(GRID, neurons("zero")[0]).with_nodes(
         {"fc": ir.Linear(weight=np.ones((5, 4)), delay=np.full((5, 4), 1e6))}), "SC209"),
 ])

@@ -17,7 +17,7 @@ import onnx
 from onnx import helper
 
 from ...ir.checks import verify
-from ...ir.columns import column_order
+from ...ir.columns import columns_of_grid
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Array, Input, Neuron, Output
@@ -48,7 +48,7 @@ def to_onnx(graph: Graph, path: str | Path, discretization: Discretization | Non
     Raises:
         BadInputError: the graph is not legal (SC101 to SC117), or has neurons and states no grid (SC403); the file
             cannot be written (SC522).
-        UnsupportedError: what has no meaning on a grid (SC302 to SC304), or does not fit a file (SC209).
+        UnsupportedError: what has no meaning on a grid (SC302 to SC304, SC306), or does not fit a file (SC209).
     """
     if discretization is not None:
         graph = replace(graph, discretization=discretization)
@@ -145,10 +145,10 @@ class _Columns:
         self.wiring, self.shapes = wiring, wiring.shapes
         self.layers = {name: Layer(out, name, node, self.shapes[name], grid.dt, constant=False)
                        for name, node in graph.nodes.items() if not isinstance(node, Input | Neuron)}
-        self.order, self.recurrent = column_order(graph, grid.dt)
-        if self.recurrent and not 1 <= grid.delay <= LONGEST_LAG:
-            raise UnsupportedError(Diagnostic("SC209", "recurrent spikes take at least one column, and no endless time",
-                                              value=f"delay={grid.delay}", limit=f"1 to {LONGEST_LAG} columns"))
+        self.order, self.recurrent = columns_of_grid(graph, grid)
+        if self.recurrent and grid.delay > LONGEST_LAG:
+            raise UnsupportedError(Diagnostic("SC209", "a model holds a buffer for recurrent spikes, which is too long",
+                                              value=f"delay={grid.delay}", limit=f"{LONGEST_LAG} columns"))
         self.functions: dict[Structure, str] = {}
         self.operations: list[onnx.NodeProto] = []
         self.states: list[_State] = []
