@@ -192,6 +192,10 @@ def _of_rasters(rasters: Mapping[str, Array], shapes: Shapes, dt: float | None, 
         faults.add("SC562", "rasters agree on batch and time", value=sorted(sizes))
     faults.raise_if_errors()
     batch, columns = sizes.pop()
+    if not batch or not columns:
+        faults.add("SC562", "there is nothing to compare on", value=f"{batch} samples of {columns} columns",
+                   limit="at least one of each")
+        faults.raise_if_errors()
     seconds = float(dt or 0.0)
     if duration is not None:
         columns = max(1, round(duration / seconds))

@@ -18,7 +18,7 @@ import numpy as np
 
 from .conform import conforms, expected, malformed
 from .diagnostics import Diagnostic, Diagnostics
-from .graph import Graph
+from .graph import Discretization, Graph
 from .nodes import (
     NODE_KINDS,
     SPIKING,
@@ -46,6 +46,15 @@ STEP_VECTORS = ("b", "c", "late_b", "late_c", "reset_c", "spike_c", "threshold_g
 
 def check(graph: Graph) -> list[Diagnostic]:
     """Every fault of a graph, warnings included; an empty list for a legal graph. Never raises."""
+    given: Any = graph  # whatever a caller without a type checker hands over
+    if not isinstance(given, Graph):
+        return [Diagnostic("SC232", "this is no Graph", value=type(given).__name__,
+                           remedy="Make one with spikec.from_torch, spikec.from_nir, spikec.from_onnx or "
+                                  "Builder.build().")]
+    grid: Any = given.discretization
+    if not isinstance(grid, Discretization | None):
+        return [Diagnostic("SC116", "the discretization is none", value=repr(grid),
+                           remedy="Give spikec.Discretization(dt=…), dt in seconds.")]
     case, faults = _Case(graph), Diagnostics()
     for rule in RULES:
         rule(case, faults)

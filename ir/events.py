@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Events:
             faults.add("SC103", "dt must be positive", value=repr(dt), limit="a finite number of seconds, > 0")
         faults.raise_if_errors()
         batch = counts.shape[0]
-        flat = counts.reshape(batch, counts.shape[1], -1).astype(np.int64)
+        flat = counts.reshape(batch, counts.shape[1], prod(counts.shape[2:])).astype(np.int64)
         sample, step, index = np.nonzero(flat)
         repeats = flat[sample, step, index]
         sample, step, index = (np.repeat(each, repeats) for each in (sample, step, index))

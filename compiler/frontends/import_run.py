@@ -64,12 +64,21 @@ def fixed_sizes(steps: Steps, of_sample: bool = False) -> tuple[int | None, int 
                 axis = steps.time_axes.get(str(node.target))
                 return (shape[0], steps.length if steps.loops else None) if axis is None else (
                     shape[1 - axis], shape[axis])
-    batch, time = None, steps.length if steps.loops else None
+    batch, time = None, steps.length if steps.loops else _presented(steps)
     for part in nn.Module.modules(steps.trace.root):
         if type(part).__module__.startswith("sinabs.layers."):
             batch = _positive(getattr(part, "batch_size", None)) or batch
             time = _positive(getattr(part, "num_timesteps", None)) or time
     return batch, time
+
+
+def _presented(steps: Steps) -> int | None:
+    """How often `forward` presents its input, where the trace tells it."""
+    axis = {"time_first": 0, "batch_first": 1}.get(steps.layout) if steps.repeated else None
+    if axis is None:
+        return None
+    shapes = [shape_of(calls[0]) for calls in steps.neurons.values()]
+    return next((shape[axis] for shape in shapes if shape is not None), None)
 
 
 def _positive(value: Any) -> int | None:

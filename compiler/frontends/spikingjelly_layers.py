@@ -115,7 +115,7 @@ def _advance(module: Any, value: Any, state: Any) -> tuple[Any, Any]:
 LAYERS: Mapping[str, Leaf] = {
     **{f"{_PACKAGE}.stateless_wrapper.{name}": PLAIN[f"torch.nn.modules.{plain}.{name}"] for name, plain in (
         ("Linear", "linear"), ("Conv1d", "conv"), ("Conv2d", "conv"), ("AvgPool2d", "pooling"),
-        ("MaxPool2d", "pooling"),
+        ("MaxPool2d", "pooling"), ("AvgPool1d", "pooling"), ("AdaptiveAvgPool2d", "pooling"),
     )},
     **{f"{_PACKAGE}.bn.{name}": PLAIN[f"torch.nn.modules.batchnorm.{name[-11:]}"]
        for name in ("BatchNorm1d", "BatchNorm2d", "ThresholdDependentBatchNorm1d", "ThresholdDependentBatchNorm2d")},

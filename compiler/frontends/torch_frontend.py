@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import fx, nn
 
 from ...ir.checks import verify
@@ -97,6 +98,13 @@ def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> Non
     if not isinstance(module, nn.Module):
         faults.add("SC232", "from_torch takes a torch.nn.Module", value=type(module).__name__,
                    remedy="Give the module itself, not its class, file or state_dict.")
+    elif isinstance(module, torch.jit.ScriptModule):
+        faults.add("SC232", "a compiled module cannot be traced", value=type(module).__name__,
+                   remedy="Give the module that torch.jit compiled.")
+    elif any(tensor.is_meta for part in nn.Module.modules(module)
+             for tensor in (*part._parameters.values(), *part._buffers.values()) if tensor is not None):
+        faults.add("SC232", "the parameters of the module have no values", value="device meta",
+                   remedy="Move it to a device with module.to_empty, and load its parameters.")
     if dt is not None and not (isinstance(dt, int | float | np.number) and np.isfinite(dt) and dt > 0):
         faults.add("SC222", "dt must be positive", value=dt, remedy="It is in seconds.")
     samples = sample if isinstance(sample, tuple | list) else (sample,)

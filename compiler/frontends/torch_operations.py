@@ -54,7 +54,9 @@ def _multiply(conversion: Conversion, where: str, one: Any, other: Any, divide: 
     return conversion.add(where, Scale(scale=1.0 / scale if divide else scale), source)
 
 
-def _subtract(conversion: Conversion, where: str, one: Any, other: Any) -> Signal:
+def _subtract(conversion: Conversion, where: str, one: Any, other: Any, **options: Any) -> Signal:
+    if options:
+        raise unsupported(conversion, where, "sub takes no options", value=", ".join(options))
     if isinstance(other, (int, float)) and other == 0:
         return conversion.signal(one, where)
     return _add(conversion, where, one, _negative(conversion, f"{where}.minus", other))

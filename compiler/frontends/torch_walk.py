@@ -38,11 +38,17 @@ class Walk:
         for node in self.steps.trace.graph.nodes:
             if node.op != "output" and self.steps.places[node].key in needed:
                 self._of(self.steps.places[node].key)
+        kept: dict[str, tuple[Handle, ...]] = {}
         for key, promise in self.promised.items():
             value = self.values[key]
             first = value[0] if isinstance(value, tuple) else value
             if isinstance(first, Signal):
                 self.conversion.builder.keep(promise, *first.handles)
+                kept[promise.name] = first.handles
+        for key, value in self.values.items():  # what was taken of neurons before they were there, as their spikes
+            if isinstance(value, Signal):
+                self.values[key] = Signal(tuple(
+                    found for each in value.handles for found in kept.get(each.name, (each,))))
 
     def value(self, node: fx.Node) -> Any:
         """What a node of the trace gives."""

@@ -20,6 +20,8 @@ __all__ = ["Given", "columns_of", "signals_of"]
 
 _SLACK = 1e-6
 """Of a column, that rounding of times may come to."""
+MOST_COLUMNS = 1 << 28
+"""That one run may have: rows of 2 GiB for each sample. A mistaken unit asks for far more."""
 
 Given = tuple[dict[str, Signal], int, int]
 """Signals by input node, number of columns, and of samples."""
@@ -78,7 +80,12 @@ def _wanted_columns(duration: Any, dt: float, faults: Diagnostics) -> int | None
     if not (is_number(duration) and 0 <= duration < math.inf):
         faults.add("SC406", "duration must be a finite, non-negative time in seconds", value=repr(duration))
         return 0
-    return round(duration / dt)
+    columns = duration / dt
+    if columns > MOST_COLUMNS:
+        faults.add("SC406", "duration is more columns than one run may have", value=f"{duration:g} s of {dt:g} s each",
+                   limit=f"{MOST_COLUMNS} columns", remedy="Check the units: both are seconds. Or go on with state=.")
+        return 0
+    return round(columns)
 
 
 def columns_of(times: Any, dt: float) -> Any:
