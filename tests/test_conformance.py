@@ -94,3 +94,13 @@ def test_the_results_are_of_the_pinned_frameworks_and_none_fails() -> None:
     failed = [f"{row['framework']} {row['kind']} {row['settings']}: {row['failures']}"
               for part in ("frameworks", "networks", "public") for row in results[part] if row["failures"]]
     assert failed == []
+
+
+def test_the_readme_counts_the_networks_of_the_results() -> None:
+    rows = page.read()["frameworks"]
+    equal = sum(row["verdict"] == "equal" for row in rows)
+    refused = sum(row["verdict"].startswith("refused") for row in rows)
+    readme = " ".join((page.HERE.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert f"of {len(rows)} small networks" in readme
+    assert f"{equal} do so spike for spike" in readme
+    assert f"and {refused} are refused" in readme
