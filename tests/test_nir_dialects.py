@@ -281,6 +281,7 @@ EXPORTS = {
 
 @pytest.mark.parametrize("name", EXPORTS)
 def test_exports_of_frameworks_come_in(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("nirtorch", reason="the exporters need nirtorch")
     _exported(name, tmp_path / "a.nir")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
