@@ -50,6 +50,7 @@ class Imported:
     def __init__(self, reader: str, path: Path, dt: float, subtract: bool = False) -> None:
         pytest.importorskip({"spikingjelly": "spikingjelly", "sinabs": "sinabs", "norse": "norse",
                              "snntorch": "snntorch"}[reader], reason=f"{reader} is not installed")
+        pytest.importorskip("nirtorch", reason="the importers need nirtorch")
         self.reader, self.state = reader, None
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
