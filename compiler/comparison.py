@@ -138,8 +138,8 @@ class Comparison:
         """Writes both rasters and the differences in time as `.png`, or as a self-contained `.html` page.
 
         Raises:
-            BadInputError: matplotlib is missing (SC532), another suffix (SC550), or the file cannot be written
-                (SC522).
+            BadInputError: no path (SC525), matplotlib is missing (SC532), another suffix (SC550), or the file cannot be
+                written (SC522).
         """
         from .comparison_plot import save
 

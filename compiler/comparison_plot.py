@@ -14,6 +14,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.events import Events
 from ..ir.nodes import Array
 from ..ir.npz import write_atomically
+from ..ir.paths import path_of
 from .comparison import Comparison, LayerComparison, matched
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def save(comparison: Comparison, path: str | Path) -> None:
     """Writes the picture as `.png`, or as a self-contained `.html` page with the text of the comparison.
 
     Raises:
-        BadInputError: matplotlib is missing (SC532), another suffix (SC550), or the file cannot be written (SC522).
+        BadInputError: no path (SC525), matplotlib is missing (SC532), another suffix (SC550), or the file cannot be
+            written (SC522).
     """
-    target = Path(path)
+    target = path_of(path, "a picture to write")
     if target.suffix not in (".png", ".html"):
         raise BadInputError(Diagnostic("SC550", f"'{path}' is no picture that can be written",
                                        value=target.suffix or "no suffix", limit=".png, .html"))

@@ -26,7 +26,7 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
 
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
-            (SC530), or `dump_ir` cannot be written (SC522).
+            (SC530), or `dump_ir` is no path (SC525) or cannot be written (SC522).
         UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306), or the target is only planned
             (SC531).
     """
@@ -42,7 +42,7 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
         if dump_ir is not None:
             PassManager(()).run(graph, dump_ir)
         return ClockProgram(graph)
-    return Program(graph, lower(graph, None if dump_ir is None else Path(dump_ir)), lower)
+    return Program(graph, lower(graph, dump_ir), lower)
 
 
 def load(folder: str | Path) -> AnyProgram:
@@ -50,11 +50,8 @@ def load(folder: str | Path) -> AnyProgram:
     nothing in it is executed.
 
     Raises:
-        BadInputError: no compiled folder, or files that are missing, unknown or damaged (SC520), or an unknown version
-            (SC521).
+        BadInputError: no path (SC525), no compiled folder, or files that are missing, unknown or damaged (SC520), or an
+            unknown version (SC521).
     """
-    if not isinstance(folder, str | Path):
-        raise BadInputError(Diagnostic("SC520", "load takes the path of a compiled folder",
-                                       value=type(folder).__name__, remedy="Give what Program.save wrote."))
     target = check_artefact(folder)
     return compile(read(Path(folder) / GRAPH), target)

@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "SC522": "file or folder cannot be written",
     "SC523": "file cannot be read",
     "SC524": "events file is malformed",
+    "SC525": "argument is no path",
     "SC530": "target does not exist",
     "SC531": "target is planned, not there yet",
     "SC532": "optional package is missing",

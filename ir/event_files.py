@@ -28,8 +28,8 @@ def read_events(path: str | Path, nodes: Sequence[str]) -> dict[str, Events]:
     """The events of a file by node; without node names in the file, those of the only one of `nodes`.
 
     Raises:
-        BadInputError: naming every fault: not readable (SC523), an array missing or unknown, of the wrong type, a node
-            that is not one of `nodes` (SC524). Order and range are checked when the events are used.
+        BadInputError: naming every fault: no path (SC525), not readable (SC523), an array missing or unknown, of the
+            wrong type, a node that is not one of `nodes` (SC524). Order and range are checked when the events are used.
     """
     return _events(path, read_npz(path), nodes)
 
@@ -52,7 +52,7 @@ def write_events(path: str | Path, events: Mapping[str, Events], probes: Mapping
     """Writes events by node, without names where there is one node alone, and probed arrays as `probes/<name>`.
 
     Raises:
-        BadInputError: the file cannot be written (SC522); what was there before stays.
+        BadInputError: no path (SC525), or the file cannot be written (SC522); what was there before stays.
     """
     arrays: dict[str, Array] = {}
     for node, given in events.items():

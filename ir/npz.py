@@ -17,6 +17,7 @@ import numpy as np
 
 from .diagnostics import BadInputError, Diagnostic, Diagnostics
 from .nodes import Array
+from .paths import path_of
 
 __all__ = ["pack_npz", "read_array", "read_npz", "write_atomically", "write_npz"]
 
@@ -28,8 +29,11 @@ def read_npz(source: str | Path | bytes, name: str | None = None, limit: int = L
     """The arrays of an `.npz` file, or of its bytes. `name`: what diagnostics call it.
 
     Raises:
-        BadInputError: naming every fault: not readable, no zip, damaged, object arrays, more than `limit` bytes.
+        BadInputError: naming every fault: no path (SC525), not readable, no zip, damaged, object arrays, more than
+            `limit` bytes (SC523).
     """
+    if not isinstance(source, bytes):
+        source = path_of(source, "an .npz file")
     label = name or ("npz data" if isinstance(source, bytes) else str(source))
     faults = Diagnostics()
     arrays: dict[str, Array] = {}
@@ -95,7 +99,7 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
     """Writes arrays under their names, atomically.
 
     Raises:
-        BadInputError: the file cannot be written; what was there before stays.
+        BadInputError: no path (SC525), or the file cannot be written (SC522); what was there before stays.
     """
     write_atomically(path, pack_npz(arrays))
 
@@ -104,9 +108,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes a temporary file beside `path`, and puts it in place when it is whole and on the disk.
 
     Raises:
-        BadInputError: the file cannot be written; what was there before stays.
+        BadInputError: no path (SC525), or the file cannot be written (SC522); what was there before stays.
     """
-    target = Path(path)
+    target = path_of(path, "a file to write")
+    if not target.name:
+        raise BadInputError(Diagnostic("SC522", f"'{target}' is a folder, not a file", remedy="Name a file in it."))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         try:

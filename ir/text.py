@@ -34,6 +34,7 @@ from .diagnostics import BadInputError, Diagnostic
 from .graph import Graph
 from .nodes import Array, Neuron, Node
 from .npz import pack_npz, read_npz, write_atomically
+from .paths import path_of
 from .text_lexer import VERSION
 from .text_parser import Document
 from .text_values import array_text, array_type, compact, is_array, literal, quoted, record_text
@@ -74,7 +75,7 @@ def write(graph: Graph, path: str | Path) -> None:
     sidecar first, so that a text never stands without it.
 
     Raises:
-        BadInputError: `path` is not named x.spk (SC122), or a file cannot be written (SC522).
+        BadInputError: no path (SC525), it is not named x.spk (SC122), or a file cannot be written (SC522).
     """
     path, sidecar = _paths(path)
     arrays = {key: np.ascontiguousarray(array) for key, array in to_arrays(graph).items()}
@@ -90,8 +91,8 @@ def read(path: str | Path) -> Graph:
     """The graph in `path` and its sidecar. Sizes are compared with the text's before anything large is read.
 
     Raises:
-        BadInputError: a file is missing or too large (SC122), damaged (SC523) or malformed (SC120, SC121), or the
-            sidecar is not the one written with the text (SC123); naming every fault.
+        BadInputError: no path (SC525), a file is missing or too large (SC122), damaged (SC523) or malformed (SC120,
+            SC121), or the sidecar is not the one written with the text (SC123); naming every fault.
     """
     path, sidecar = _paths(path)
     try:
@@ -114,8 +115,8 @@ def read(path: str | Path) -> Graph:
 
 
 def _paths(path: str | Path) -> tuple[Path, Path]:
-    path = Path(path)
-    sidecar = path.with_suffix(".npz")
+    path = path_of(path, "a graph in text form")
+    sidecar = path.with_suffix(".npz") if path.name else path
     if path == sidecar:
         raise BadInputError(Diagnostic("SC122", "the text form is named x.spk; x.npz is its sidecar", value=str(path)))
     return path, sidecar

@@ -15,6 +15,7 @@ from ..ir.graph import Graph
 from ..ir.network import Network
 from ..ir.network_checks import check_network
 from ..ir.npz import write_atomically
+from ..ir.paths import path_of
 
 __all__ = ["Pass", "PassManager"]
 
@@ -77,16 +78,17 @@ class PassManager:
             UnsupportedError: from a pass.
             SpikecError: SC301, a pass left a malformed graph behind; its message names the pass.
         """
+        folder = None if dump_dir is None else path_of(dump_dir, "a folder for the text of graphs")
         faults = Diagnostics(_faults(graph))
         faults.raise_if_errors()
-        _dump(graph, dump_dir, 0, "model")
+        _dump(graph, folder, 0, "model")
         for number, each in enumerate(self.passes, start=1):
             try:
                 graph = each.run(graph)
             except Exception as error:
                 error.add_note(f"in pass '{each.name}', number {number} of {len(self.passes)}")
                 raise
-            _dump(graph, dump_dir, number, each.name)
+            _dump(graph, folder, number, each.name)
             after = _faults(graph)
             _blame(each.name, [fault for fault in after if fault.severity == "error"])
             faults.extend(fault for fault in after if fault not in faults.found)
@@ -110,12 +112,12 @@ def _blame(name: str, errors: list[Diagnostic]) -> None:
                                      remedy="This is a fault of spikec; please report it."), *errors)
 
 
-def _dump(graph: Graph | Network, folder: str | Path | None, number: int, name: str) -> None:
+def _dump(graph: Graph | Network, folder: Path | None, number: int, name: str) -> None:
     if folder is None:
         return
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         text = f"folder '{folder}' cannot be made: {error.strerror or error}"
         raise BadInputError(Diagnostic("SC522", text)) from error
-    write_atomically(Path(folder) / f"{number:02}_{name}.txt", str(graph).encode())
+    write_atomically(folder / f"{number:02}_{name}.txt", str(graph).encode())

@@ -25,6 +25,7 @@ import numpy as np
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.nodes import Array
 from ..ir.npz import pack_npz, read_array, read_npz, write_atomically
+from ..ir.paths import path_of
 from .fetch import Progress, download
 
 __all__ = [
@@ -102,15 +103,17 @@ def is_present(name: str) -> bool:
 
 
 def fetch(
-    parts: tuple[Part, ...], folder: Path | None = None, mirror: str | None = None, progress: Progress | None = None
+    parts: tuple[Part, ...], folder: str | Path | None = None, mirror: str | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Fetches what is missing or damaged of `parts` into `folder` (default: the data folder); each file appears whole
     and checked, or not at all. `mirror`: a base address that is asked instead of the known ones.
 
     Raises:
-        BadInputError: naming every file that could not be fetched, and why (SC541, SC542, SC543, SC522).
+        BadInputError: naming every file that could not be fetched, and why (SC541, SC542, SC543, SC522); no path
+            (SC525).
     """
-    place = data_folder() if folder is None else folder
+    place = data_folder() if folder is None else path_of(folder, "a folder for data sets")
     faults = Diagnostics()
     files = []
     for part in parts:

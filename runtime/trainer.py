@@ -7,7 +7,6 @@ CPU.
 from __future__ import annotations
 
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ..ir.facts import is_number, is_whole
+from ..ir.paths import check_path
 from .bump import WeightBump
 from .checkpoint import read_checkpoint, require_same, write_checkpoint
 from .display import Display
@@ -405,9 +405,8 @@ def _check(
         if value is not None and not (is_number(value) and 0 < value < math.inf):
             faults.add("SC504", f"{name} must be positive", value=repr(value), limit="a finite number > 0, or None")
     check_choices(optimizer, scheduler, faults)
-    if not isinstance(checkpoint, str | os.PathLike | None):
-        faults.add("SC504", "checkpoint is no path of a file", value=repr(checkpoint))
-    elif checkpoint is not None and Path(checkpoint).is_dir():
+    named = checkpoint is not None and check_path(checkpoint, "a checkpoint", faults)
+    if named and Path(checkpoint).is_dir():
         faults.add("SC504", "checkpoint is a folder, not a file", value=checkpoint,
                    remedy="Name a file in it: checkpoint='FOLDER/training.checkpoint'.")
     if not (is_number(checkpoint_seconds) and checkpoint_seconds >= 0):

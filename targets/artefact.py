@@ -16,6 +16,7 @@ from typing import Any
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.npz import write_atomically
+from ..ir.paths import path_of
 
 __all__ = ["FORMAT", "GRAPH", "MANIFEST", "VERSION", "check_artefact", "write_artefact"]
 
@@ -33,9 +34,13 @@ def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None]
     appears whole or not at all. A compiled folder that stands there is replaced; anything else is left alone.
 
     Raises:
-        BadInputError: the place is taken by something else, or cannot be written; what was there stays as it was.
+        BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what was
+            there stays as it was.
     """
-    place = Path(folder).absolute()
+    place = path_of(folder, "a folder to write").absolute()
+    if not place.name:
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot become a compiled folder",
+                                       remedy="Name a folder in it."))
     token = secrets.token_hex(6)
     fresh, old = (place.with_name(f".{place.name}.{token}.{kind}") for kind in ("new", "old"))
     try:
@@ -66,10 +71,10 @@ def check_artefact(folder: str | Path) -> str:
     """Compares a compiled folder with its manifest, and returns the name of its target.
 
     Raises:
-        BadInputError: no compiled folder, an unknown format or version, or every file that is missing, unknown, of
-            another size or damaged.
+        BadInputError: no path (SC525), no compiled folder, an unknown format or version, or every file that is missing,
+            unknown, of another size or damaged.
     """
-    place = Path(folder)
+    place = path_of(folder, "a compiled folder", remedy="Give what Program.save wrote.")
     listing, target = _read_manifest(place)
     faults = Diagnostics()
     try:

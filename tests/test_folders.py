@@ -217,9 +217,3 @@ def test_the_report_counts_the_connections_of_a_stencil() -> None:
     report = spikec.compile(net.build()).report()
     assert report.synapses == int((matrix != 0).sum())
     assert report.weights == weight.size
-
-
-
-def test_a_folder_is_a_path() -> None:
-    with pytest.raises(BadInputError, match=r"SC520.*NoneType"):
-        spikec.load(None)  # type: ignore[arg-type]

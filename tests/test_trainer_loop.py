@@ -308,7 +308,7 @@ def test_rules_that_are_not_there_are_named() -> None:
     {"scheduler": "nothing"}, {"scheduler": -1}, {"scheduler": float("nan")}, {"gradient_clip": 0.0},
     {"duration": float("nan")}, {"lr": "a"}, {"lr": True}, {"batch_size": "a"}, {"batch_size": True},
     {"device": "foo"}, {"device": "meta"}, {"dtype": torch.float16}, {"dtype": torch.int32}, {"callbacks": 3},
-    {"callbacks": [3]}, {"checkpoint": 3}, {"checkpoint": "/"}, {"checkpoint_seconds": -1}, {"checkpoint_seconds": "a"},
+    {"callbacks": [3]}, {"checkpoint": "/"}, {"checkpoint_seconds": -1}, {"checkpoint_seconds": "a"},
 ])
 def test_options_out_of_range_are_diagnosed(options: dict[str, Any]) -> None:
     with pytest.raises(BadInputError, match="SC504") as caught:

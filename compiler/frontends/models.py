@@ -23,6 +23,7 @@ from typing import Any
 from ...ir.checks import verify
 from ...ir.diagnostics import BadInputError, Diagnostic, SpikecError
 from ...ir.graph import Discretization, Graph
+from ...ir.paths import path_of
 from .builder import Builder
 from .registry import qualified_name
 
@@ -35,11 +36,12 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
     `dt`: seconds a step, of torch modules. What user code prints goes to stderr.
 
     Raises:
-        BadInputError: no such file or an unknown kind (SC230), a malformed file, user code that fails (SC231), or `dt`
-            where it says too little (SC210).
+        BadInputError: no path (SC525), no such file or an unknown kind (SC230), a malformed file, user code that fails
+            (SC231), or `dt` where it says too little (SC210).
         UnsupportedError: a kind or a model that spikec cannot read.
     """
-    text = str(model)
+    text = str(path_of(model, "a model", remedy="Give FILE.py:NAME, or a file with one of the suffixes "
+                       f"{', '.join(MODEL_KINDS)}."))
     if is_code(text):
         found = load_code(text)
         with redirect_stdout(sys.stderr):

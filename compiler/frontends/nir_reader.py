@@ -16,6 +16,7 @@ from ...ir.checks import check
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Neuron, Node
+from ...ir.paths import path_of
 from .nir_fields import make_node
 from .nir_file import Limits, RawNode, read_tree
 from .nir_metadata import DISCRETIZATION, READER, read_grid, read_metadata, report_steps
@@ -37,9 +38,10 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     Metadata of a node appear under "node/key". `limits` bounds what is read.
 
     Raises:
-        BadInputError: no NIR file, damaged, too large (SC202 to SC211), or not a legal graph (SC101 to SC117); with
-            every fault found.
+        BadInputError: no path (SC525), no NIR file, damaged, too large (SC202 to SC211), or not a legal graph (SC101 to
+            SC117); with every fault found.
     """
+    path = path_of(path, "a NIR file", remedy="nir.write(path, graph) writes a graph that is in memory.")
     faults = Diagnostics()
     root = read_tree(path, limits or Limits(), faults)
     if root is None:

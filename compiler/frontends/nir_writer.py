@@ -44,6 +44,8 @@ from ...ir.nodes import (
     settings,
 )
 from ...ir.npz import write_atomically
+from ...ir.paths import path_of
+from ...ir.readouts import without_readouts
 from ...ir.shapes import Shapes, infer_shapes
 from .nir_dialect import dialect
 from .nir_fields import NEURON_FIELDS
@@ -74,9 +76,10 @@ def to_nir(graph: Graph, path: str | Path, *, extensions: bool = False, reader: 
 
     Raises:
         UnsupportedError: with everything that the file could not say, or that the importer could not do (SC209).
-        BadInputError: the graph is not legal (SC101 to SC117), or the file cannot be written (SC522).
+        BadInputError: the graph is not legal (SC101 to SC117), no path (SC525), or the file cannot be written (SC522).
     """
-    verify(graph)
+    graph = without_readouts(verify(graph))
+    path = path_of(path, "a NIR file")
     faults = Diagnostics()
     nested: Mapping[str, str] = {}
     of_graph, of_nodes = split_metadata(graph, faults)

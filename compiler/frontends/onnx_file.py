@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,11 +55,6 @@ class Contents:
 
 def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> Contents | None:
     """The model in the file, parsed; None where there is none, and `faults` then say why."""
-    given: Any = path
-    if not isinstance(given, (str, PathLike)):
-        faults.add("SC203", "an ONNX model is read from a file", value=type(given).__name__,
-                   remedy="Give its path; onnx.save(model, path) writes a model that is in memory.")
-        return None
     try:
         if not Path(path).is_file():
             faults.add("SC203", f"there is no file '{path}'")

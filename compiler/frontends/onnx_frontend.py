@@ -15,6 +15,7 @@ from ...ir.checks import verify
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Output
+from ...ir.paths import path_of
 from .onnx_constants import FOLDS, operator
 from .onnx_file import OnnxLimits, TensorReader, read_model
 from .onnx_import import Import, Signal
@@ -39,10 +40,12 @@ def from_onnx(path: str | Path, discretization: Discretization | None = None, *,
     `discretization` in the place of the file's own. `limits` bounds what is read.
 
     Raises:
-        BadInputError: no ONNX file, damaged, too large (SC203 to SC208, SC225), malformed (SC240), of an unknown
-            version (SC241), not what it says (SC242), or not a legal graph (SC101 to SC117); with every fault found.
+        BadInputError: no path (SC525), no ONNX file, damaged, too large (SC203 to SC208, SC225), malformed (SC240), of
+            an unknown version (SC241), not what it says (SC242), or not a legal graph (SC101 to SC117); with every
+            fault found.
         UnsupportedError: operators that have no counterpart in a graph (SC226), all of them.
     """
+    path = path_of(path, "an ONNX file", remedy="onnx.save(model, path) writes a model that is in memory.")
     limits, faults = limits or OnnxLimits(), Diagnostics()
     contents = read_model(path, limits, faults)
     if contents is None:

@@ -22,6 +22,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, Unsupporte
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Array, Input, Neuron, Output
 from ...ir.npz import write_atomically
+from ...ir.paths import path_of
 from ...ir.shapes import infer_shapes
 from ...ir.wiring import Wiring
 from .onnx_emitter import OPSET, DType, Emitter
@@ -46,12 +47,13 @@ def to_onnx(graph: Graph, path: str | Path, discretization: Discretization | Non
     `dtype`: of the arithmetic; the parameters are stored as they are. `discretization` instead of the graph's own.
 
     Raises:
-        BadInputError: the graph is not legal (SC101 to SC117), or has neurons and states no grid (SC403); the file
-            cannot be written (SC522).
+        BadInputError: the graph is not legal (SC101 to SC117), or has neurons and states no grid (SC403); no path
+            (SC525), or the file cannot be written (SC522).
         UnsupportedError: what has no meaning on a grid (SC302 to SC304, SC306), or does not fit a file (SC209).
     """
     if discretization is not None:
         graph = replace(graph, discretization=discretization)
+    path = path_of(path, "an ONNX file")
     if dtype not in ("float64", "float32"):
         raise BadInputError(Diagnostic("SC209", "a model computes in float64 or float32", value=repr(dtype)))
     verify(graph)

@@ -1,0 +1,38 @@
+"""Arguments that name a file or a folder: as a `Path`, or a diagnostic that says who wanted one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .diagnostics import Diagnostics
+
+__all__ = ["check_path", "path_of"]
+
+
+def path_of(given: Any, what: str, remedy: str | None = None) -> Path:
+    """`given`, a text or path-like, as a path. `what`: what it names, as "the file of an ONNX model".
+
+    Raises:
+        BadInputError: it is none (SC525).
+    """
+    faults = Diagnostics()
+    check_path(given, what, faults, remedy)
+    faults.raise_if_errors()
+    return Path(given)
+
+
+def check_path(given: Any, what: str, faults: Diagnostics, remedy: str | None = None) -> bool:
+    """Whether `given` is a path; what is none, another type, bytes, nothing, or a null character within, is reported
+    (SC525)."""
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(text, str):
+        value = type(given).__name__
+    elif not text or "\0" in text:
+        value = repr(text)
+    else:
+        return True
+    faults.add("SC525", f"this is no path of {what}", value=value, limit="a text or a pathlib.Path",
+               remedy=remedy or "Give a path, as 'folder/name'.")
+    return False
