@@ -13,7 +13,7 @@ import numpy as np
 from ..ir.activations import refuse_spikes, samples_of, walk
 from ..ir.checks import verify
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
-from ..ir.facts import is_number, is_whole
+from ..ir.facts import check_dt, is_number, is_whole
 from ..ir.graph import Graph
 from ..ir.nodes import Array
 from ..passes.calibration import activation_scales
@@ -209,16 +209,17 @@ def _check(options: _Options) -> None:
                        limit=", ".join(choices))
     for name, low, high, whole in (
         ("steps", 1, inf, True), ("check", 1, inf, True), ("seed", 0, 2**63, True), ("percentile", 1, 100, False),
-        ("initial", 0, 0.999, False), ("dt", 0, inf, False), ("unit", 0, inf, False),
+        ("initial", 0, 0.999, False), ("unit", 0, inf, False),
     ):
         value = getattr(options, name)
         legal = is_whole(value) if whole else is_number(value)
-        positive = name not in ("dt", "unit") or (legal and value > 0)
+        positive = name != "unit" or (legal and value > 0)
         if not (legal and positive and low <= value <= high and value < inf):
             kind = "a whole number" if whole else "a number"
             faults.add("SC311", f"{name} is out of range", value=repr(value),
-                       limit=f"{kind}, {'>' if name in ('dt', 'unit') else '>='} {low}"
+                       limit=f"{kind}, {'>' if name == 'unit' else '>='} {low}"
                              + (f", <= {high:g}" if high < inf else ""))
+    check_dt(options.dt, "SC311", faults)
     if options.tau is not None and not (is_number(options.tau) and 0 < options.tau < inf):
         faults.add("SC311", "tau is a time constant", value=repr(options.tau), limit="> 0 s")
     if (options.neuron == "lif") != (options.tau is not None):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import isfinite, prod
+from math import inf, prod
 from typing import Any, Literal
 
 import numpy as np
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.facts import check_dt, is_number
 from ..ir.grid import Discretization
 from ..ir.nodes import Array, is_spiking
 from .comparison import EXACT, Comparison, LayerPair, compare
@@ -49,11 +50,11 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
 
     Raises:
         BadInputError: what is said of models by their front ends; the two have nothing in common (SC560), an engine
-            cannot run a side (SC561), the data are malformed (SC562), a tolerance or the duration is out of range
-            (SC550).
+            cannot run a side (SC561), the data are malformed (SC562), `dt`, a tolerance or the duration is out of
+            range (SC550).
         UnsupportedError: a target cannot take a side.
     """
-    _check_numbers(duration=duration, dt=dt, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage)
+    _check_numbers(dt, duration=duration, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage)
     grid = _grid(dt, spike)
     one, other = open_side(a, target_a, True, dt, grid), open_side(against, target_b, False, dt, grid)
     notes: list[str] = []
@@ -83,12 +84,14 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
                       tolerance_voltage, tuple(notes), recordings)
 
 
-def _check_numbers(**numbers: float | None) -> None:
+def _check_numbers(dt: float | None, **numbers: float | None) -> None:
     faults = Diagnostics()
+    if dt is not None:
+        check_dt(dt, "SC550", faults)
     for name, value in numbers.items():
         least = 0.0 if name.startswith("tolerance") else np.finfo(float).tiny
-        if value is not None and not (isfinite(value) and value >= least):
-            faults.add("SC550", f"{name.replace('_', ' ')} is out of range", value=value,
+        if value is not None and not (is_number(value) and least <= value < inf):
+            faults.add("SC550", f"{name.replace('_', ' ')} is out of range", value=repr(value),
                        limit="a finite number, " + (">= 0" if least == 0 else "> 0"))
     faults.raise_if_errors()
 

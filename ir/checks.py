@@ -52,10 +52,11 @@ def check(graph: Graph) -> list[Diagnostic]:
                            remedy="Make one with spikec.from_torch, spikec.from_nir, spikec.from_onnx or "
                                   "Builder.build().")]
     grid: Any = given.discretization
+    faults = Diagnostics()
     if not isinstance(grid, Discretization | None):
-        return [Diagnostic("SC116", "the discretization is none", value=repr(grid),
-                           remedy="Give spikec.Discretization(dt=…), dt in seconds.")]
-    case, faults = _Case(graph), Diagnostics()
+        check_discretization(grid, faults)
+        return faults.found
+    case = _Case(graph)
     for rule in RULES:
         rule(case, faults)
     return faults.found

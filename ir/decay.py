@@ -34,6 +34,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .diagnostics import Diagnostics
+from .facts import check_dt
 from .graph import Spike
 from .nodes import Array
 
@@ -58,7 +59,7 @@ def leaky_from_beta(beta: Any, dt: float, spike: Spike = "delta", node: str | No
     """
     beta = np.asarray(beta, dtype=np.float64)
     faults = Diagnostics()
-    _check_dt(dt, node, faults)
+    check_dt(dt, "SC103", faults, node)
     whole = beta == 1
     if whole.any() and not whole.all():
         faults.add("SC103", "a factor of 1 (no leak) needs a neuron node of its own", node=node,
@@ -84,7 +85,7 @@ def synaptic_from_alpha_beta(
     """
     alpha, beta = np.broadcast_arrays(np.asarray(alpha, dtype=np.float64), np.asarray(beta, dtype=np.float64))
     faults = Diagnostics()
-    _check_dt(dt, node, faults)
+    check_dt(dt, "SC103", faults, node)
     _check_factor("alpha", alpha, "0 < alpha < 1", node, faults)
     _check_factor("beta", beta, "0 < beta < 1", node, faults)
     faults.raise_if_errors()
@@ -99,11 +100,6 @@ def _time_constant(factor: Array, dt: float) -> tuple[Array, Array]:
     """(tau, 1 - e^(-dt/tau)), the second as the integrator will compute it."""
     tau = -dt / np.log(factor)
     return tau, -np.expm1(-dt / tau)
-
-
-def _check_dt(dt: float, node: str | None, faults: Diagnostics) -> None:
-    if not (np.isfinite(dt) and dt > 0):
-        faults.add("SC103", "dt must be positive", node=node, value=dt)
 
 
 def _check_factor(name: str, factor: Array, limit: str, node: str | None, faults: Diagnostics) -> None:

@@ -55,7 +55,7 @@ CODES: dict[str, str] = {
     "SC211": "nested graph is malformed",
     "SC220": "module has no converter",
     "SC221": "model cannot be traced",
-    "SC222": "dt is missing",
+    "SC222": "dt is missing or wrong",
     "SC223": "setting of a module has no meaning in the graph",
     "SC224": "imported graph behaves differently from its source",
     "SC225": "shape of the input is unknown",

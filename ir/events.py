@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .diagnostics import BadInputError, Diagnostic, Diagnostics
-from .facts import first_event, first_of, is_number, is_whole
+from .facts import check_dt, first_event, first_of, is_whole
 
 __all__ = ["MOST_EVENTS", "Events", "check_room"]
 
@@ -83,8 +83,7 @@ class Events:
                        value=first_of(counts, ~legal, "sample", "step", "channel"))
         else:
             check_room("SC103", float(counts.sum(dtype=np.float64)), faults)
-        if not (is_number(dt) and 0 < dt < np.inf):
-            faults.add("SC103", "dt must be positive", value=repr(dt), limit="a finite number of seconds, > 0")
+        check_dt(dt, "SC103", faults)
         faults.raise_if_errors()
         batch = counts.shape[0]
         flat = counts.reshape(batch, counts.shape[1], prod(counts.shape[2:])).astype(np.int64)

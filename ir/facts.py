@@ -1,14 +1,17 @@
-"""Facts for diagnostics: whether a value is a number at all, and which element of an array is the first at fault."""
+"""Facts for diagnostics: whether a value is a number at all, or the length of a time step, and which element of an
+array is the first at fault."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, TypeGuard
 
 import numpy as np
 
+from .diagnostics import Diagnostics
 from .nodes import Array
 
-__all__ = ["first_event", "first_of", "is_number", "is_whole"]
+__all__ = ["check_dt", "first_event", "first_of", "is_number", "is_whole"]
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
@@ -19,6 +22,13 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 def is_whole(value: Any) -> TypeGuard[int]:
     """A whole number by its type; a truth value is none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_dt(dt: Any, code: str, faults: Diagnostics, node: str | None = None) -> None:
+    """Reports a `dt` that is no length of a time step, under the `code` of the place where it was given."""
+    if not (is_number(dt) and 0 < dt < inf):
+        faults.add(code, "dt must be positive, one finite number of seconds", node=node, value=repr(dt)[:80],
+                   limit="> 0 s", remedy="A step of a millisecond is dt=1e-3.")
 
 
 def first_of(values: Array, bad: Array, *axes: str) -> str:

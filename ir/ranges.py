@@ -5,12 +5,13 @@ Each function reports to `faults` and never raises. NaN and inf are judged by `c
 
 from __future__ import annotations
 
-from math import inf
+from typing import Any
 
 import numpy as np
 
 from .conform import expected, malformed, stored
 from .diagnostics import Diagnostics
+from .facts import check_dt
 from .graph import Discretization
 from .nodes import Array, Pair
 
@@ -85,19 +86,23 @@ def check_csr(size: Pair, indptr: Array, indices: Array, node: str, faults: Diag
 
 
 def check_discretization(record: Discretization | None, faults: Diagnostics, node: str | None = None) -> None:
-    """Reports fields of the wrong type, a dt that is not positive, a negative delay, late resets of many spikes.
-    `node`: whose own grid it is."""
-    if record is None:
+    """Reports what is no discretisation at all, fields of the wrong type, a dt that is not positive, a negative delay,
+    late resets of many spikes. `node`: whose own grid it is."""
+    given: Any = record  # whatever a caller without a type checker hands over
+    if given is None:
         return
-    wrong = malformed(record)
+    if not isinstance(given, Discretization):
+        faults.add("SC116", "the discretization is none", node=node, value=repr(given)[:80],
+                   remedy="Give spikec.Discretization(dt=…), dt in seconds.")
+        return
+    wrong = malformed(given)
+    check_dt(given.dt, "SC116", faults, node)
     for name, value in wrong.items():
         faults.add("SC116", f"discretization: {name} is malformed", node=node, value=repr(value),
                    limit=expected(Discretization, name))
-    if "dt" not in wrong and not 0 < record.dt < inf:
-        faults.add("SC116", "discretization: dt must be positive", node=node, value=record.dt, limit="> 0 s")
-    if "delay" not in wrong and record.delay < 0:
-        faults.add("SC116", "discretization: delay must not be negative", node=node, value=record.delay,
+    if "delay" not in wrong and given.delay < 0:
+        faults.add("SC116", "discretization: delay must not be negative", node=node, value=given.delay,
                    limit=">= 0 steps")
-    if record.spikes == "many" and record.reset == "next":
+    if given.spikes == "many" and given.reset == "next":
         faults.add("SC116", "discretization: many spikes a step are subtracted in the same step", node=node,
                    value="reset=next", limit="reset=same")

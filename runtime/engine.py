@@ -15,6 +15,7 @@ from torch import Tensor
 from ..ir.derived import evaluate, expr_of, leaves
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ..ir.events import Events
+from ..ir.facts import check_dt
 from ..ir.network import Dense, Network, Population
 from . import jit
 from .cells import Cell, cell_kind, make_cell
@@ -333,6 +334,9 @@ class Engine:
         """Checked input events by node, from `Events`, a dict of them, or dense rasters with `dt`."""
         given = events if isinstance(events, Mapping) else dict.fromkeys(self.network.inputs, events)
         faults = Diagnostics()
+        if dt is not None:
+            check_dt(dt, "SC405", faults)
+            faults.raise_if_errors()
         if set(given) != set(self.network.inputs) or (not isinstance(events, Mapping) and len(self.network.inputs) > 1):
             faults.add("SC405", "input events must be given for each input node", value=sorted(map(str, given)),
                        limit=sorted(self.network.inputs))

@@ -64,7 +64,7 @@ def check_state(network: Network, state: Any, batch: int, faults: Diagnostics) -
             return
 
 
-def raster(given: Any, dt: Any, shape: tuple[int, ...], node: str) -> Events:
+def raster(given: Any, dt: float, shape: tuple[int, ...], node: str) -> Events:
     """Events of a (batch, time, *shape) raster for the input `node`, or of one with the channels in a row.
 
     Raises:
@@ -78,7 +78,5 @@ def raster(given: Any, dt: Any, shape: tuple[int, ...], node: str) -> Events:
     elif counts.ndim < 3 or counts.shape[2:] not in (shape, (math.prod(shape),)):
         faults.add("SC405", "the raster's shape differs from the input's", node=node, value=counts.shape,
                    limit="(" + ", ".join(["batch", "time", *map(str, shape)]) + ")")
-    if not isinstance(dt, int | float | np.number):
-        faults.add("SC405", "dt must be a number of seconds", node=node, value=repr(dt))
     faults.raise_if_errors()
     return Events.from_dense(counts, dt)

@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Graph, str, str | None, str]] = {
     "CSR duplicate": (with_changes(loop={"indices": [2, 2, 1]}), "SC115", "loop", "sum_duplicates"),
     "dt of zero": (LEGAL.replace(discretization=Discretization(dt=0.0)), "SC116", None, "dt must be positive"),
     "dt of NaN": (LEGAL.replace(discretization=Discretization(dt=float("nan"))), "SC116", None, "dt must be positive"),
-    "dt of text": (LEGAL.replace(discretization=Discretization(dt="1 ms")), "SC116", None, "dt is malformed"),
+    "dt of text": (LEGAL.replace(discretization=Discretization(dt="1 ms")), "SC116", None, "dt must be positive"),
     "integrator": (
         LEGAL.replace(discretization=Discretization(dt=1.0, integrator="rk4")), "SC116", None, "'exact', 'euler'"),
     "negative step delay": (

@@ -261,8 +261,8 @@ class Builder:
         Raises:
             BadInputError: with every fault of the network (SC101 to SC117).
         """
-        graph = Graph(self._nodes, tuple(self._edges), discretization or self._discretization, self._metadata)
-        return verify(graph)
+        grid = self._discretization if discretization is None else discretization
+        return verify(Graph(self._nodes, tuple(self._edges), grid, self._metadata))
 
     # ---- inner workings
 

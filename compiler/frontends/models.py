@@ -21,9 +21,11 @@ from types import ModuleType
 from typing import Any
 
 from ...ir.checks import verify
-from ...ir.diagnostics import BadInputError, Diagnostic, SpikecError
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecError
+from ...ir.facts import check_dt
 from ...ir.graph import Discretization, Graph
 from ...ir.paths import path_of
+from ...ir.ranges import check_discretization
 from .builder import Builder
 from .registry import qualified_name
 
@@ -37,11 +39,17 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
 
     Raises:
         BadInputError: no path (SC525), no such file or an unknown kind (SC230), a malformed file, user code that fails
-            (SC231), or `dt` where it says too little (SC210).
+            (SC231), `dt` that is no length of a step (SC222) or says too little (SC210), a malformed `discretization`
+            (SC116).
         UnsupportedError: a kind or a model that spikec cannot read.
     """
     text = str(path_of(model, "a model", remedy="Give FILE.py:NAME, or a file with one of the suffixes "
                        f"{', '.join(MODEL_KINDS)}."))
+    faults = Diagnostics()
+    check_discretization(discretization, faults)
+    if dt is not None:
+        check_dt(dt, "SC222", faults)
+    faults.raise_if_errors()
     if is_code(text):
         found = load_code(text)
         with redirect_stdout(sys.stderr):

@@ -17,6 +17,7 @@ from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Neuron, Node
 from ...ir.paths import path_of
+from ...ir.ranges import check_discretization
 from .nir_fields import make_node
 from .nir_file import Limits, RawNode, read_tree
 from .nir_metadata import DISCRETIZATION, READER, read_grid, read_metadata, report_steps
@@ -43,6 +44,8 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     """
     path = path_of(path, "a NIR file", remedy="nir.write(path, graph) writes a graph that is in memory.")
     faults = Diagnostics()
+    check_discretization(discretization, faults)
+    faults.raise_if_errors()
     root = read_tree(path, limits or Limits(), faults)
     if root is None:
         raise BadInputError(*faults.errors)
@@ -67,7 +70,7 @@ def from_nir(path: str | Path, discretization: Discretization | None = None, *, 
     faults.raise_if_errors()
     metadata = read_metadata(root, flat, faults)
     stored = read_grid(root.metadata, DISCRETIZATION, None, faults)
-    grid = discretization or stored
+    grid = stored if discretization is None else discretization
     if stored is not None and grid != stored:
         faults.add("SC210", "the file states another discretization than you; yours is taken, for all of its nodes",
                    value=stored, limit=grid, severity="warning")

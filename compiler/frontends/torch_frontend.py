@@ -22,6 +22,7 @@ from torch import fx, nn
 from ...ir.checks import verify
 from ...ir.columns import recurrent_edges
 from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
+from ...ir.facts import check_dt
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Delay, is_spiking
 from .bias_scaling import scale_biases
@@ -56,8 +57,8 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
     Raises:
         UnsupportedError: a module (SC220), an operation (SC221, SC226) or a setting (SC223) that a graph cannot
             express; all of them are named.
-        BadInputError: `dt` (SC222) or the input's shape (SC225) is missing, `module` is none (SC232), or the graph is
-            not legal (NaN weights, …; SC101 to SC117).
+        BadInputError: `dt` (SC222) or the input's shape (SC225) is missing or wrong, `module` is none (SC232), or the
+            graph is not legal (NaN weights, …; SC101 to SC117).
     """
     return import_module(module, sample, dt, input_shape, check).graph
 
@@ -105,8 +106,8 @@ def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> Non
              for tensor in (*part._parameters.values(), *part._buffers.values()) if tensor is not None):
         faults.add("SC232", "the parameters of the module have no values", value="device meta",
                    remedy="Move it to a device with module.to_empty, and load its parameters.")
-    if dt is not None and not (isinstance(dt, int | float | np.number) and np.isfinite(dt) and dt > 0):
-        faults.add("SC222", "dt must be positive", value=dt, remedy="It is in seconds.")
+    if dt is not None:
+        check_dt(dt, "SC222", faults)
     samples = sample if isinstance(sample, tuple | list) else (sample,)
     if sample is not None and not all(hasattr(one, "shape") for one in samples[:1]):
         faults.add("SC225", "sample is no tensor", value=type(samples[0]).__name__,
