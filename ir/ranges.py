@@ -98,13 +98,13 @@ def check_discretization(record: Discretization | None, faults: Diagnostics, nod
     wrong = malformed(given)
     check_dt(given.dt, "SC116", faults, node)
     for name, value in wrong.items():
+        if name == "dt":
+            continue
         faults.add("SC116", f"discretization: {name} is malformed", node=node, value=repr(value),
                    limit=expected(Discretization, name))
     if "delay" not in wrong and given.delay < 0:
         faults.add("SC116", "discretization: delay must not be negative", node=node, value=given.delay,
                    limit=">= 0 steps")
-        if name == "dt":
-            continue
     if given.spikes == "many" and given.reset == "next":
         faults.add("SC116", "discretization: many spikes a step are subtracted in the same step", node=node,
                    value="reset=next", limit="reset=same")
