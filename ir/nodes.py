@@ -23,7 +23,7 @@ __all__ = [
     "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "READOUTS", "SPIKING", "Affine", "Array", "AvgPool2d", "BatchNorm",
     "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "Input", "Linear", "MaxPool2d", "Membrane",
     "Neuron", "Node", "Output", "Padding", "Pair", "Relu", "Reset", "Scale", "SparseLinear", "StepNeuron", "SumPool2d",
-    "Threshold", "is_spiking", "param", "param_names", "params", "settings",
+    "Threshold", "is_memoryless", "is_spiking", "param", "param_names", "params", "settings",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -334,6 +334,13 @@ NODE_KINDS: dict[str, type[Node]] = {
 def is_spiking(node: Node) -> bool:
     """Whether a node sends spikes; other neurons are readouts."""
     return isinstance(node, SPIKING) or (isinstance(node, StepNeuron) and node.v_threshold is not None)
+
+
+def is_memoryless(node: Node) -> bool:
+    """Whether a node is a readout that shows what reaches it, and keeps nothing."""
+    return isinstance(node, StepNeuron) and node.v_threshold is None and len(node.a) == 1 and not any(
+        value is not None and bool(np.any(value)) for value in (node.a, node.c, node.v0)) and bool(
+        (node.b == 1).all()) and node.v_min is None
 
 
 def param_names(node: Node | type[Node]) -> Iterator[str]:

@@ -31,6 +31,7 @@ from .nodes import (
     SparseLinear,
     StepNeuron,
     Threshold,
+    is_memoryless,
     is_spiking,
 )
 from .shapes import infer_shapes
@@ -166,7 +167,8 @@ class Wiring:
                 sources = self.graph.sources[name]
                 if len(sources) != 1 or sources[0] not in self.span:
                     faults.add("SC303", "an output shows exactly one neuron node", node=name, value=", ".join(sources),
-                               remedy="Feed it from one neuron or readout node.")
+                               remedy="Feed it from one neuron or readout node. spikec.with_readouts(graph) puts a "
+                               "readout there that shows the values of each column.")
         return faults
 
     def _spread(self, source: str, index: int) -> Impulses:
@@ -196,6 +198,9 @@ def continuous_faults(graph: Graph) -> list[Diagnostic]:
             what, remedy = (("threshold", "Use an IF neuron, or a clocked target.") if isinstance(node, Threshold) else
                             ("maximum", "Use SumPool2d or AvgPool2d, or a clocked target."))
             faults.add("SC302", f"a {what} over impulses has no meaning in continuous time", node=name, remedy=remedy)
+        elif is_memoryless(node):
+            faults.add("SC306", "a readout without memory shows values on a grid only", node=name,
+                       remedy="Put LI, CubaLI or I in its place, or use the target clock.")
         elif isinstance(node, StepNeuron):
             faults.add("SC306", "this neuron is stated on a grid, not in continuous time", node=name,
                        remedy="Use the target clock.")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from .ir.events import Events
     from .ir.graph import Discretization, Graph
+    from .ir.readouts import with_readouts
     from .runtime import datasets, encoders, losses, recordings
     from .runtime.threads import get_threads, set_threads
     from .runtime.trainer import Trainer
@@ -46,6 +47,7 @@ __all__ = [
     "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "convert_ann",
     "datasets", "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load", "losses", "normal",
     "recordings", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
+    "with_readouts",
 ]
 
 # Where each public name lives; None: the name is the module itself.
@@ -65,6 +67,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),
     "Graph": (".ir.graph", "Graph"),
+    "with_readouts": (".ir.readouts", "with_readouts"),
     "Program": (".targets.event.program", "Program"),
     "Trainer": (".runtime.trainer", "Trainer"),
     "get_threads": (".runtime.threads", "get_threads"),

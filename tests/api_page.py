@@ -38,7 +38,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Nodes", "nodes", ()),
     ("Other frameworks and files", "", (
         "spikec.from_torch", "spikec.from_nir", "spikec.to_nir", "spikec.from_onnx", "spikec.to_onnx",
-        "spikec.compiler.frontends.load_model", "spikec.compiler.frontends.register",
+        "spikec.with_readouts", "spikec.compiler.frontends.load_model", "spikec.compiler.frontends.register",
         "spikec.compiler.frontends.Leaf", "spikec.ir.text.read", "spikec.ir.text.write",
         "spikec.ir.event_files.read_events", "spikec.ir.event_files.read_samples",
         "spikec.ir.event_files.write_events")),
@@ -126,7 +126,10 @@ ENTERED_ELSEWHERE = {"spikec.Program", "spikec.runtime.outputs.Outputs", "spikec
 
 
 def _members(kind: type) -> Iterator[str]:
-    for name, member in vars(kind).items():
+    listed = [found(name) for name in names()]
+    inherited = [base for base in kind.__mro__[1:] if base.__module__.startswith("spikec.") and base not in listed]
+    members = {name: member for owner in (*reversed(inherited), kind) for name, member in vars(owner).items()}
+    for name, member in members.items():
         if name.startswith("_"):
             continue
         if isinstance(member, property | cached_property):

@@ -56,7 +56,8 @@ class Builder:
     Times in seconds. A `shape` is that of one sample, a number or a tuple. A parameter of a neuron is a scalar or an
     array that spreads over its shape. Weights are arrays or initialisers (`normal`, `uniform`). `reset`: "zero",
     "v_reset" or "subtract". Below, S is the sum of what is connected to a neuron. `discretization` and `metadata` go
-    into the graph. Every method but `build`, `node`, `replace`, `keep` and `free_name` returns the `Handle` of a node.
+    into the graph. Every method but `build`, `node`, `replace`, `sources`, `keep` and `free_name` returns the
+    `Handle` of a node.
 
     Raises:
         BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it
@@ -245,6 +246,10 @@ class Builder:
     def replace(self, name: str, node: Node) -> None:
         """Puts a node of the same shape in the place of another."""
         self._nodes[self.handle(name).name] = node
+
+    def sources(self, name: str) -> tuple[Handle, ...]:
+        """The nodes that feed a node."""
+        return tuple(self._handles[source] for source, target in self._edges if target == name)
 
     def promise(self, name: str, shape: Size) -> Handle:
         """The handle of a node that is yet to come, for cycles; `keep` says what it is."""

@@ -50,7 +50,7 @@ def run_source(module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], orig
             for path in steps.layouts:
                 _reset(root.get_submodule(path))
             call_source(root, {name: _laid_out(steps, name, values) for name, values in raster.items()})
-    layouts = {path: _layout(root.get_submodule(path)) for path in paths}
+    layouts = {path: steps.ends.get(path) or _layout(root.get_submodule(path)) for path in paths}
     return _by_node(steps, origins, recorded, layouts, batch)
 
 

@@ -25,12 +25,13 @@ from ...ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, Unsuppo
 from ...ir.facts import check_dt
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Delay, is_spiking
+from ...ir.readouts import with_readouts
 from .bias_scaling import scale_biases
 from .conversion import NO_CONVERTER, Conversion
 from .import_check import check_import, check_plain
 from .registry import Layout, Leaf, leaf_of, qualified_name
 from .torch_places import Steps
-from .torch_readout import add_outputs, returned_by
+from .torch_readout import add_outputs, end_layouts, returned_by, unflattened
 from .torch_source import Source
 from .torch_steps import steps_of
 from .torch_trace import Trace, line_of, private_copy, shape_of, trace
@@ -81,6 +82,8 @@ def import_module(module: nn.Module, sample: Any = None, dt: float | None = None
     discretization = _discretization(conversion)
     _raise(conversion)
     graph = _settled(conversion, conversion.builder.build(discretization))
+    if discretization is not None:
+        graph = _shown(conversion, steps, graph)
     graph = verify(scale_biases(graph, conversion.bias_scales, conversion.faults))
     _raise(conversion)
     for found in conversion.faults.found:
@@ -199,6 +202,21 @@ def _settled(conversion: Conversion, graph: Graph) -> Graph:
         if recurrent_edges(shorter, dt) == recurrent | direct:
             graph, recurrent = shorter, recurrent | direct
     return graph
+
+
+def _shown(conversion: Conversion, steps: Steps, graph: Graph) -> Graph:
+    """The graph with a readout where an output shows a layer. What it shows is compared with what a module returns, if
+    that is called for one value."""
+    graph = unflattened(conversion, graph)
+    complete = with_readouts(graph)
+    ends = end_layouts(steps)
+    for name in complete.nodes.keys() - graph.nodes.keys():
+        conversion.bias_scales[name] = np.ones(1)
+        sources = complete.sources[name]
+        if len(sources) == 1 and sources[0] in ends:
+            conversion.origins[name] = sources[0]
+            steps.ends[sources[0]] = ends[sources[0]]
+    return complete
 
 
 def _spikes_unused(traced: Trace) -> frozenset[str]:

@@ -27,13 +27,15 @@ SUMS = ("add", "iadd", "add_", "radd")
 class Place:
     """`key`: what a value is. `time`: of which step; None if of none (a constant) or of all (a whole sequence). `lead`:
     how many axes stand before those of a sample. `axis`: of a sequence, which of them is time, as far as known.
-    `swapped`: time and batch have been exchanged since the input."""
+    `swapped`: time and batch have been exchanged since the input. `part`: of a sequence of some steps only, the first
+    of them and how many there are."""
 
     key: int
     time: int | None = None
     lead: int = 1
     axis: int | None = None
     swapped: bool = False
+    part: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
@@ -42,7 +44,8 @@ class Steps:
     key, the node that stands for all of this key. `neurons`: by key, the calls of these neurons. `looped`: whether
     neurons are called again, `length`: how many times. `time_axes`: the inputs that are sequences, and the axis of time
     in them. `repeated`: whether `forward` itself presents its input at every step. `roots`: by key, the inputs that a
-    value is made of, without neurons in between. `chains`: by path, the neurons that one module computes."""
+    value is made of, without neurons in between. `chains`: by path, the neurons that one module computes. `ends`: the
+    layouts of layers that an output shows, by path."""
 
     trace: Trace
     layout: Layout
@@ -56,6 +59,7 @@ class Steps:
     repeated: bool = False
     roots: dict[int, frozenset[str]] = field(default_factory=dict)
     chains: dict[str, list[int]] = field(default_factory=dict)
+    ends: dict[str, Layout] = field(default_factory=dict)
 
     @property
     def loops(self) -> bool:

@@ -12,12 +12,17 @@ from typing import Any
 import torch
 from torch import fx
 
+from ...ir.graph import Graph
+from ...ir.nodes import Flatten, Neuron, Output
+from ...ir.shapes import infer_shapes
+from .builder import Handle
 from .conversion import Argument, Conversion, Signal, State
+from .registry import Layout
 from .torch_places import SUMS, Steps, attribute, operation
 from .torch_trace import is_several, line_of
 from .torch_walk import BROKEN, Walk
 
-__all__ = ["Returned", "add_outputs", "returned_by"]
+__all__ = ["Returned", "add_outputs", "end_layouts", "returned_by", "unflattened"]
 
 _OVER_TIME = ("sum", "mean", "max", "amax", "median", "count_nonzero")
 _AT_THE_END = ("softmax", "log_softmax", "argmax", "squeeze", "Softmax", "LogSoftmax")
@@ -31,12 +36,19 @@ def returned_by(steps: Steps) -> Returned:
     """What `forward` returns, without what it does to spikes over time."""
     (output,) = (node for node in steps.trace.graph.nodes if node.op == "output")
     found: Returned = []
-    for key, value in _flat(output.args[0], ""):
+    whole: set[fx.Node] = set()
+    for key, value in _flat(_joined(steps, output.args[0], whole), ""):
         if isinstance(value, fx.Node):
+            listed = value in whole
             value, left_out = _stripped(steps, value)
             place = steps.places[value]
-            if steps.looped and place.time is not None and not left_out:
-                left_out = ("all steps but the last",)
+            if listed:
+                pass
+            elif steps.looped and place.time is not None and not left_out:
+                left_out = ("all steps but the last" if place.time == steps.length - 1 else
+                            f"all steps but step {place.time}",)
+            elif steps.looped and place.part not in (None, (0, steps.length)):
+                left_out = (_steps_named(*place.part), *left_out)
             found.append((key, value, left_out))
         else:
             found.append((key, value, ()))
@@ -54,7 +66,7 @@ def add_outputs(conversion: Conversion, walk: Walk, returned: Returned) -> None:
     conversion.line = ""
     if not shown and not any(value is BROKEN for _, value, _, _ in values):
         conversion.fail("SC226", "forward returns no spikes and no membrane")
-    seen: set[str] = set()
+    seen: dict[str, list[Handle]] = {}
     for number, (key, value, node, left_out) in enumerate(shown):
         name = conversion.builder.free_name(key or ("output" if len(shown) == 1 else f"output_{number}"))
         if isinstance(value, State):
@@ -64,15 +76,66 @@ def add_outputs(conversion: Conversion, walk: Walk, returned: Returned) -> None:
             handles = [conversion.builder.handle(value.owner)]
         else:
             handles = list(conversion.signal(value, name).handles)
-        if len(handles) > 1:
+        if len(handles) > 1 and not conversion.grids:
             conversion.fail("SC226", f"a sum is returned, and an output shows one node{line_of(node)}", node=name)
-        elif handles[0].name not in seen:
-            seen.add(handles[0].name)
-            conversion.builder.output(name, handles[0])
-            if left_out:
-                conversion.fail("SC227", "the output gives every step; the model goes on from there", node=name,
-                                value=", ".join(left_out), severity="warning",
-                                remedy="Do the rest with the spikes that the program returns.")
+            continue
+        if key or handles not in seen.values():
+            conversion.builder.add(name, Output(shape=handles[0].shape), *handles)
+            seen[name] = handles
+        else:
+            name = next(other for other, shown in seen.items() if shown == handles)
+        if left_out:
+            _tell(conversion, name, left_out)
+
+
+def end_layouts(steps: Steps) -> dict[str, Layout]:
+    """The layout of what each module returns that is called for one value, as far as known."""
+    found: dict[str, Layout] = {}
+    calls: dict[str, list[int]] = {}
+    for node in steps.trace.graph.nodes:
+        if node.op != "call_module" or str(node.target) in steps.layouts:
+            continue
+        path, place = str(node.target), steps.places[node]
+        calls.setdefault(path, []).append(place.key)
+        axis: dict[int | None, Layout] = {0: "time_first", 1: "batch_first"}
+        if place.time is not None or (steps.layout == "step" and not steps.loops):
+            found[path] = "step"
+        elif place.part not in (None, (0, steps.length)):
+            calls[path].append(-1)  # only some steps
+        elif place.lead == 2 and place.axis in axis:
+            found[path] = axis[place.axis]
+        elif place.lead == 1 and steps.layout == "folded":
+            found[path] = "folded"
+    return {path: layout for path, layout in found.items() if len(set(calls[path])) == 1 and (
+        len(calls[path]) == (steps.length if layout == "step" and steps.loops else 1))}
+
+
+def unflattened(conversion: Conversion, graph: Graph) -> Graph:
+    """The graph whose outputs show neurons where they show the flattened spikes of neurons, which a warning tells."""
+    for output in graph.outputs:
+        passed: list[str] = []
+        sources = graph.sources[output]
+        while len(sources) == 1 and isinstance(graph.nodes[sources[0]], Flatten):
+            passed += sources
+            sources = graph.sources[sources[0]]
+        if not passed or len(sources) != 1 or not isinstance(graph.nodes[sources[0]], Neuron):
+            continue
+        _tell(conversion, output, ("flatten",))
+        shape = infer_shapes(graph)[0][sources[0]].output
+        edges = tuple((source, target) for source, target in graph.edges if target != output)
+        graph = graph.with_nodes({output: Output(shape=shape)}).replace(edges=(*edges, (sources[0], output)))
+        for name in passed:
+            graph = graph if graph.targets[name] else graph.without([name])
+    return graph
+
+
+def _tell(conversion: Conversion, name: str, left_out: tuple[str, ...]) -> None:
+    conversion.fail("SC227", "the output gives every step; the model goes on from there", node=name,
+                    value=", ".join(left_out), severity="warning", remedy="Do the rest with what the program returns.")
+
+
+def _steps_named(first: int, count: int) -> str:
+    return f"all steps but step {first}" if count == 1 else f"all steps but {first} to {first + count - 1}"
 
 
 def _stripped(steps: Steps, node: fx.Node) -> tuple[fx.Node, tuple[str, ...]]:
@@ -130,7 +193,7 @@ def _is_over_time(steps: Steps, node: fx.Node, given: fx.Node) -> bool:
             return False
         index: Any = node.args[1]
         parts = index if isinstance(index, tuple) else (index,)
-        return len(parts) == place.axis + 1 and isinstance(parts[-1], int) and all(
+        return len(parts) == place.axis + 1 and isinstance(parts[-1], (int, slice)) and all(
             part == slice(None) for part in parts[:-1])
     axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis"))
     return axis in (place.axis, [place.axis], (place.axis,))
@@ -157,6 +220,21 @@ def _is_start(steps: Steps, node: fx.Node) -> bool:
         return False
     value = attribute(steps.trace, node)
     return isinstance(value, torch.Tensor) and not bool(value.any())
+
+
+def _joined(steps: Steps, value: Any, whole: set[fx.Node]) -> Any:
+    """What is returned, with the last element in the place of a list that has the same of every step; it joins
+    `whole`."""
+    if isinstance(value, Mapping):
+        return {key: _joined(steps, each, whole) for key, each in value.items()}
+    if not isinstance(value, (tuple, list)):
+        return value
+    if steps.loops and value and all(isinstance(each, fx.Node) for each in value):
+        places = [steps.places[each] for each in value]
+        if [place.time for place in places] == list(range(steps.length)) and len({place.key for place in places}) == 1:
+            whole.add(value[-1])
+            return value[-1]
+    return [_joined(steps, each, whole) for each in value]
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -81,8 +81,12 @@ class _Placing:
         key = (node.op, label, structure(self.steps, (tuple(node.args), dict(node.kwargs)), time))
         lead = 1 if time is not None else max((part.lead for part in parts), default=1)
         axes = {part.axis for part in parts if part.axis is not None}
+        taken = {part.part for part in parts if part.time is None and part.axis is not None}
+        if len(taken) > 1:
+            self._fail("sequences of different steps are taken together", node)
         return replace(self._defined(node, key, time, lead), axis=axes.pop() if len(axes) == 1 else None,
-                       swapped=time is None and any(part.swapped for part in parts))
+                       swapped=time is None and any(part.swapped for part in parts),
+                       part=taken.pop() if time is None and len(taken) == 1 else None)
 
     def _defined(self, node: fx.Node, structure: Any, time: int | None = None, lead: int = 1) -> Place:
         key = self.keys.setdefault(structure, len(self.keys))
@@ -197,7 +201,7 @@ class _Placing:
             return None
         if places[0].key != last.key and not begins(self.steps, parts[0], parts[-1], last.time):
             return None
-        return Place(last.key, None, 2, axis)
+        return Place(last.key, None, 2, axis, part=(times[0] or 0, len(times)))
 
     def _refolded(self, node: fx.Node, name: str, place: Place, before: tuple[int, ...] | None,
                   after: tuple[int, ...] | None) -> Place | None:
@@ -228,7 +232,7 @@ class _Placing:
                 return None
             step += shape[axis]
         self._along(place, axis, node)
-        return Place(place.key, step)
+        return Place(place.key, step + (0 if place.part is None else place.part[0]))
 
 
 def _lifts(node: fx.Node) -> bool:
