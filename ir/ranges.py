@@ -21,6 +21,8 @@ MAX_NAME = 255
 
 POSITIVE = frozenset({"tau", "tau_mem", "tau_syn"})
 NOT_NEGATIVE = frozenset({"refractory", "delay", "variance"})
+_PART = 1 << 18
+"""Values that are judged at a time."""
 
 
 def check_name(name: object, faults: Diagnostics) -> None:
@@ -34,10 +36,13 @@ def check_name(name: object, faults: Diagnostics) -> None:
 
 def check_finite(name: str, value: Array, node: str, faults: Diagnostics) -> None:
     """Reports the first NaN or inf of a parameter."""
-    value = stored(value)
-    finite = np.isfinite(value)
-    if not finite.all():
-        faults.add("SC104", f"{name} is not finite", node=node, value=value[~finite][0])
+    flat = stored(value).ravel(order="K")  # as it lies in memory, without a copy
+    for first in range(0, flat.size, _PART):
+        part = flat[first:first + _PART]
+        finite = np.isfinite(part)
+        if not finite.all():
+            faults.add("SC104", f"{name} is not finite", node=node, value=part[~finite][0])
+            return
 
 
 def check_range(name: str, value: Array, node: str, faults: Diagnostics) -> None:

@@ -6,7 +6,8 @@ currents by all of itself, bias included, because a bias is a constant current a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from .shapes import Window, window
 
 __all__ = ["FUNCTIONS", "through"]
 
-_PART = 1 << 20
+_PART = 1 << 18
 """Weights that are widened to float64 at a time."""
 
 
@@ -53,10 +54,9 @@ def _same(node: Node, pattern: Array, constant: bool) -> Array:
 
 def _linear(node: Linear, pattern: Array, constant: bool) -> Array:
     result = np.zeros((len(pattern), len(node.weight)))
-    if pattern.any():  # constants mostly are not: a large matrix is not widened for nothing, and in parts
-        rows = max(1, _PART // max(1, node.weight.shape[1]))
-        for first in range(0, len(node.weight), rows):
-            result[:, first:first + rows] = pattern @ node.weight[first:first + rows].astype(np.float64).T
+    if pattern.any():  # constants mostly are not: a large matrix is not widened for nothing
+        for rows, weight in _widened(node.weight):
+            result[:, rows] = pattern @ weight.T
     return result + node.bias if constant and isinstance(node, Affine) else result
 
 
@@ -119,11 +119,25 @@ def _flatten(node: Flatten, pattern: Array, constant: bool) -> Array:
 
 def _correlate(pattern: Array, weight: Array, kernel: Window, groups: int) -> Array:
     """Cross-correlation of (batch, C_in, H, W) with (C_out, C_in/groups, KH, KW)."""
-    views = _views(pattern, kernel)
-    views = views.reshape(len(pattern), groups, -1, *views.shape[2:])
-    weight = weight.astype(np.float64).reshape(groups, -1, *weight.shape[1:])
-    result: Array = np.einsum("bgchwij,gocij->bgohw", views, weight, optimize=True)
-    return result.reshape(len(pattern), -1, *result.shape[3:])
+    views = _views(pattern, kernel).transpose(0, 1, 4, 5, 2, 3)
+    batch, places = len(pattern), views.shape[4:]
+    seen = views.reshape(batch, groups, -1, prod(places))
+    result = np.empty((batch, groups, len(weight) // groups, prod(places)))
+    for group in range(groups):
+        for rows, part in _widened(weight.reshape(groups, -1, seen.shape[2])[group]):
+            result[:, group, rows] = part @ seen[:, group]
+    return result.reshape(batch, -1, *places)
+
+
+def _widened(weight: Array) -> Iterator[tuple[slice, Array]]:
+    """A matrix (out, in) in float64, some rows at a time, each part in the place of the one before."""
+    count = min(len(weight), max(1, _PART // max(1, weight.shape[1])))
+    room = np.empty((count, weight.shape[1]))
+    for first in range(0, len(weight), max(1, count)):
+        rows = slice(first, min(first + count, len(weight)))
+        part = room[:rows.stop - first]
+        part[...] = weight[rows]
+        yield rows, part
 
 
 def _views(pattern: Array, kernel: Window, outside: float = 0.0) -> Array:

@@ -99,7 +99,7 @@ def simulate_step(
 
 
 class _Run:
-    """A batch under way. `sent` keeps what every node gave in every column, so a delay is a look back."""
+    """A batch under way. `sent` keeps what every node gave, by column, as long as a delay may look back at it."""
 
     def __init__(self, wiring: Wiring, grid: Discretization, rasters: Mapping[str, Array], batch: int, columns: int):
         self.wiring, self.graph, self.grid, self.columns = wiring, wiring.graph, grid, columns
@@ -111,50 +111,60 @@ class _Run:
         self.delayed = {name: _by_delay(node, grid.dt) for name, node in self.graph.nodes.items()
                         if not isinstance(node, (Input, Neuron))}
         self.order, self.recurrent = columns_of_grid(self.graph, grid)
-        self.sent: dict[str, list[Array]] = {name: [] for name in self.graph.nodes}
-        self.voltage: dict[str, list[Array]] = {name: [] for name in self.cells}
-        self.current: dict[str, list[Array]] = {name: [] for name in self.cells}
+        self.sent: dict[str, dict[int, Array]] = {name: {} for name in self.graph.nodes}
+        self.reach = {name: max((self._late(name, target) + max(self.delayed.get(target, {}), default=0)
+                                 for target in self.graph.targets[name]), default=0) for name in self.graph.nodes}
+        self.spikes = {name: self._empty(name) for name in self.cells if is_spiking(self.graph.nodes[name])}
+        self.voltage = {name: self._empty(name) for name in self.cells}
+        self.current = {name: self._empty(name) for name in self.cells if isinstance(self.graph.nodes[name], CubaLI)}
 
     def play(self) -> None:
         for column in range(self.columns):
             for name in self.order:
-                self.sent[name].append(self._gives(name, column))
+                given = self._gives(name, column)
+                if name in self.spikes:
+                    self.spikes[name][:, column] = given
+                    given = self.spikes[name][:, column]
+                self.sent[name][column] = given
+            for name in self.order:
+                self.sent[name].pop(column - self.reach[name], None)
             for name, cells in self.cells.items():
-                self.voltage[name].append(cells.voltage)
-                self.current[name].append(cells.current)
+                self.voltage[name][:, column] = cells.voltage
+                if name in self.current:
+                    self.current[name][:, column] = cells.current
 
     def result(self) -> StepResult:
-        nodes = self.graph.nodes
-        spikes = {name: self._stack(self.sent[name], name) for name in self.cells if is_spiking(nodes[name])}
-        voltage = {name: self._stack(columns, name) for name, columns in self.voltage.items()}
-        current = {name: self._stack(columns, name) for name, columns in self.current.items()
-                   if isinstance(nodes[name], CubaLI)}
         for output, name in self.wiring.shown_by.items():
-            for found in (spikes, voltage, current):
+            for found in (self.spikes, self.voltage, self.current):
                 if name in found:
                     found[output] = found[name]
-        return StepResult(spikes, voltage, current, self.grid)
+        return StepResult(self.spikes, self.voltage, self.current, self.grid)
 
     def _gives(self, name: str, column: int) -> Array:
         if name in self.rasters:
             return self.rasters[name][:, column]
         if name in self.cells:
             return self.cells[name].update(self._gets(name, column))
-        parts = self.delayed.get(name, {})  # none: an input without a raster
-        return sum((through(node, self._gets(name, column - steps)) for steps, node in parts.items()),
-                   start=np.zeros((self.batch, *self.wiring.shapes[name].output)))
+        total = np.zeros((self.batch, *self.wiring.shapes[name].output))  # of an input without a raster
+        for steps, node in self.delayed.get(name, {}).items():
+            total += through(node, self._gets(name, column - steps))
+        return total
 
     def _gets(self, name: str, column: int) -> Array:
         """What arrives at a node in a column: the sum over its edges."""
         total = np.zeros((self.batch, *self.wiring.shapes[name].input))
         for source in self.graph.sources[name]:
-            when = column - (self.grid.delay if (source, name) in self.recurrent else 0)
+            when = column - self._late(source, name)
             if when >= 0:
-                total = total + self.sent[source][when]
+                total += self.sent[source][when]
         return total
 
-    def _stack(self, columns: list[Array], name: str) -> Array:
-        return np.array(columns).reshape(self.columns, self.batch, *self.wiring.shapes[name].output).swapaxes(0, 1)
+    def _late(self, source: str, target: str) -> int:
+        """Columns that a spike takes over this edge."""
+        return self.grid.delay if (source, target) in self.recurrent else 0
+
+    def _empty(self, name: str) -> Array:
+        return np.zeros((self.batch, self.columns, *self.wiring.shapes[name].output))
 
 
 def _by_delay(node: Node, dt: float) -> dict[int, Node]:

@@ -29,13 +29,13 @@ class Cells:
     def __init__(self, node: Membrane, grid: Discretization, bias: Array, batch: int) -> None:
         shape = (batch, *(node.shape or ()))
         self.grid, self.bias = grid, bias
-        self.voltage: Array = np.broadcast_to(node.v0.astype(np.float64), shape)
-        self.current: Array = np.zeros(shape)
+        self.voltage: Array = np.broadcast_to(node.v0.astype(np.float64, copy=False), shape)
+        self.current: Array = np.broadcast_to(0.0, shape)
         self.advance = _ADVANCE[next(kind for kind in (CubaLI, LI, I) if isinstance(node, kind))]
-        self.parameters = {name: value.astype(np.float64) for name, value in params(node).items()}
-        self.boxed = np.zeros(shape)
-        self.left = np.zeros(shape, dtype=np.int64)
-        self.late_reset = np.zeros(shape, dtype=bool)
+        self.parameters = {name: value.astype(np.float64, copy=False) for name, value in params(node).items()}
+        self.boxed: Array = self.current
+        self.left: Array = np.broadcast_to(0, shape)
+        self.late_reset: Array = np.broadcast_to(False, shape)
         self.firing = node if isinstance(node, (IF, LIF, CubaLIF)) else None
         if self.firing is not None:
             self.rest = np.rint(self.firing.refractory / grid.dt).astype(np.int64)
@@ -46,17 +46,18 @@ class Cells:
         """Takes one step with what arrived in this column, (batch, *shape); gives the spikes, 0.0 or 1.0."""
         box = self.grid.spike == "box"
         if self.grid.integrator == "exact":
-            steady, jump = self.boxed, np.zeros_like(arrived) if box else arrived
+            steady, jump = self.boxed, np.broadcast_to(0.0, arrived.shape) if box else arrived
             self.boxed = arrived if box else self.boxed
         else:
-            steady, jump = (arrived, np.zeros_like(arrived)) if box else (np.zeros_like(arrived), arrived)
+            nothing = np.broadcast_to(0.0, arrived.shape)
+            steady, jump = (arrived, nothing) if box else (nothing, arrived)
         if self.firing is None:
             self.voltage, self.current = self.advance(self, self.voltage, steady + self.bias, jump)
             return np.zeros_like(arrived)
         return self._spike(self.firing, steady + self.bias, jump)
 
     def _spike(self, node: Spiking, steady: Array, jump: Array) -> Array:
-        threshold: Array = node.v_threshold.astype(np.float64)
+        threshold: Array = node.v_threshold.astype(np.float64, copy=False)
         subtract = node.reset == "subtract"
         held = np.where(self.late_reset, _reset(node, self.voltage), self.voltage)
         start = self.voltage if subtract else held

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -34,9 +35,14 @@ WEIGHTS = 5e7
 """Weights that a check may read: large networks are checked for fewer steps, but for at least `FEWEST`."""
 WORK = 4e8
 """Products of a weight and a value that it may take: of large images, fewer samples are checked."""
+VALUES = 1 << 19
+"""Values of neurons that a run may keep, of a state: of large images, samples are run one after another."""
 FEWEST = 4
 TIE = 1e-9
 """Membranes this near to threshold, relative to it, may fall on either side by rounding."""
+
+Difference = tuple[int, str, tuple[int, ...], str]
+"""(step, node, neuron, values)."""
 
 
 def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf],
@@ -49,27 +55,29 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
         SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.
     """
     inputs = {name: handle.name for name, handle in conversion.inputs.items()}
-    ours: list[StepResult] = []
-    theirs: list[dict[str, Given]] = []
+    runs: list[_Compared] = []
     reason = ""
-    for batch, columns in dict.fromkeys((_extent(graph, steps), _extent(graph, steps, of_sample=True))):
-        try:
-            for raster in _rasters(graph, steps, inputs, batch, columns):
-                theirs.append(run_source(module, steps, leaves, conversion.origins, raster))
-                ours.append(simulate_step(graph, {inputs[name]: values for name, values in raster.items()}))
+    for extent in dict.fromkeys((_extent(graph, steps), _extent(graph, steps, of_sample=True))):
+        for raster in _rasters(graph, steps, inputs, extent):
+            try:
+                theirs = run_source(module, steps, leaves, conversion.origins, raster)
+                ours = simulate_step(graph, {inputs[name]: values for name, values in raster.items()})
+            except SpikecError as error:
+                return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
+            except Exception as error:  # the user's own code, which may insist on the sizes of the sample
+                reason = first_line(error)
+                runs = []
+                break
+            runs.append(_compared(graph, ours, theirs))
+            del ours, theirs  # they may be as large as the weights
+        if runs:
             break
-        except SpikecError as error:
-            return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
-        except Exception as error:  # the user's own code, which may insist on the sizes of the sample
-            reason = first_line(error)
-            ours, theirs = [], []
-    if not ours:
+    else:
         return _said(graph, "not possible", f"the source could not be run on random spikes: {reason}")
-    difference = _first_difference(graph, ours, theirs)
-    names = [name for name, node in graph.nodes.items() if is_spiking(node)]
-    fired = [np.any([run.spikes[name].any(axis=(0, 1)).reshape(-1) for run in ours], axis=0) for name in names]
+    difference = _first_difference(runs)
+    fired = [np.any(each, axis=0) for each in zip(*(run.fired for run in runs), strict=True)]
     graph = graph.replace(metadata={
-        **graph.metadata, "import.check.steps": columns,
+        **graph.metadata, "import.check.steps": extent.columns,
         "import.check.fired": round(float(np.concatenate(fired).mean()), 4) if fired else 1.0})
     if difference is None:
         return graph.replace(metadata={**graph.metadata, "import.check": "faithful on its grid"})
@@ -94,41 +102,49 @@ def check_plain(graph: Graph, module: nn.Module, conversion: Conversion) -> Grap
     return _said(graph, "differs", "the graph differs from its source", node=difference[0], value=difference[1])
 
 
-def _rasters(graph: Graph, steps: Steps, inputs: Mapping[str, str], batch: int,
-             columns: int) -> Iterator[dict[str, Array]]:
+def _rasters(graph: Graph, steps: Steps, inputs: Mapping[str, str], extent: _Extent) -> Iterator[dict[str, Array]]:
     """Inputs (batch, time, *shape) of one run after another, by parameter of `forward`."""
     rng = np.random.default_rng(0)
     shapes = infer_shapes(graph)[0]
-    for first in range(0, min(len(DRIVES), batch * _rounds(graph, batch, columns)), batch):
-        drives = [DRIVES[(first + number) % len(DRIVES)] for number in range(batch)]
-        yield {name: _spikes(drives, columns, shapes[node].output, rng,
+    for first in range(0, extent.samples, extent.batch):
+        drives = [DRIVES[(first + number) % len(DRIVES)] for number in range(extent.batch)]
+        yield {name: _spikes(drives, extent.columns, shapes[node].output, rng,
                              name in steps.time_axes or not (steps.loops or steps.repeated))
                for name, node in inputs.items()}
 
 
-def _extent(graph: Graph, steps: Steps, of_sample: bool = False) -> tuple[int, int]:
-    """(samples, steps) of a run: fewer where the network is large, and as many as the model insists on, or as its
-    sample has."""
-    batch, columns = fixed_sizes(steps, of_sample)
-    weights, work = _work(graph)
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """How much is run: `samples` in all, `batch` of them at a time, for `columns` steps."""
+
+    samples: int
+    batch: int
+    columns: int
+
+
+def _extent(graph: Graph, steps: Steps, of_sample: bool = False) -> _Extent:
+    """Fewer samples and steps where the network is large, and as many as the model insists on, or as its sample has."""
+    fixed, columns = fixed_sizes(steps, of_sample)
+    weights, work, values = _work(graph)
     columns = columns or max(FEWEST, min(STEPS, int(WEIGHTS / max(1, weights)), int(WORK / max(1, work))))
-    return batch or max(1, min(len(DRIVES), int(WORK / max(1, work * columns)))), columns
+    batch = fixed or max(1, min(len(DRIVES), int(WORK / max(1, work * columns))))
+    rounds = max(1, min(int(WEIGHTS / max(1, weights * columns)), int(WORK / max(1, work * batch * columns))))
+    at_once = fixed or max(1, min(batch, int(VALUES / max(1, values * columns))))
+    return _Extent(min(len(DRIVES), batch * rounds), at_once, columns)
 
 
-def _rounds(graph: Graph, batch: int, columns: int) -> int:
-    weights, work = _work(graph)
-    return max(1, min(int(WEIGHTS / max(1, weights * columns)), int(WORK / max(1, work * batch * columns))))
-
-
-def _work(graph: Graph) -> tuple[int, int]:
-    """How many weights there are, and how many products of a weight and a value are in one step."""
+def _work(graph: Graph) -> tuple[int, int, int]:
+    """How many weights there are, and in one step, how many products of a weight and a value, and how many values of
+    neurons."""
     shapes = infer_shapes(graph)[0]
-    weights, products = 0, 0
+    weights, products, values = 0, 0, 0
     for name, node in graph.nodes.items():
         if isinstance(node, (Linear, SparseLinear, Conv1d, Conv2d)):
             weights += node.weight.size
             products += node.weight.size * prod(shapes[name].output[1:])
-    return weights, products
+        elif isinstance(node, Neuron):
+            values += prod(shapes[name].output)
+    return weights, products, values
 
 
 def _said(graph: Graph, verdict: str, message: str, **facts: str) -> Graph:
@@ -145,12 +161,24 @@ def _spikes(drives: list[tuple[float, float]], columns: int, shape: tuple[int, .
     return np.broadcast_to(values, (len(drives), columns, *shape))
 
 
-def _first_difference(graph: Graph, ours: list[StepResult], theirs: list[dict[str, Given]]) -> dict[str, str] | None:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What is kept of one run: the `wrong` of `_differences`, and which neurons of each spiking node `fired`."""
+
+    wrong: list[Difference]
+    fired: list[Array]
+
+
+def _compared(graph: Graph, ours: StepResult, theirs: Mapping[str, Given]) -> _Compared:
+    return _Compared(_differences(graph, ours, theirs),
+                     [ours.spikes[name].any(axis=(0, 1)).reshape(-1) for name, node in graph.nodes.items()
+                      if is_spiking(node)])
+
+
+def _first_difference(runs: list[_Compared]) -> dict[str, str] | None:
     """What to say about the earliest step at which a neuron differs. A sample ends where a membrane is so near to
     threshold that rounding decides."""
-    wrong: list[tuple[int, str, tuple[int, ...], str]] = []
-    for mine, other in zip(ours, theirs, strict=True):
-        wrong.extend(_differences(graph, mine, other))
+    wrong = [found for run in runs for found in run.wrong]
     if not wrong:
         return None
     first, node_name, neuron, values = min(wrong, key=lambda found: found[0])
@@ -159,10 +187,9 @@ def _first_difference(graph: Graph, ours: list[StepResult], theirs: list[dict[st
             "with this layer until the two agree."}
 
 
-def _differences(graph: Graph, ours: StepResult, theirs: Mapping[str, Given]) -> list[
-        tuple[int, str, tuple[int, ...], str]]:
-    """(step, node, neuron, values) of the first difference of each node."""
-    wrong: list[tuple[int, str, tuple[int, ...], str]] = []
+def _differences(graph: Graph, ours: StepResult, theirs: Mapping[str, Given]) -> list[Difference]:
+    """The first difference of each node."""
+    wrong: list[Difference] = []
     alive: dict[int, int] = {}
     for name, node in graph.nodes.items():
         if name not in theirs or not isinstance(node, Neuron):

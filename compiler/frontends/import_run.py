@@ -23,7 +23,8 @@ __all__ = ["Given", "call_source", "fixed_sizes", "run_source"]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """(batch, time, *shape) of one neuron node: what its module returns first, and its membrane where it shows it."""
+    """(batch, time, *shape) of one neuron node: what its module returns first, and its membrane where it shows it. In
+    float64, or in float32 where that says the same."""
 
     first: Array
     last: Array | None
@@ -151,14 +152,20 @@ def _recorder(seen: list[Any]) -> Any:
         """A framework's spikes may be float32, whatever comes in."""
         if isinstance(returned, torch.Tensor):
             returned = returned.double()
-            seen.append((returned.clone(), None))
+            seen.append((_kept(returned), None))
             return returned
         parts = [part.double() if isinstance(part, torch.Tensor) else part for part in returned]
         last = parts[-1] if isinstance(parts[-1], torch.Tensor) and parts[-1].shape == parts[0].shape else None
-        seen.append((parts[0].clone(), None if last is None else last.clone()))
+        seen.append((_kept(parts[0]), None if last is None else last.clone()))
         return type(returned)(*parts) if hasattr(returned, "_fields") else type(returned)(parts)
 
     return hook
+
+
+def _kept(value: Any) -> Any:
+    """A copy, in float32 where that says the same, as of spikes: they are as many as the weights of a large layer."""
+    narrow = value.float()
+    return narrow if torch.equal(narrow.double(), value) else value.clone()
 
 
 def _reset(module: Any) -> None:
@@ -175,14 +182,14 @@ def _layout(module: Any) -> Layout:
     return (leaf.time(module) if leaf is not None and leaf.time is not None else None) or "step"
 
 
-def _by_node(steps: Steps, origins: Mapping[str, str], recorded: Mapping[str, list[Any]],
+def _by_node(steps: Steps, origins: Mapping[str, str], recorded: dict[str, list[Any]],
              layouts: Mapping[str, Layout], batch: int) -> dict[str, Given]:
     found: dict[str, Given] = {}
     for path in dict.fromkeys(origins.values()):
         nodes = [node for node, origin in origins.items() if origin == path]
         turns = _turns(steps, path, len(nodes))
         calls: list[list[Any]] = [[] for _ in nodes]
-        for number, call in enumerate(recorded[path]):
+        for number, call in enumerate(recorded.pop(path)):
             calls[turns[number % len(turns)]].append(call)
         for node, own in zip(nodes, calls, strict=True):
             if own:

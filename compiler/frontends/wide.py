@@ -61,8 +61,13 @@ def _in_parts(func: Any, value: Any, weight: Any, bias: Any = None, *rest: Any, 
     rows = max(1, PART // max(1, weight[0].numel()))
     if groups != 1 or len(weight) <= rows:
         return func(value, _widened(weight), bias, *rest, **options)
-    parts = [func(value, _widened(weight[first:first + rows]), None if bias is None else bias[first:first + rows],
-                  *rest, **options) for first in range(0, len(weight), rows)]
+    # One room for all parts: of new ones among small results, the allocator gives few back.
+    room = weight.new_empty((rows, *weight.shape[1:]), dtype=torch.float64)
+    parts = []
+    for first in range(0, len(weight), rows):
+        part = weight[first:first + rows]
+        wide = room[:len(part)].copy_(part)
+        parts.append(func(value, wide, None if bias is None else bias[first:first + rows], *rest, **options))
     return torch.cat(parts, dim=1 - weight.ndim)
 
 
