@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, overload
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Graph
@@ -18,6 +19,19 @@ from .pipeline import lower
 __all__ = ["AnyProgram", "compile", "load"]
 
 AnyProgram = Program | ClockProgram
+
+
+@overload
+def compile(graph: Graph | Builder, target: Literal["event"] = "event", dump_ir: str | Path | None = None) -> Program:
+    ...
+
+
+@overload
+def compile(graph: Graph | Builder, target: Literal["clock"], dump_ir: str | Path | None = None) -> ClockProgram: ...
+
+
+@overload
+def compile(graph: Graph | Builder, target: str, dump_ir: str | Path | None = None) -> AnyProgram: ...
 
 
 def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None) -> AnyProgram:

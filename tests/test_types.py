@@ -28,6 +28,34 @@ def test_types_agree(tmp_path: Path) -> None:
     run("mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "-p", "spikec", place=lay_out(tmp_path))
 
 
+PROGRAMS = """
+from typing import assert_type
+
+import spikec
+from spikec.compiler.driver import AnyProgram
+from spikec.runtime.clock.module import ClockModule
+from spikec.runtime.module import EventModule
+from spikec.targets.clock.program import ClockProgram
+from spikec.targets.event.program import Program
+
+
+def programs(graph: spikec.Graph, target: str) -> None:
+    assert_type(spikec.compile(graph), Program)
+    assert_type(spikec.compile(graph, target="event", dump_ir="folder").module(), EventModule)
+    assert_type(spikec.compile(graph, "clock"), ClockProgram)
+    assert_type(spikec.compile(graph, target="clock").module(surrogate="fast_sigmoid"), ClockModule)
+    assert_type(spikec.compile(graph, "clock").recompile(graph), ClockProgram)
+    assert_type(spikec.compile(graph, target), AnyProgram)
+"""
+
+
+def test_the_type_of_a_program_follows_from_its_target(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    place = lay_out(tmp_path)
+    (place / "programs.py").write_text(PROGRAMS)
+    run("mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "programs.py", place=place)
+
+
 def test_importing_spikec_costs_little() -> None:
     code = (
         "import time, torch; start = time.perf_counter(); import spikec; done = time.perf_counter() - start\n"

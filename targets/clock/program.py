@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Graph
 from ...ir.nodes import is_spiking, params
-from ...ir.text import write
-from ..artefact import GRAPH, write_artefact
+from ..program import GraphProgram
 from .report import ClockReport
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ class ClockNetwork:
         return prod(self.inputs[name]) if name in self.inputs else self.populations[name].n
 
 
-class ClockProgram:
+class ClockProgram(GraphProgram):
     """A network that runs and trains in steps; `compile` and `load` make it. `graph`: the model as the user stated it.
 
     Raises:
@@ -62,7 +60,7 @@ class ClockProgram:
     def __init__(self, graph: Graph) -> None:
         from ...runtime.clock.engine import ClockEngine
 
-        self.graph = graph
+        super().__init__(graph)
         self.engine: ClockEngine = ClockEngine(graph)
 
     @cached_property
@@ -127,23 +125,10 @@ class ClockProgram:
         faults.raise_if_errors()
         return ClockModule(self.engine, chosen, torch.float32 if dtype is None else dtype, train)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
-
-        Raises:
-            BadInputError: the place is taken by something else, or cannot be written (SC522); what was there stays.
-        """
-        write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
-
-    def recompile(self, graph: Graph) -> ClockProgram:
-        """A program of the same target for another graph, as `module.to_graph()` gives one.
-
-        Raises:
-            BadInputError, UnsupportedError: as `compile`.
-        """
-        return ClockProgram(graph)
-
     def report(self) -> ClockReport:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
         size = sum(value.nbytes for node in self.graph.nodes.values() for value in params(node).values())
         return ClockReport.of(self.graph, self.engine.shapes, self.engine.components, size)
+
+    def _like(self, graph: Graph) -> Self:
+        return type(self)(graph)

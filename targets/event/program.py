@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Graph
 from ...ir.network import Network
-from ...ir.text import write
-from ..artefact import GRAPH, write_artefact
+from ..program import GraphProgram
 from .report import Report
 
 if TYPE_CHECKING:
@@ -24,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["Program"]
 
 
-class Program:
+class Program(GraphProgram):
     """A network that runs and trains on the event target; `compile` and `load` make it. `graph`: the model as the user
     stated it. `network`: the same, lowered to populations and projections by `lower`."""
 
     target: ClassVar[str] = "event"
 
     def __init__(self, graph: Graph, network: Network, lower: Callable[[Graph], Network]) -> None:
-        self.graph = graph
+        super().__init__(graph)
         self.network = network
         self._lower = lower
 
@@ -85,22 +83,9 @@ class Program:
 
         return EventModule(self.graph, self.network, torch.float32 if dtype is None else dtype, train)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
-
-        Raises:
-            BadInputError: the place is taken by something else, or cannot be written (SC522); what was there stays.
-        """
-        write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
-
-    def recompile(self, graph: Graph) -> Program:
-        """A program of the same target for another graph, as `module.to_graph()` gives one.
-
-        Raises:
-            BadInputError, UnsupportedError: as `compile`.
-        """
-        return Program(graph, self._lower(graph), self._lower)
-
     def report(self) -> Report:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
         return Report.of(self.network)
+
+    def _like(self, graph: Graph) -> Self:
+        return type(self)(graph, self._lower(graph), self._lower)

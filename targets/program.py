@@ -1,0 +1,43 @@
+"""What the programs of all targets have in common: the model graph, and what is saved of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+from ..ir.graph import Graph
+from ..ir.text import write
+from .artefact import GRAPH, write_artefact
+
+__all__ = ["GraphProgram"]
+
+
+class GraphProgram(ABC):
+    """`graph`: the model as the user stated it."""
+
+    target: ClassVar[str]
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
+
+        Raises:
+            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
+                was there stays.
+        """
+        write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
+
+    def recompile(self, graph: Graph) -> Self:
+        """A program of the same target for another graph, as `module.to_graph()` gives one.
+
+        Raises:
+            BadInputError, UnsupportedError: as `compile`.
+        """
+        return self._like(graph)
+
+    @abstractmethod
+    def _like(self, graph: Graph) -> Self:
+        """A program for `graph`, made as this one was."""
