@@ -9,7 +9,7 @@ from .diagnostics import Diagnostic, UnsupportedError
 from .graph import Discretization, Edge, Graph
 from .nodes import Array, Delay, Input, Linear, Neuron, Node, SparseLinear
 
-__all__ = ["column_order", "columns_of_grid", "delay_columns", "recurrent_edges"]
+__all__ = ["columns_of_grid", "delay_columns", "recurrent_edges"]
 
 
 def delay_columns(node: Node, dt: float) -> Array | None:
@@ -20,12 +20,13 @@ def delay_columns(node: Node, dt: float) -> Array | None:
 
 
 def columns_of_grid(graph: Graph, grid: Discretization) -> tuple[tuple[str, ...], frozenset[Edge]]:
-    """`column_order` on a grid.
+    """The nodes so that what is needed in the same column comes first, and the recurrent edges: those over which a
+    spike takes `delay` columns.
 
     Raises:
         UnsupportedError: a spike would take no time over a recurrent edge (SC306).
     """
-    order, recurrent = column_order(graph, grid.dt)
+    order, recurrent = _ordered(graph, grid.dt)
     if recurrent and grid.delay < 1:
         raise UnsupportedError(*(Diagnostic(
             "SC306", f"a cycle has no delay on this grid: the edge '{source}' -> '{target}' closes it", node=target,
@@ -35,8 +36,8 @@ def columns_of_grid(graph: Graph, grid: Discretization) -> tuple[tuple[str, ...]
     return order, recurrent
 
 
-def column_order(graph: Graph, dt: float) -> tuple[tuple[str, ...], frozenset[Edge]]:
-    """The nodes so that what is needed in the same column comes first, and the recurrent edges.
+def _ordered(graph: Graph, dt: float) -> tuple[tuple[str, ...], frozenset[Edge]]:
+    """What `columns_of_grid` gives, before it looks at the delay of the grid.
 
     An edge is recurrent if it closes a cycle whose delays are all below half a column: in the order of the nodes'
     distance from the inputs, then of the graph's nodes, it leads to an earlier node or back to its own.
@@ -63,4 +64,4 @@ def column_order(graph: Graph, dt: float) -> tuple[tuple[str, ...], frozenset[Ed
 
 def recurrent_edges(graph: Graph, dt: float) -> frozenset[Edge]:
     """The edges of a legal graph over which a spike takes `Discretization.delay` columns, on a grid of `dt` seconds."""
-    return column_order(graph, dt)[1]
+    return _ordered(graph, dt)[1]

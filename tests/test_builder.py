@@ -161,6 +161,8 @@ def _wrong(net: Builder, x: Handle, hidden: Handle) -> dict[str, object]:
         "no node of this name": lambda: net.handle(["hidden"]),
         "positive whole": lambda: net.input("empty", 0),
         "'tau' has the wrong shape": lambda: net.lif("other", 3, tau=[1e-2, 2e-2]),
+        "'in' gives another shape than 'fc' takes": lambda: net.add("fc", Linear(weight=np.zeros((3, 5))), x),
+        "'hidden' gives another shape than 'cells' takes": lambda: net.add("cells", LIF(shape=(4,), tau=1e-2), hidden),
         "one axis": lambda: net.connect(image, hidden, weight=np.zeros((3, 25))),
         "needs `channels`": lambda: net.conv2d("conv", image, weight=normal(0, 1)),
         "larger than the padded input": lambda: net.conv2d("conv", image, weight=np.zeros((1, 1, 9, 9))),

@@ -229,7 +229,7 @@ class Builder:
         given = known[0].shape if known else getattr(node, "shape", None)
         if given is None:
             _fail(f"the shape of {type(node).__name__} follows from its source, and none is given", name)
-        handle = self._add(name, node, given)
+        handle = self._add(name, node, given, known[0].name if known else "source")
         self._edges.extend((source.name, name) for source in known)
         return handle
 
@@ -297,16 +297,16 @@ class Builder:
         return values_of(name, "weight", weight, (channels, known[0] // groups, *size))
 
     def _after(self, name: str, source: Handle, node: Node) -> Handle:
-        handle = self._add(name, node, self._known(source, name).shape)
+        handle = self._add(name, node, self._known(source, name).shape, source.name)
         self._edges.append((source.name, name))
         return handle
 
-    def _add(self, name: str, node: Node, given: tuple[int, ...]) -> Handle:
-        """`given`: the shape of what is fed to the node."""
+    def _add(self, name: str, node: Node, given: tuple[int, ...], source: str = "source") -> Handle:
+        """`given`: the shape of what is fed to the node, by the node `source`."""
         _check_name(name)
         if name in self._nodes:
             _fail("there is already a node of this name", name, code="SC202", remedy="Choose another name.")
-        handle = Handle(name, _shape_after(name, node, given), self)
+        handle = Handle(name, _shape_after(name, node, given, source), self)
         self._nodes[name] = node
         self._handles[name] = handle
         return handle
@@ -340,8 +340,9 @@ def _check_name(name: str) -> None:
     faults.raise_if_errors()
 
 
-def _shape_after(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    pair = Graph({" source": nodes.Input(shape=shape), name: node}, ((" source", name),))
+def _shape_after(name: str, node: Node, shape: tuple[int, ...], source: str) -> tuple[int, ...]:
+    source = source if source != name else f"{source} "  # the node that is fed may be called so
+    pair = Graph({source: nodes.Input(shape=shape), name: node}, ((source, name),))
     known, faults = infer_shapes(pair)
     if name not in known:  # the rules of shapes pass over what other rules report
         faults = faults or [found for found in check(pair) if found.node == name and found.code != "SC106"]

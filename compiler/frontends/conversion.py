@@ -11,9 +11,10 @@ import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
 from ...ir.graph import Discretization
-from ...ir.nodes import Array, Delay, Flatten, Input, Neuron, Node, Scale
+from ...ir.nodes import Array, Delay, Flatten, Input, Neuron, Node
 from .builder import Builder, Handle
 from .registry import leaf_of, qualified_name
+from .sums import each_once
 
 __all__ = ["NO_CONVERTER", "Argument", "Conversion", "Signal", "State", "array_of", "numbers_of", "wide_numbers_of"]
 
@@ -146,12 +147,8 @@ class Conversion:
         if len({handle.shape for handle in handles}) > 1:
             self.fail("SC226", "a sum of different shapes spreads one of them, which a graph does not", node=where,
                       value=", ".join(str(handle.shape) for handle in handles))
-        if len(set(handles)) < len(handles):
-            repeated = {handle: handles.count(handle) for handle in handles}
-            handles = [handle if count == 1 else
-                       self.add(f"{handle.name}.times{count}", Scale(scale=np.full(handle.shape, float(count))),
-                                Signal((handle,))).handles[0] for handle, count in repeated.items()]
-        return Signal(tuple(handles))
+        return Signal(each_once(self.builder, handles, lambda handle, count: self.builder.free_name(
+            f"{handle.name}.times{count}")))
 
     def flatten(self, signal: Signal, name: str, start: int, end: int) -> Signal:
         """Flatten with axes counted with those in front of a sample (`lead`), as torch does."""

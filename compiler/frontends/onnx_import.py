@@ -16,10 +16,11 @@ import numpy as np
 
 from ...ir.conform import is_shape
 from ...ir.diagnostics import Diagnostics, SpikecError
-from ...ir.nodes import Array, Flatten, Input, Node, Scale
+from ...ir.nodes import Array, Flatten, Input, Node
 from .builder import Builder, Handle
 from .onnx_constants import BATCH, FOLDS, Folder, Refusal, operator
 from .onnx_program import Operation, Program
+from .sums import each_once
 
 __all__ = ["Import", "Rule", "Signal", "known", "want"]
 
@@ -123,11 +124,8 @@ class Import:
     def sum(self, operation: Operation, *signals: Signal) -> Signal:
         """The sum of signals of one shape; what is in it more than once is scaled."""
         handles = [handle for signal in signals for handle in signal.handles]
-        counts = {handle: handles.count(handle) for handle in handles}
-        return Signal(tuple(
-            handle if count == 1 else self.add(operation, Scale(scale=np.asarray(float(count))),
-                                               Signal((handle,))).handles[0]
-            for handle, count in counts.items()))
+        return Signal(each_once(self.builder, handles, lambda handle, count: self.free_name(
+            operation.name, operation.kind)))
 
     def reshape(self, operation: Operation, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Axes of one sample put together, as `shape` says.
