@@ -244,7 +244,9 @@ class _Walk:
         if data.dtype.kind not in "fiub":
             self.faults.add("SC206", f"'{name}' must be numbers", node=path or None, value=data.dtype)
             return None
-        return np.asarray(data[()])
+        array = np.asarray(data[()])
+        array.setflags(write=False)  # so that a node takes it as it is
+        return array
 
     def _readable(self, data: h5py.Dataset, name: str, path: str) -> bool:
         where = path or None
