@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..ir.diagnostics import Diagnostics
 from ..ir.graph import Graph
 from ..ir.nodes import params
+from .parameter_checks import check_parameters
 
 __all__ = ["GraphModule"]
 
@@ -59,6 +60,16 @@ class GraphModule(nn.Module):
     def _by_node(self) -> dict[tuple[str, str], Tensor]:
         """The parameters by (node, parameter) of the model graph."""
         return {self._map[label]: each for label, each in self.named_parameters()}
+
+    def _legal_by_node(self) -> dict[tuple[str, str], Tensor]:
+        """The same, looked at.
+
+        Raises:
+            BadInputError: naming each that is NaN, infinite or out of its range (SC103, SC104).
+        """
+        parameters = self._by_node()
+        check_parameters(parameters)
+        return parameters
 
     def _common_dtype(self) -> torch.dtype:
         dtypes = {parameter.dtype for parameter in self.parameters() if parameter.is_floating_point()}

@@ -1,6 +1,6 @@
 """Checks of parameters as they are now: an optimizer or a user may have written what no network can have.
 
-The checks of the graph see only what it was compiled from. These run whenever the engine makes its arrays anew, so the
+The checks of the graph see only what it was compiled from. These run whenever an engine reads its parameters, so the
 usual case costs a sum; the fault is looked for only where that shows one.
 """
 
@@ -19,12 +19,36 @@ from ..ir.network import Population
 from ..ir.nodes import Array
 from ..ir.ranges import NOT_NEGATIVE, POSITIVE, check_finite, check_range, check_reset
 
-__all__ = ["check_delay", "check_population", "check_refractory", "check_weight"]
+__all__ = ["check_delay", "check_parameters", "check_population", "check_refractory", "check_weight"]
 
 Parameters = Mapping[tuple[str, str], Tensor]
 """Those of the model graph that an array is made from."""
 
+_FEW = 4096
+"""Elements up to which arrays are joined before they are looked at."""
 _REMEDY = "Check what wrote the parameter: a lower lr, a gradient_clip, or a clamp after each step keep it legal."
+
+
+def check_parameters(parameters: Parameters) -> None:
+    """Raises BadInputError where a parameter by itself is NaN, infinite or out of its range (SC103, SC104). While a GPU
+    trains, nothing is looked at: it would have to wait."""
+    looked = {key: tensor for key, tensor in parameters.items()
+              if tensor.numel() and (tensor.device.type == "cpu" or not torch.is_grad_enabled())}
+    if not looked:
+        return
+    few = [tensor.detach() for tensor in looked.values() if tensor.numel() <= _FEW]
+    many = [tensor.detach() for tensor in looked.values() if tensor.numel() > _FEW]
+    legal = all(math.isfinite(tensor.sum().item()) for tensor in (*many, _joined(few)))
+    for names, least in ((POSITIVE, math.ulp(0.0)), (NOT_NEGATIVE, 0.0)):
+        bounded = [tensor.detach() for (_, name), tensor in looked.items() if name in names]
+        legal = legal and (not bounded or _joined(bounded).amin().item() >= least)
+    if not legal:
+        _report({}, "", looked)
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    """Their elements in a row: one call of torch for all costs less than one for each."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors]) if tensors else torch.zeros(1)
 
 
 def check_weight(weight: Tensor, name: str, used: Callable[[], Parameters]) -> None:

@@ -34,8 +34,13 @@ class ClockModule(GraphModule):
     def forward(self, events: Any, duration: float | None = None, state: ClockState | None = None,
                 dt: float | None = None, record: Iterable[str] = ()) -> ClockOutputs:
         """Simulates a batch. `events`: as for `Program.run`; a raster may require grad. `record`: spiking nodes whose
-        membrane will be asked for. `state`: of former outputs, whose stream goes on."""
-        parameters, dtype = self._by_node(), self._common_dtype()
+        membrane will be asked for. `state`: of former outputs, whose stream goes on.
+
+        Raises:
+            BadInputError: a parameter is NaN, infinite or out of its range (SC103, SC104), as after an optimizer that
+                diverged; or as `Program.run`.
+        """
+        parameters, dtype = self._legal_by_node(), self._common_dtype()
         device = next((each.device for each in parameters.values()), torch.device("cpu"))
         signals, steps, batch = signals_of(self._engine, events, duration, dt, dtype, device)
         check_state(self._engine, state, batch)
