@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from engine_nets import BOX, conforms, make, stimulus
-from test_engine_gradients import Problem, compare, one_thread  # noqa: F401  a fixture
+from test_engine_gradients import Problem, compare
 
 import spikec
 from spikec.ir import nodes as ir
 from spikec.ir.events import Events
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(("kind", "box", "wires", "recurrent", "refractory", "spread"), [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import mpmath
@@ -17,21 +16,10 @@ import spikec
 from spikec.ir import nodes as ir
 from spikec.ir.events import Events
 from spikec.ir.graph import Graph
-from spikec.runtime.threads import set_threads
 
 PROBED = (0.2, 0.5, 0.8)
 """Parts of the duration."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Thousands of tiny runs: threads only cost."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    set_threads(1)
-    yield
-    torch.set_num_threads(before)
-    set_threads(0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Problem:

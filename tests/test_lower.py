@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -26,17 +25,11 @@ from spikec.passes.lower import Lower
 from spikec.passes.manager import PassManager
 
 RNG = np.random.default_rng(7)
-# torch's note on how it pads unevenly, which is what is compared here.
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """The convolutions here are tiny: threads cost more than they bring."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    # torch's note on how it pads unevenly, which is what is compared here.
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths"),
+]
 
 
 def assert_same_meaning(graph: Graph, network: Network) -> None:
