@@ -3,7 +3,7 @@
     python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
-Parts, each callable alone: steps.py, scaling.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
+Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
 time_to_accuracy.py (its grid is not run here, see there), conversion.py, tables.py; and clock_speed.py, which is not
 run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read
 from the folder that SPIKEC_DATA names.
@@ -16,7 +16,7 @@ import sys
 
 from common import HERE, arguments, data_folder, read_result
 
-PARTS = ("steps.py", "scaling.py", "gradients.py")
+PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py")
 ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 
 

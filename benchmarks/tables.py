@@ -22,9 +22,11 @@ BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\
 TASKS = {
     "mnist": "784-350-10, batch 50", "yin_yang": "5-120-3, batch 150", "recurrent": "700-256-20 recurrent, batch 32",
 }
+NETWORKS = {"mlp": "MLP", "conv": "convolutions"}
 
 SOURCES = ("gradients_differences", "gradients_sweep", "accuracy_yin_yang", "accuracy_mnist", "steps",
-           "time_to_accuracy", "clock_speed", "conversion", "scaling_size", "scaling_start")
+           "time_to_accuracy", "clock_speed", "conversion", "scaling_size", "scaling_start",
+           "importing")
 """The results that the summary is written from."""
 
 
@@ -127,6 +129,22 @@ def start() -> str:
         ("first compile, empty cache, one core", number(found["compile_cold_one_core_s"])),
         ("the same, kernels cached", number(found["compile_cached_s"])),
     ]) + f"\n\n{measured('scaling_start')}"
+
+
+def importing() -> str:
+    """Imports of large networks."""
+    rows = [(f"{NETWORKS[kind]}, {number(found['parameters'] / 1e6)} M", f"`from_{route}`", number(one["wall_s"]),
+             number(one["framework_s"]) if one["framework_s"] else "–", number(one["cpu_s"]),
+             f"{one['memory_times_parameters']:.2f}", one["check"] or "–")
+            for kind, found in figures("importing").items() for route, one in found["routes"].items()]
+    head = ("network", "route", "wall s", "a forward run of the module, s", "CPU s",
+            "peak memory, times the parameters", "check")
+    return f"{table(head, rows)}\n\n{measured('importing')}"
+
+
+def worst_import(figure: str) -> float:
+    """The largest of one figure of any import."""
+    return max(float(one[figure]) for found in figures("importing").values() for one in found["routes"].values())
 
 
 def threads() -> str:
@@ -274,6 +292,10 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
      lambda: figures("scaling_threads")["mnist"]["gain"], lambda x: x >= 1.8, "{:.2f}"),
     ("Time a spike of a recurrent net, 100,000 against 1,000 neurons", "≤ 3",
      lambda: figures("scaling_size")["growth"], lambda x: x <= 3, "{:.1f}"),
+    ("Import of 10 million parameters beyond the framework's own time, slowest route, s", "< 5",
+     lambda: worst_import("beyond_framework_s"), lambda x: x < 5, "{:.2f}"),
+    ("The same, peak of extra memory, largest of the routes, times the parameters", "≤ 2",
+     lambda: worst_import("memory_times_parameters"), lambda x: x <= 2, "{:.2f}"),
     ("First compile, s", "< 3", lambda: figures("scaling_start")["compile_cold_s"], lambda x: x < 3, "{:.2f}"),
     ("Compile with cached kernels, s", "< 0.1", lambda: figures("scaling_start")["compile_cached_s"],
      lambda x: x < 0.1, "{:.2f}"),
@@ -316,7 +338,8 @@ def machine() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "steps": steps, "limits": limits, "scaling": scaling, "start": start, "threads": threads, "race": race,
+    "steps": steps, "limits": limits, "scaling": scaling, "start": start, "importing": importing,
+    "threads": threads, "race": race,
     "clock": clock, "conversion_accuracy": conversion_accuracy, "conversion_layers": conversion_layers,
     "conversion_options": conversion_options, "gradients": gradients, "summary": summary, "machine": machine,
 }
