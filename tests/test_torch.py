@@ -182,7 +182,8 @@ def test_a_convolutional_model(given: dict[str, Any]) -> None:
         module.norm(torch.randn(50, 4, 8, 6) * 2 + 1)  # statistics that matter
         for name in ("weight", "bias"):
             getattr(module.norm, name).copy_(torch.rand(4) + 0.5)
-    graph = from_torch(module, dt=DT, **given)
+    with pytest.warns(SpikecWarning, match=r"SC226 at 'lif1'.*zeros at every call.*lif1, lif2, lif3"):
+        graph = from_torch(module, dt=DT, **given)
     assert graph.metadata["import.check"] == "faithful on its grid"
     assert graph.metadata["import.check.fired"] > 0.5
     assert graph.nodes["input"].shape == (2, 8, 6)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ...ir.graph import Discretization
 from ...ir.nodes import Array, Delay, Flatten, Input, Neuron, Node
 from .builder import Builder, Handle
@@ -196,8 +196,15 @@ class Conversion:
 
 def array_of(tensor: Any) -> Array:
     """A tensor's values as an array of their own; half precisions become float64. It is read-only, so that a node can
-    take it as it is."""
+    take it as it is.
+
+    Raises:
+        UnsupportedError: they are complex (SC223).
+    """
     plain = tensor.detach().cpu()
+    if plain.is_complex():
+        raise UnsupportedError(Diagnostic("SC223", "values are complex, and those of a graph are real", value=str(
+            plain.dtype), remedy="Give real weights, as twice as many features."))
     array = np.array(plain.numpy() if str(plain.dtype) in ("torch.float32", "torch.float64") else
                      plain.double().numpy())
     array.setflags(write=False)

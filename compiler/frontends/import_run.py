@@ -89,7 +89,7 @@ def _positive(value: Any) -> int | None:
 def call_source(root: nn.Module, inputs: Mapping[str, Array]) -> Any:
     """`forward` with the inputs, and None for states without a default."""
     parameters = inspect.signature(root.forward).parameters.values()
-    given: dict[str, Any] = {name: torch.from_numpy(np.array(values)) for name, values in inputs.items()}
+    given: dict[str, Any] = {name: torch.from_numpy(np.array(values, order="C")) for name, values in inputs.items()}
     for parameter in parameters:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) and (
                 parameter.default is parameter.empty):

@@ -85,6 +85,11 @@ def _relu6(conversion: Conversion, where: str, value: Any, inplace: bool = False
 
 
 def _clamp(conversion: Conversion, where: str, value: Any, min: Any = None, max: Any = None) -> Signal:  # torch's names
+    bounds = [each.item() if hasattr(each, "detach") and each.numel() == 1 else each for each in (min, max)]
+    if not all(each is None or isinstance(each, (int, float)) for each in bounds):
+        conversion.fail("SC223", "a rectifier cuts off at numbers", node=where)
+        return conversion.signal(value, where)
+    min, max = bounds
     return rectifier(conversion, SimpleNamespace(min_val=min, max_val=max), where, (value,))
 
 

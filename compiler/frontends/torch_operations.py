@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.diagnostics import UnsupportedError
-from ...ir.nodes import Scale
+from ...ir.nodes import Array, BatchNorm, Scale
 from .conversion import Argument, Conversion, Signal, State, array_of
 from .torch_functional import FUNCTIONS
 
@@ -36,9 +36,36 @@ def unsupported(conversion: Conversion, where: str, message: str, **facts: Any) 
 def _add(conversion: Conversion, where: str, *terms: Any, **options: Any) -> Signal:
     if options:
         raise unsupported(conversion, where, "add takes no options", value=", ".join(options))
-    parts = [term for term in terms if not (isinstance(term, (int, float)) and term == 0)]
+    constants = [array_of(term) if hasattr(term, "detach") else np.asarray(term)
+                 for term in terms if _is_constant(term)]
+    parts = [term for term in terms if not _is_constant(term)]
     shape = next((part.shape for part in parts if isinstance(part, Signal)), None)
-    return conversion.sum([conversion.signal(part, where, shape) for part in parts], where)
+    total = conversion.sum([conversion.signal(part, where, shape) for part in parts or terms], where)
+    for constant in constants:
+        total = _shifted(conversion, where, total, constant)
+    return total
+
+
+def _is_constant(value: Any) -> bool:
+    return hasattr(value, "detach") or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _shifted(conversion: Conversion, where: str, source: Signal, constant: Array) -> Signal:
+    """A constant added to each channel, as a normalisation that does nothing else."""
+    if not constant.any():
+        return source
+    while constant.ndim > len(source.shape) and constant.shape[0] == 1:
+        constant = constant[0]
+    channels = source.shape[0]
+    try:
+        each = np.broadcast_to(constant, source.shape).reshape(channels, -1).astype(np.float64)
+    except ValueError:
+        each = np.empty((0, 0))
+    if not each.size or (each != each[:, :1]).any():
+        raise unsupported(conversion, where, "a constant that is added is one number, or one a channel",
+                          value=constant.shape, limit=source.shape)
+    plain = {"mean": np.zeros(channels), "variance": np.full(channels, 1 - 2.0**-10), "gamma": np.ones(channels)}
+    return conversion.add(where, BatchNorm(**plain, beta=each[:, 0], eps=2.0**-10), source)
 
 
 def _multiply(conversion: Conversion, where: str, one: Any, other: Any, divide: bool = False) -> Signal:
@@ -57,9 +84,8 @@ def _multiply(conversion: Conversion, where: str, one: Any, other: Any, divide: 
 def _subtract(conversion: Conversion, where: str, one: Any, other: Any, **options: Any) -> Signal:
     if options:
         raise unsupported(conversion, where, "sub takes no options", value=", ".join(options))
-    if isinstance(other, (int, float)) and other == 0:
-        return conversion.signal(one, where)
-    return _add(conversion, where, one, _negative(conversion, f"{where}.minus", other))
+    return _add(conversion, where, one, -other if _is_constant(other) else
+                _negative(conversion, f"{where}.minus", other))
 
 
 def _negative(conversion: Conversion, where: str, value: Any) -> Signal:
@@ -141,13 +167,29 @@ def _same(conversion: Conversion, where: str, value: Any, *rest: Any, **options:
     return value
 
 
+def _cast(conversion: Conversion, where: str, value: Any, *rest: Any, **options: Any) -> Any:
+    raise unsupported(conversion, where, "a cast to whole numbers cuts off fractions, which a graph does not",
+                      value=", ".join(str(each) for each in (*rest, *options.values())), remedy="Leave it out.")
+
+
+def _dropout(conversion: Conversion, where: str, value: Any, p: float = 0.5, training: bool = True,
+             inplace: bool = False) -> Any:
+    if training and p:
+        raise unsupported(conversion, where, "a dropout that is always on is random in eval mode, too",
+                          value=f"p={p:g}", remedy="Use nn.Dropout, or give it training=self.training.")
+    return value
+
+
 Operation = Callable[..., Any]
 OPERATIONS: Mapping[str, Operation] = {
     "add": _add, "iadd": _add, "add_": _add, "mul": _multiply, "imul": _multiply, "multiply": _multiply,
     "truediv": _divide, "div": _divide, "divide": _divide, "sub": _subtract, "subtract": _subtract, "neg": _negative,
+    "mul_": _multiply, "div_": _divide, "itruediv": _divide, "sub_": _subtract, "isub": _subtract,
     "getitem": _get_item, "getattr": _get_attribute, "size": _size,
     "flatten": _flatten, "view": _reshape, "reshape": _reshape, "stack": _stack,
-    **dict.fromkeys(("clone", "contiguous", "detach", "double", "float", "to", "dropout", "dropout2d"), _same),
+    **dict.fromkeys(("clone", "contiguous", "detach", "double", "float"), _same),
+    **dict.fromkeys(("to", "type", "type_as", "int", "long", "bool"), _cast),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d"), _dropout),
     **FUNCTIONS,
     **dict.fromkeys(("eq", "_assert", "_assert_is_none"), _same),  # what a trace does with arguments that have defaults
 }

@@ -12,8 +12,8 @@ from .registry import Layout
 from .torch_trace import Trace
 
 __all__ = [
-    "LEADING", "SAME", "SUMS", "Place", "Steps", "attribute", "first_input", "is_stateful", "nodes_in", "operation",
-    "option", "structure",
+    "LEADING", "SAME", "SUMS", "Place", "Steps", "attribute", "first_input", "is_stateful", "keeps_state",
+    "nodes_in", "operation", "option", "structure",
 ]
 
 LEADING: Mapping[Layout, int] = {"step": 1, "time_first": 2, "batch_first": 2, "folded": 1}
@@ -89,6 +89,11 @@ def first_input(node: fx.Node) -> Any:
 def is_stateful(steps: Steps, node: fx.Node) -> bool:
     """Whether a node is a call of neurons."""
     return node.op == "call_module" and str(node.target) in steps.layouts
+
+
+def keeps_state(steps: Steps, node: fx.Node) -> bool:
+    """Whether neurons that are handed no state go on from where they were; those of Norse start anew."""
+    return not type(steps.trace.root.get_submodule(str(node.target))).__module__.startswith("norse.")
 
 
 def structure(steps: Steps, value: Any, time: int | None) -> Any:

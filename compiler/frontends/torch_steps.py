@@ -27,6 +27,7 @@ from .torch_places import (
     attribute,
     first_input,
     is_stateful,
+    keeps_state,
     nodes_in,
     operation,
     option,
@@ -40,6 +41,7 @@ __all__ = ["steps_of"]
 def steps_of(trace: Trace, layouts: Mapping[str, Layout], faults: Diagnostics) -> Steps:
     """The places of all values of a trace. `layouts` of its neurons, by path. What cannot be said as one step,
     repeated, is a fault (SC226)."""
+    _refuse_overwritten(trace, faults)
     placing = _Placing(Steps(trace, next(iter(layouts.values()), "step"), layouts), faults)
     for node in trace.graph.nodes:
         if node.op != "output":
@@ -47,6 +49,24 @@ def steps_of(trace: Trace, layouts: Mapping[str, Layout], faults: Diagnostics) -
     if placing.steps.looped:
         check_loop(placing.steps, faults)
     return placing.steps
+
+
+def _refuse_overwritten(trace: Trace, faults: Diagnostics) -> None:
+    """What is changed in place is the result only; where the value before is used later, that would be another one."""
+    order = {node: number for number, node in enumerate(trace.graph.nodes)}
+    for node in trace.graph.nodes:
+        given = node.args[0] if node.args else None
+        if isinstance(given, fx.Node) and _is_in_place(node) and any(order[user] > order[node] for user in given.users):
+            faults.add("SC226", f"a value is changed in place and used by its former name{line_of(node)}",
+                       node=node.name, remedy="Use what the operation returns, as in y = y + 1.")
+
+
+def _is_in_place(node: fx.Node) -> bool:
+    name = operation(node)
+    if node.op == "call_method":
+        return name.endswith("_") and not name.endswith("__") and name not in SAME
+    augmented = name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "imatmul")
+    return augmented or bool(node.kwargs.get("inplace"))
 
 
 class _Placing:
@@ -108,8 +128,8 @@ class _Placing:
         before = self._handed(node)
         if before is not None:
             key = self.steps.places[before].key
-        elif len(node.args) + len(node.kwargs) == 1 and path in self.chains:
-            key = self.chains[path][0]  # the module keeps its state itself
+        elif len(node.args) + len(node.kwargs) == 1 and path in self.chains and keeps_state(self.steps, node):
+            key = self.chains[path][0]
         else:
             key = self._defined(node, ("neurons", path, len(self.chains.get(path, ())))).key
             self.chains.setdefault(path, []).append(key)
@@ -161,7 +181,7 @@ class _Placing:
         if not isinstance(given, fx.Node):
             return None
         place = self.steps.places[given]
-        if name in SAME:
+        if name in SAME and not _cuts_off(node):
             return place
         if place.time is not None or (name == "getitem" and is_stateful(self.steps, given) and is_several(given)):
             return None
@@ -233,6 +253,12 @@ class _Placing:
             step += shape[axis]
         self._along(place, axis, node)
         return Place(place.key, step + (0 if place.part is None else place.part[0]))
+
+
+def _cuts_off(node: fx.Node) -> bool:
+    """Whether a cast is to whole numbers, as far as it says so."""
+    return any(isinstance(each, torch.dtype) and not each.is_floating_point for each in (
+        *node.args, *node.kwargs.values()))
 
 
 def _lifts(node: fx.Node) -> bool:

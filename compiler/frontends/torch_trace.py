@@ -31,6 +31,13 @@ _LIBRARIES = ("torch", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool"
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _LOOKED_INTO = ("sinabs.network.Network", "sinabs.layers.reshape.FlattenTime", "sinabs.layers.reshape.UnflattenTime")
 """Classes of libraries whose `forward` is made of layers and changes of shape."""
+_WRAPPERS: Mapping[str, str] = {
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch.optim.swa_utils.AveragedModel": "module",
+}
+"""Where these have the module that they compute."""
 _SIZES = ("size", "dim", "ndimension", "numel", "nelement")
 _FACTS = ("shape", "ndim", "dtype", "device", "is_cuda", "layout")
 _VALUES = ("item", "tolist", "numpy")
@@ -65,7 +72,8 @@ def is_several(node: fx.Node) -> bool:
 def private_copy(module: nn.Module) -> nn.Module:
     """A copy in eval mode that shares the parameters, which nothing here writes to. States that a run left in the
     module, which torch refuses to copy, are detached. Some libraries copy their modules by making them again, and lose
-    settings; others give `modules` and `parameters` another meaning: both are passed by."""
+    settings; others give `modules` and `parameters` another meaning: both are passed by. Of wrappers that add nothing
+    to what a module computes, the module itself is copied."""
     memo: dict[int, Any] = {id(parameter): parameter for parameter in nn.Module.parameters(module)}
     made_again: list[tuple[nn.Module, nn.Module]] = []
     for part in nn.Module.modules(module):
@@ -75,6 +83,9 @@ def private_copy(module: nn.Module) -> nn.Module:
         if hasattr(type(part), "__deepcopy__"):
             memo[id(part)] = object.__new__(type(part))
             made_again.append((part, memo[id(part)]))
+    for part in reversed(list(nn.Module.modules(module))):
+        if qualified_name(type(part)) in _WRAPPERS:
+            memo[id(part)] = copy.deepcopy(getattr(part, _WRAPPERS[qualified_name(type(part))]), memo)
     for part, copied in made_again:
         vars(copied).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(module, memo).eval()

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import fx
 
-from ...ir.diagnostics import SpikecError
+from ...ir.diagnostics import Diagnostic, SpikecError
 from .builder import Handle
 from .conversion import Argument, Conversion, Signal, State
 from .registry import Leaf
 from .torch_operations import OPERATIONS, unsupported
-from .torch_places import Place, Steps, first_input, nodes_in, operation
+from .torch_places import SAME, Place, Steps, first_input, keeps_state, nodes_in, operation
 from .torch_trace import line_of, shape_of
 
 __all__ = ["BROKEN", "Walk"]
 
 BROKEN = object()
 """The value of what could not be converted; its fault has been told, and what follows from it has none of its own."""
+
+_ZEROS = ("zeros", "zeros_like", "new_zeros")
 
 
 class Walk:
@@ -31,6 +34,7 @@ class Walk:
         self.values: dict[int, Any] = {}
         self.under_way: set[int] = set()
         self.promised: dict[int, Handle] = {}
+        self.anew: list[fx.Node] = []
 
     def run(self, outputs: list[fx.Node]) -> None:
         """Converts what `outputs` and all neurons need."""
@@ -38,6 +42,12 @@ class Walk:
         for node in self.steps.trace.graph.nodes:
             if node.op != "output" and self.steps.places[node].key in needed:
                 self._of(self.steps.places[node].key)
+        if self.anew:
+            self.conversion.faults.add(
+                "SC226", "forward is one step and starts from zeros at every call; the graph carries the states on from"
+                f" step to step{line_of(self.anew[0])}", node=str(self.anew[0].target), severity="warning",
+                value=", ".join(str(call.target) for call in self.anew),
+                remedy="Hand the states in and out of forward, or loop over all steps in it.")
         kept: dict[str, tuple[Handle, ...]] = {}
         for key, promise in self.promised.items():
             value = self.values[key]
@@ -86,9 +96,14 @@ class Walk:
         try:
             return convert(node)
         except SpikecError as error:
-            conversion.faults.extend([found for found in error.diagnostics if not any(
-                found is other for other in conversion.faults.found)])
+            conversion.faults.extend([found if found.node else self._placed(node, found)
+                                      for found in error.diagnostics if not any(
+                                          found is other for other in conversion.faults.found)])
             return BROKEN
+
+    def _placed(self, node: fx.Node, found: Diagnostic) -> Diagnostic:
+        where = node.name if node.op != "call_module" else str(node.target)
+        return replace(found, node=where, message=found.message + line_of(node))
 
     def _promise(self, key: int, node: fx.Node) -> Any:
         """What neurons will give whose input is being converted: they are part of it, a step later."""
@@ -157,15 +172,33 @@ class Walk:
         self.conversion.gives = None if shape is None else shape[place.lead:]
 
     def _check_start(self, path: str, call: fx.Node) -> None:
+        """Faults where neurons start from something else than rest, or where `forward` is one step and starts anew."""
         waiting = nodes_in(((*call.args, *call.kwargs.values())[1:],))
+        alone = len(call.args) + len(call.kwargs) == 1 and call.op == "call_module"
+        origins = ["zeros"] if alone and line_of(call) and not keeps_state(self.steps, call) else []
         while waiting:
             each = waiting.pop()
-            if each.op == "call_function":  # a named tuple of states
-                waiting.extend(nodes_in(each.args))
-            elif each.op == "get_attr" and bool(operator.attrgetter(str(each.target))(self.root).any()):
-                self.conversion.fail("SC223", f"the neurons start from a state other than zero{line_of(call)}",
-                                     node=path, remedy="Start from zeros, or from what the module starts from itself.")
+            name = operation(each)
+            constant: Any = operator.attrgetter(str(each.target))(self.root) if each.op == "get_attr" else None
+            if each.op == "get_attr" and not bool(constant.any()):
+                origins.append("zeros")
+            elif each.op == "placeholder":
+                origins.append("argument")
+            elif name in _ZEROS:
+                origins.append("zeros")
+            elif each.op == "call_function" and (
+                    name in (*SAME, "getitem", "getattr") or isinstance(each.target, type)):
+                waiting.extend(nodes_in((each.args, each.kwargs)))  # a type: a named tuple of states
+            elif each.op == "call_method" and name in SAME:
+                waiting.extend(nodes_in(each.args[:1]))
+            else:
+                self.conversion.fail(
+                    "SC223", f"the neurons start from a state other than zero{line_of(call)}", node=path,
+                    value=None if constant is not None else name or str(each.target),
+                    remedy="Start from zeros, or from what the module starts from itself.")
                 return
+        if "zeros" in origins and "argument" not in origins and self.steps.layout == "step" and not self.steps.looped:
+            self.anew.append(call)
 
 
 def _arguments(node: fx.Node) -> Any:
