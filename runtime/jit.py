@@ -80,6 +80,7 @@ def undeclared_variables(template: str) -> frozenset[str]:
     syntax = _environment().parse(source)
     used = set(meta.find_undeclared_variables(syntax))
     own = {each.name for each in syntax.find_all(jinja2.nodes.Name) if each.ctx == "store"}
+    own |= {each.name for each in syntax.find_all(jinja2.nodes.Macro)}
     for included in meta.find_referenced_templates(syntax):
         if included is not None:
             used |= undeclared_variables(included) - own

@@ -82,7 +82,7 @@ def neuron(kind: str, rng: Any, reset: str, refractory: float, v_min: float | No
 
 
 def graph_of(node: Any, grid: Discretization, weight: Any, bias: Any) -> Graph:
-    nodes = {"in": ir.Input(shape=(4,)), "fc": ir.Affine(weight=weight, bias=bias), "n": node,
+    nodes = {"in": ir.Input(shape=weight.shape[1:]), "fc": ir.Affine(weight=weight, bias=bias), "n": node,
              "out": ir.Output(shape=(N,))}
     return Graph(nodes, (("in", "fc"), ("fc", "n"), ("n", "out")), grid)
 

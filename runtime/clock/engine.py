@@ -314,7 +314,7 @@ class _Run:
         if sources[0] not in self.signals or (sources[0], name) in self.engine.recurrent:
             return None
         lists = self.signals[sources[0]].lists()
-        if lists is None or len(lists) > SPARSE * self.steps * self.batch * lists.n:
+        if lists is None or lists.entries > SPARSE * self.steps * self.batch * lists.n:
             return None
         return sources[0], lists
 

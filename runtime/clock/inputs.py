@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ _SLACK = 1e-6
 """Of a column, that rounding of times may come to."""
 MOST_COLUMNS = 1 << 28
 """That one run may have: rows of 2 GiB for each sample. A mistaken unit asks for far more."""
+
+_MOST_FLAGS = 1 << 28
+"""Bytes that events may take up as a raster on the way."""
 
 Given = tuple[dict[str, Signal], int, int]
 """Signals by input node, number of columns, and of samples."""
@@ -131,20 +135,26 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
         same = values is None or bool((values == 1).all())
         if values is not None and not same and not bool(torch.isfinite(values).all()):
             faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
-        if len(lists) <= SPARSE * max(1, raster.numel()):
-            return Signal(shape, found=SpikeLists(lists.rows, lists.indices,
-                                                  None if same or values is None else values.to(dtype), n))
+        if lists.entries <= SPARSE * max(1, raster.numel()):
+            values = None if same or values is None else values.to(dtype)
+            return Signal(shape, found=replace(lists, values=values))
     return Signal(shape, tensor=raster.to(dtype).transpose(0, 1).reshape(steps, len(raster), *shape))
 
 
 def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, device: torch.device) -> SpikeLists:
-    """Rows of events, in their order within a column; several of one channel are listed as often."""
+    """Rows of events. Where no channel has several in a column they are the lists of the raster, bit for bit; else each
+    stands in the order of the events, and is listed as often."""
     times, indices, offsets = (each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
                                for each in (events.times, events.indices, events.offsets))
     column = columns_of(times, dt)
     sample = np.repeat(np.arange(batch), np.diff(offsets))
     kept = column < steps
     column, sample, indices = column[kept], sample[kept], indices[kept]
+    if steps * batch * n <= _MOST_FLAGS:
+        flags = np.zeros((steps, batch, n), dtype=np.uint8)
+        flags[column, sample, indices] = 1
+        if np.count_nonzero(flags) == len(indices):
+            return lists_of(torch.from_numpy(flags).to(device), time_first=True, flags=True)
     # Times ascend within a sample, so samples by columns are runs, and each only has to be put in its place.
     run = sample * steps + column
     lengths = np.bincount(run, minlength=batch * steps)
@@ -153,4 +163,5 @@ def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, 
     rows = np.concatenate([[0], np.cumsum(lengths.reshape(batch, steps).T.reshape(-1))])
     placed = np.empty(len(run), dtype=np.int32)
     placed[rows[column * batch + sample] + rank] = indices
-    return SpikeLists(torch.from_numpy(rows.astype(np.int64)).to(device), torch.from_numpy(placed).to(device), None, n)
+    bounds = torch.from_numpy(rows.astype(np.int64)).to(device)
+    return SpikeLists(bounds[:-1], bounds[1:], torch.from_numpy(placed).to(device), None, n, len(placed))

@@ -19,7 +19,7 @@ from .. import jit
 from ..arenas import empty, zeros
 from ..threads import run_tasks
 from .cell import Cell
-from .lists import SpikeLists, lists_of, turned
+from .lists import SpikeLists, lists_of, sums_of_groups, turned
 from .surrogates import Surrogate
 
 __all__ = ["Scanned", "Start", "Want", "clock_source", "clock_text", "runs_on_host", "scan"]
@@ -31,7 +31,7 @@ _MOST_LANES = 512
 _REGISTER = 64
 _MOST_TOGETHER = 16
 """Samples of a task: what is recorded of them in one column lies side by side. Of the batch alone, never of threads."""
-_INDICES = 128
+_INDICES = 512
 """INDICES of the kernels."""
 _THREADS = 128
 """Of a block on a GPU."""
@@ -92,7 +92,9 @@ class _Plan:
     start: Start
     dtype: torch.dtype
     flags: Tensor = field(init=False)
-    end: Start = field(init=False)
+    after: tuple[Tensor, Tensor, Tensor, Tensor | None] = field(init=False)
+    """`fired`, `lagged`, `left` and `past` at the end. Not the states: they are an output of the function, which would
+    then hold itself, and all that it recorded, until the next collection of garbage."""
 
     @property
     def recurrent(self) -> bool:
@@ -136,11 +138,13 @@ def _library(text: str) -> ctypes.CDLL:
 @functools.cache
 def _fields(terms: tuple[str, ...], grads: tuple[str, ...]) -> jit.Fields:
     return (
-        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "delay", "tasks", "n_source", "chunks",
-                                              "together", "layer")),
+        *(("int64_t", name, 0) for name in ("steps", "batch", "n", "width", "delay", "tasks", "n_source", "n_table",
+                                              "grouped", "source_stride", "neuron_stride", "chunks", "together",
+                                              "layer")),
         ("double", "sharpness", 0),
         ("int64_t", "sizes", MAX_SOURCES), *((f"const {kind} *", name, MAX_SOURCES) for kind, name in
-          (("int64_t", "rows"), ("int32_t", "indices"), ("real", "values"), ("real", "weights"))),
+          (("int64_t", "begins"), ("int64_t", "ends"), ("int32_t", "indices"), ("real", "values"),
+           ("real", "weights"))),
         *(("const real *", name, 0) for name in ("drive", "own", "own_back", "state_start")),
         *(("real *", name, 0) for name in ("state", "fired", "lagged", "arrived", "trace", "shown")),
         ("int32_t *", "left", 0), ("const int32_t *", "rest", 0), ("uint8_t *", "resting", 0),
@@ -168,9 +172,7 @@ def scan(cell: Cell, steps: int, batch: int, drive: Tensor | None, sources: Sequ
     for _, weight, carrier in sources:
         flat += [weight, carrier]
     carrier, shown, states = _Scan.apply(plan, len(sources), *flat, *tensors)
-    end = plan.end
-    return Scanned(plan.flags, carrier, shown if want.show else None,
-                   Start(states, end.fired, end.lagged, end.left, end.past))
+    return Scanned(plan.flags, carrier, shown if want.show else None, Start(states, *plan.after))
 
 
 class _Scan(torch.autograd.Function):
@@ -186,7 +188,9 @@ class _Scan(torch.autograd.Function):
         device, layout = plan.start.states.device, (plan.steps, plan.batch, plan.n)
         made: dict[str, Any] = {"dtype": dtype, "device": device}
         end = states.detach().clone()
-        fired, lagged, left = (each.clone() for each in (plan.start.fired, plan.start.lagged, plan.start.left))
+        fired, lagged, left = (
+            each.clone() if written else each for each, written in
+            ((plan.start.fired, cell.late), (plan.start.lagged, cell.lag), (plan.start.left, cell.rest is not None)))
         flags = empty(layout if cell.spiking else (0,), dtype if cell.many else torch.uint8, device)
         shown = empty(layout if want.show else (0,), dtype, device)
         resting = empty(layout, torch.uint8, device) if training and cell.rest is not None else None
@@ -206,7 +210,7 @@ class _Scan(torch.autograd.Function):
         call.run("forward")
         if plan.recurrent:
             past = torch.cat([past, flags])[-plan.delay:] if past is not None else flags[-plan.delay:]
-        plan.flags, plan.end = flags, Start(end, fired, lagged, left, past)
+        plan.flags, plan.after = flags, (fired, lagged, left, past)
         carrier = torch.zeros(1, **made).expand(layout if cell.spiking else (0,))
         if training:
             ctx.plan, ctx.grads, ctx.count = plan, grads, count
@@ -241,9 +245,10 @@ class _Scan(torch.autograd.Function):
         flat = call.in_rows(g_drive) if dense else g_drive
         given: list[Any] = [flat.view(layout) if needs[2] else None, None, costate if needs[4] else None]
         if needs[3]:
-            given[1] = _own_gradient(call, plan, g_drive)
+            given[1] = _own_gradient(call, plan, own, g_drive)
         for number in range(count):
-            given.append(call.weight_gradient(plan.lists[number], g_drive) if needs[5 + 2 * number] else None)
+            given.append(call.weight_gradient(weights[number], plan.lists[number], g_drive)
+                         if needs[5 + 2 * number] else None)
             given.append(_to_source(flat, weights[number]).view(plan.steps, plan.batch, -1)
                          if needs[6 + 2 * number] else None)
         given += [sums[name].sum(0) if name in sums else None for name in plan.names]
@@ -255,12 +260,12 @@ def _to_source(drive: Tensor, weight: Tensor) -> Tensor:
     return torch.mm(drive, weight.t(), out=empty((len(drive), len(weight)), drive.dtype, drive.device))
 
 
-def _own_gradient(call: _Call, plan: _Plan, g_drive: Tensor) -> Tensor:
+def _own_gradient(call: _Call, plan: _Plan, own: Tensor, g_drive: Tensor) -> Tensor:
     """Of the weights of a population's own spikes, which arrive `delay` columns late."""
     past = plan.start.past
     before = plan.flags.new_zeros((plan.delay, plan.batch, plan.n)) if past is None else past
     arriving = torch.cat([before, plan.flags])[:plan.steps]
-    return call.weight_gradient(lists_of(arriving, time_first=True, flags=not plan.cell.many), g_drive)
+    return call.weight_gradient(own, lists_of(arriving, time_first=True, flags=not plan.cell.many), g_drive)
 
 
 class _Call:
@@ -296,10 +301,13 @@ class _Call:
 
     def sources(self, weights: Sequence[Tensor]) -> None:
         for number, (lists, weight) in enumerate(zip(self.plan.lists, weights, strict=True)):
-            self._source(number, lists.rows, lists.indices, lists.values)
-            packed = weight.contiguous() if self.plan.recurrent else self._in_blocks(weight)
-            self.arguments.weights[number], self.arguments.sizes[number] = packed.data_ptr(), lists.n
-            self.held.append(packed)
+            self._source(number, begins=lists.begins, ends=lists.ends, indices=lists.indices, values=lists.values)
+            if lists.grouped:
+                packed = sums_of_groups(weight, self.blocks, self.stride)
+            else:
+                packed = weight.contiguous() if self.plan.recurrent else self._in_blocks(weight)
+            self._source(number, weights=packed)
+            self.arguments.sizes[number] = lists.table
 
     def _in_blocks(self, weight: Tensor) -> Tensor:
         """(n_source, n) -> (block, n_source, lane), padded with zeros."""
@@ -317,15 +325,19 @@ class _Call:
         dense = drive.view(self.blocks, rows, self.stride).transpose(0, 1).reshape(rows, self.blocks * self.stride)
         return dense[:, :self.plan.n]
 
-    def weight_gradient(self, lists: SpikeLists, drive: Tensor) -> Tensor:
-        """(n_source, n): over all rows, what arrived times the gradient of the drive."""
-        gradient = empty((lists.n, self.plan.n), drive.dtype, drive.device)
+    def weight_gradient(self, weight: Tensor, lists: SpikeLists, drive: Tensor) -> Tensor:
+        """(n_source, n), of `weight`: over all rows, what arrived times the gradient of the drive."""
+        across = weight.stride(0) < weight.stride(1)  # laid out as the parameter, it becomes .grad without a copy
+        gradient = empty((self.plan.n, lists.n) if across else (lists.n, self.plan.n), drive.dtype, drive.device)
+        gradient = gradient.t() if across else gradient
         by_index = turned(lists)
-        self._source(0, by_index.starts, by_index.rows, by_index.values)
+        self._source(0, begins=by_index.starts, indices=by_index.rows, values=by_index.values)
         self.set(g_weight=gradient, g_drive=drive)
-        self.arguments.n_source = lists.n
+        self.arguments.n_source, self.arguments.n_table = lists.n, lists.table
+        self.arguments.grouped = lists.grouped
+        self.arguments.source_stride, self.arguments.neuron_stride = gradient.stride()
         indices = _INDICES if self.on_host else 1
-        self.run("weights", -(-lists.n // indices) * -(-self.plan.n // self.lanes))
+        self.run("weights", -(-lists.table // indices) * -(-self.plan.n // self.lanes))
         return gradient
 
     def run(self, entry: str, tasks: int | None = None) -> None:
@@ -338,8 +350,8 @@ class _Call:
             self.arguments.tasks = tasks
             gpu.launch(self.text, entry, (max(1, -(-tasks // _THREADS)), 1), _THREADS, self.arguments, self.device)
 
-    def _source(self, number: int, rows: Tensor, indices: Tensor, values: Tensor | None) -> None:
-        for name, tensor in (("rows", rows), ("indices", indices), ("values", values)):
+    def _source(self, number: int, **tensors: Tensor | None) -> None:
+        for name, tensor in tensors.items():
             getattr(self.arguments, name)[number] = 0 if tensor is None else tensor.data_ptr()
             if tensor is not None:
                 self.held.append(tensor)
