@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     set_threads(0)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of commands, with a model file in it."""
+    from cli_commands import MODEL
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(MODEL)
+    return tmp_path
+
+
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    """Weights are drawn alike in every run, and what an import warns of is an error."""
+    import torch
+
+    from spikec import SpikecWarning
+
+    torch.manual_seed(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SpikecWarning)
+        yield
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import strategies
+from cli_commands import MODEL, say, say_json
 from hypothesis import given, settings
-from test_cli import MODEL, say, say_json
 
 import spikec
 from spikec import Builder, Discretization, Graph
@@ -145,6 +145,24 @@ def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_
 ], ids=str)
 def test_neurons_are_judged_by_their_settings(node: ir.Node, target: str, verdict: Verdict) -> None:
     assert verdicts(chain(node, grid=GRID), target)["x"] == verdict
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(1, "faithful"), (3, "unsupported")])
+def test_a_maximum_over_biases_is_judged_as_it_is_compiled(size: int, verdict: Verdict) -> None:
+    """A bias is the same for all of an image; through a kernel that sees the padding, it is another one at the edge."""
+    net = Builder(GRID)
+    image = net.conv2d("first", net.input("in", (1, 4, 4)), weight=np.ones((1, 1, 1, 1)), bias=np.full(1, 0.5))
+    second = net.conv2d("second", image, weight=np.ones((1, 1, size, size)), padding=size // 2)
+    cells = net.lif("lif", (1, 2, 2), tau=5e-3)
+    net.max_pool2d("max", second, 2).connect(cells)
+    net.output("out", cells)
+    graph = net.build()
+    assert verdicts(graph, "clock")["max"] == verdict
+    if verdict == "faithful":
+        spikec.compile(graph, "clock")
+    else:
+        with pytest.raises(spikec.UnsupportedError, match="SC302 at 'max'"):
+            spikec.compile(graph, "clock")
 
 
 def test_every_reason_that_meets_a_node_is_told() -> None:

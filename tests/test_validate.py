@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from as_installed import ROOT
+from cli_commands import MODEL, say, say_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import MODEL, say, say_json
 
 import spikec
 from spikec import BadInputError, Discretization, Events, Graph, UnsupportedError

@@ -1,0 +1,168 @@
+"""What follows the spikes of a model is left out and said; what cannot be one time step is refused with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch_models import BATCH, DT, STEPS, Listed, TimeFirst, Two
+
+from spikec.compiler.frontends.torch_frontend import from_torch
+from spikec.ir.diagnostics import SpikecWarning, UnsupportedError
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+class Summed(TimeFirst):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x).sum(0)
+
+
+class Added(Two):
+    def forward(self, x: Any) -> Any:
+        mem, total = self.lif1.reset_mem(), 0
+        for each in x:
+            spikes, mem = self.lif1(self.fc1(each), mem)
+            total = total + spikes
+        return F.log_softmax(total / len(x), dim=1)
+
+
+class LastStep(Two):
+    def forward(self, x: Any) -> Any:
+        mem = self.lif1.reset_mem()
+        for each in x:
+            spikes, mem = self.lif1(self.fc1(each), mem)
+        return spikes
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (Summed, "sum over time"), (Added, "sum over time, truediv, log_softmax"), (LastStep, "all steps but the last")])
+def test_what_follows_the_spikes_is_left_out_and_said(make: Callable[[], nn.Module], said: str) -> None:
+    with pytest.warns(SpikecWarning, match=f"SC227 at 'output'.*{said}"):
+        graph = from_torch(make(), dt=DT, sample=torch.rand(STEPS, BATCH, 12))
+    assert graph.sources["output"][0] in ("lif1", "lif2")
+    assert graph.metadata["import.check"] == "faithful on its grid"
+
+
+class Forgetful(Two):
+    def forward(self, x: Any) -> Any:
+        recorded = []
+        for each in x:
+            spikes, _ = self.lif1(self.fc1(each), self.lif1.reset_mem())
+            recorded.append(spikes)
+        return torch.stack(recorded)
+
+
+class Tampered(Two):
+    def forward(self, x: Any) -> Any:
+        mem, recorded = self.lif1.reset_mem(), []
+        for each in x:
+            spikes, mem = self.lif1(self.fc1(each), mem)
+            mem = mem * 0.5
+            recorded.append(spikes)
+        return torch.stack(recorded)
+
+
+class Swapped(Listed):
+    def forward(self, x: Any) -> Any:
+        syn, mem = self.cells[0].init_synaptic()
+        for each in x:
+            spikes, syn, mem = self.cells[0](self.layers[0](each), mem, syn)
+        return spikes
+
+
+class Irregular(Two):
+    def forward(self, x: Any) -> Any:
+        mem, recorded = self.lif1.reset_mem(), []
+        for step, each in enumerate(x):
+            current = self.fc1(each) * 2 if step == 4 else self.fc1(each)
+            spikes, mem = self.lif1(current, mem)
+            recorded.append(spikes)
+        return torch.stack(recorded)
+
+
+class Sparse(Two):
+    def forward(self, x: Any) -> Any:
+        mem1, mem2 = self.lif1.reset_mem(), self.lif2.reset_mem()
+        for step, each in enumerate(x):
+            spikes, mem1 = self.lif1(self.fc1(each), mem1)
+            if step % 2:
+                last, mem2 = self.lif2(self.fc2(spikes), mem2)
+        return last
+
+
+class Charged(Two):
+    def forward(self, x: Any) -> Any:
+        mem = torch.ones(x.shape[1], 20)
+        for each in x:
+            spikes, mem = self.lif1(self.fc1(each), mem)
+        return spikes
+
+
+class Branching(Two):
+    def forward(self, x: Any) -> Any:
+        mem = self.lif1.reset_mem()
+        for each in x:
+            spikes, mem = self.lif1(self.fc1(each), mem)
+            if spikes.sum() > 0:
+                break
+        return spikes
+
+
+class Reading(Two):
+    def forward(self, x: Any) -> Any:
+        return self.fc1(x[0]) * x.mean().item()
+
+
+class Unknown(Two):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gelu = nn.GELU()
+
+    def forward(self, x: Any) -> Any:
+        mem, recorded = self.lif1.reset_mem(), []
+        for each in x:
+            current = torch.tanh(self.gelu(self.fc1(each)))
+            spikes, mem = self.lif1(torch.sigmoid(current), mem)
+            recorded.append(spikes)
+        return torch.stack(recorded)
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "forgotten state": (Forgetful, r"SC226 at 'lif1': .*new state at every call.*Hand each call"),
+    "changed state": (Tampered, r"SC226 at 'lif1': the state .* not the one that they returned"),
+    "swapped states": (Swapped, r"SC226 at 'cells.0': the state .* in the same order"),
+    "odd step": (Irregular, r"SC226 at 'lif1': the steps of the loop .* differ.*step 4"),
+    "every other step": (Sparse, r"SC226 at 'lif2': .*not called at every step.*4 of 9"),
+    "charged membrane": (Charged, r"SC223 at 'lif1': .*state other than zero"),
+    "branch on values": (Branching, r"SC221: .*branches on the values .*if spikes\.sum\(\) > 0"),
+    "value read": (Reading, r"SC221: .*x\.mean\(\)\.item\(\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_one_step_is_refused_with_its_line(case: str) -> None:
+    make, text = REFUSED[case]
+    with pytest.raises(UnsupportedError, match=text) as caught:
+        from_torch(make(), dt=DT, sample=torch.rand(STEPS, BATCH, 12))
+    assert f"{Path(__file__).name}:" in str(caught.value)
+    assert len(caught.value.diagnostics) == 1, "the fault itself, and not what follows from it"
+
+
+def test_everything_unsupported_is_listed_at_once_with_its_line() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        from_torch(Unknown(), dt=DT, sample=torch.rand(STEPS, BATCH, 12))
+    found = {(each.code, each.node) for each in caught.value.diagnostics}
+    assert found == {("SC220", "gelu"), ("SC226", "tanh"), ("SC226", "sigmoid")}
+    assert all(f"{Path(__file__).name}:" in each.message for each in caught.value.diagnostics)
+    assert "torch.tanh(self.gelu(self.fc1(each)))" in caught.value.diagnostics[0].message
+
+
+def test_without_a_sample_the_number_of_steps_is_asked_for() -> None:
+    with pytest.raises(UnsupportedError, match=r"SC221: .*range\(x\.size\(0\)\).*sample="):
+        from_torch(TimeFirst(), dt=DT)
