@@ -1,0 +1,145 @@
+"""The meaning of an integer network, column by column: plain numpy, the oracle of the emulator.
+
+Bit for bit what Lava 0.10 computes under `fixed_pt` (AbstractPyLifModelFixed, PyLifModelBitAcc, PyDenseModelBitAcc,
+PyDelayDenseModelBitAcc, PySparseModelBitAcc, PyDelaySparseModelBitAcc, PyConvModelFixed). All is computed in 64 bits,
+and cut to 32 where Lava's arrays and channels are that wide. Column n is Lava's time step n + 1: what a source emits in
+column t arrives in column t + 1 + delay, whether it is an input (a RingBuffer) or a population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .integer import (
+    IntegerConv,
+    IntegerNetwork,
+    IntegerPopulation,
+    IntegerProjection,
+    IntegerSparse,
+    held_weight,
+)
+from .integer_checks import verify_integer
+from .integer_inputs import Rasters, check_rasters
+from .nodes import Array
+
+__all__ = ["IntegerResult", "simulate_integer"]
+
+LIMIT = 1 << 23
+"""Of a register of 24 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class IntegerResult:
+    """By population, (batch, time, n): `u` and `v`, int32, after each column (v after the reset), where they were asked
+    for, and `spikes`, uint8."""
+
+    spikes: Mapping[str, Array]
+    u: Mapping[str, Array]
+    v: Mapping[str, Array]
+
+
+def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None = None) -> IntegerResult:
+    """Runs an integer network from u = v = 0.
+
+    Args:
+        network: a legal integer network.
+        inputs: by input, (batch, time, n) or (batch, time, *shape), whole numbers: what a projection without message
+            bits takes for a spike where it is not zero.
+        steps: columns; None: as many as the longest raster has.
+
+    Raises:
+        BadInputError: the network (SC101 to SC142) or a raster (SC403) is malformed.
+    """
+    rasters, batch, steps = check_rasters(verify_integer(network), inputs, steps)
+    shape = {name: (batch, steps, population.n) for name, population in network.populations.items()}
+    u = {name: np.zeros(each, dtype=np.int32) for name, each in shape.items()}
+    v = {name: np.zeros(each, dtype=np.int32) for name, each in shape.items()}
+    spikes = {name: np.zeros(each, dtype=np.uint8) for name, each in shape.items()}
+    # What is under way, by target and column of arrival: each projection's sums are 32 bits wide, and so is their sum.
+    arriving = {name: np.zeros((steps, batch, population.n), dtype=np.int64)
+                for name, population in network.populations.items()}
+    paths = [(projection, _by_delay(projection)) for projection in network.projections]
+    state = {name: (np.zeros((batch, population.n), dtype=np.int64),) * 2
+             for name, population in network.populations.items()}
+    for column in range(steps):
+        for name, population in network.populations.items():
+            *state[name], fired = step_lif(population, *state[name], _wrap(arriving[name][column], 32))
+            u[name][:, column], v[name][:, column] = state[name]
+            spikes[name][:, column] = fired
+        for projection, by_delay in paths:
+            source = rasters.get(projection.source, spikes.get(projection.source))
+            if source is None or column >= source.shape[1]:
+                continue
+            sent = source[:, column].astype(np.int64)
+            for delay, weight in by_delay.items():
+                if column + 1 + delay < steps:
+                    arriving[projection.target][column + 1 + delay] += _activation(projection, weight, sent)
+    return IntegerResult(spikes=spikes, u=u, v=v)
+
+
+def step_lif(population: IntegerPopulation, u: Array, v: Array, a: Array) -> tuple[Array, Array, Array]:
+    """One column of a population: u, v and what arrives, int64 -> u, v, spikes."""
+    u = _wrap(_decayed(u, 4095 - population.du) + _wrap(a << 6, 32), 32)
+    u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+    bias = np.int64(0) if population.bias is None else population.bias.astype(np.int64) << population.bias_exponent
+    v = np.clip(_wrap(_decayed(v, 4096 - population.dv) + u + bias, 32), 1 - LIMIT, LIMIT - 1)
+    fired = v > population.threshold << 6
+    return u, np.where(fired, 0, v), fired
+
+
+def _decayed(value: Array, left: int) -> Array:
+    """`left` of 4096 parts, rounded towards zero."""
+    return np.sign(value) * (np.abs(value) * left >> 12)
+
+
+def _wrap(value: Array, bits: int) -> Array:
+    """The same modulo 2^bits, in two's complement."""
+    half = np.int64(1) << (bits - 1)
+    return (value + half) % (2 * half) - half
+
+
+def _by_delay(projection: IntegerProjection) -> dict[int, Array]:
+    """The weights as they are held, int64: (post, pre), or a stencil's, by delay."""
+    weight, delay = held_weight(projection).astype(np.int64), projection.delay
+    if delay is None:
+        return {0: _matrix(projection, weight)}
+    return {int(each): _matrix(projection, np.where(delay == each, weight, 0)) for each in np.unique(delay)}
+
+
+def _matrix(projection: IntegerProjection, weight: Array) -> Array:
+    connection = projection.connection
+    if not isinstance(connection, IntegerSparse):
+        return weight
+    rows = len(connection.indptr) - 1
+    full = np.zeros((rows, int(connection.indices.max(initial=-1)) + 1), dtype=np.int64)
+    full[np.repeat(np.arange(rows), np.diff(connection.indptr)), connection.indices] = weight
+    return full
+
+
+def _activation(projection: IntegerProjection, weight: Array, sent: Array) -> Array:
+    """What the spikes of one column, (batch, n_source), add to the targets, (batch, n_target)."""
+    if not projection.message_bits:
+        sent = (sent != 0).astype(np.int64)
+    if isinstance(projection.connection, IntegerConv):
+        return _wrap(_correlated(projection.connection, weight << projection.exponent, sent), 24)
+    total = _wrap(sent[:, :weight.shape[1]] @ weight.T, 32)
+    return _wrap(total << projection.exponent if projection.exponent > 0 else total >> -projection.exponent, 32)
+
+
+def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:
+    features, channels, *kernel = weight.shape
+    image = sent.reshape(-1, conv.groups, channels, *conv.input_shape[1:])
+    image = np.pad(image, ((0, 0), (0, 0), (0, 0), *((each, each) for each in conv.padding)))
+    _, height, width = conv.output_shape
+    total = np.zeros((len(sent), conv.groups, features // conv.groups, height, width), dtype=np.int64)
+    grouped = weight.reshape(conv.groups, -1, channels, *kernel)
+    for row in range(kernel[0]):
+        for line in range(kernel[1]):
+            top, left = row * conv.dilation[0], line * conv.dilation[1]
+            seen = image[..., top:top + height * conv.stride[0]:conv.stride[0],
+                         left:left + width * conv.stride[1]:conv.stride[1]][..., :height, :width]
+            total += np.einsum("gfc,bgchw->bgfhw", grouped[..., row, line], seen)
+    return total.reshape(len(sent), -1)

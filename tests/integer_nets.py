@@ -1,0 +1,174 @@
+"""Random integer networks, and their runs by Lava in an interpreter of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from spikec.ir.integer import (
+    IntegerConnection,
+    IntegerConv,
+    IntegerDense,
+    IntegerNetwork,
+    IntegerPopulation,
+    IntegerProjection,
+    IntegerSparse,
+)
+from spikec.ir.integer_step import IntegerResult
+
+LAVA_SIDE = Path(__file__).parent / "lava_side.py"
+SIGNS = ("mixed", "excitatory", "inhibitory")
+
+Case = tuple[IntegerNetwork, dict[str, Any]]
+
+
+def random_case(seed: int, batch: int = 1, steps: int = 12, stencils: bool = True) -> Case:
+    """Inputs "x" and "y", populations "a" to "c", some eight projections of all kinds, cycles among them, and rasters.
+    A third of the networks is driven out of the range of 24 bits."""
+    rng = np.random.default_rng(seed)
+    wild = seed % 3 == 0
+    image = (int(rng.integers(1, 3)) * 2, int(rng.integers(3, 7)), int(rng.integers(3, 7)))
+    conv = _stencil(rng, image) if stencils else None
+    shapes = {"a": conv.output_shape if conv else (5,), "b": (int(rng.integers(1, 40)),), "c": (3, 2)}
+    populations = {name: _population(rng, name, shape, wild) for name, shape in shapes.items()}
+    inputs = {"x": image, "y": (int(rng.integers(1, 50)),)}
+    sizes = {name: int(np.prod(shape)) for name, shape in (inputs | shapes).items()}
+    projections = [] if conv is None else [_projection(rng, "xa", "x", "a", conv, wild)]
+    for source, target in ("yb", "xb", "ab", "bc", "ba", "cb", "bb", "yc"):
+        if rng.random() < 0.7:
+            connection = (_dense if rng.random() < 0.5 else _sparse)(rng, sizes[target], sizes[source])
+            projections.append(_projection(rng, source + target, source, target, connection, wild))
+    network = IntegerNetwork(inputs=inputs, populations=populations, projections=tuple(projections),
+                             outputs={"out": "c"}, dt=1e-3)
+    density = rng.choice([0.05, 0.3, 0.9])
+    rasters = {}
+    for name, shape in inputs.items():
+        bits = min([each.message_bits for each in projections if each.source == name and each.message_bits], default=1)
+        high = 1 << bits
+        values = rng.integers(1 - high if bits > 1 else 1, high, (batch, steps, *shape))
+        rasters[name] = np.where(rng.random(values.shape) < density, values, 0)
+    return network, rasters
+
+
+def _population(rng: np.random.Generator, name: str, shape: tuple[int, ...], wild: bool) -> IntegerPopulation:
+    n = int(np.prod(shape))
+    decays = [int(rng.choice([0, 4095, int(rng.integers(0, 4096)), 20])) for _ in range(2)]
+    low = rng.random() < 0.3
+    bias = None if low else rng.integers(-4096, 4096, n) if wild else rng.integers(-60, 60, n)
+    return IntegerPopulation(
+        name=name, shape=shape, du=decays[0], dv=decays[1], bias=bias, bias_exponent=int(rng.integers(0, 8)),
+        threshold=int(rng.choice([0, rng.integers(1, 400), rng.integers(1 << 16, 1 << 17)], p=[0.05, 0.65, 0.3])))
+
+
+def _projection(rng: np.random.Generator, name: str, source: str, target: str, connection: IntegerConnection,
+                wild: bool) -> IntegerProjection:
+    stencil = isinstance(connection, IntegerConv)
+    exponent = int(rng.integers(0 if stencil else -8, 8) if wild else rng.integers(0 if stencil else -2, 3))
+    bits = int(rng.choice([0, 0, 1, 5, 16])) if source in ("x", "y") else 0
+    if stencil:
+        bits = min(bits, 5)
+    delay = None
+    if not stencil and rng.random() < 0.5:
+        delay = rng.integers(0, rng.choice([1, 4, 64]), connection.weight.shape)
+        exponent = max(exponent, 0) if bits else exponent
+    return IntegerProjection(
+        name=name, source=source, target=target, connection=connection, exponent=exponent, delay=delay,
+        sign=SIGNS[rng.integers(3)], weight_bits=int(rng.choice([8, rng.integers(1, 9)])), message_bits=bits)
+
+
+def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Some beyond what can be held."""
+    return rng.integers(-300, 300, shape) if rng.random() < 0.5 else rng.integers(-60, 60, shape)
+
+
+def _dense(rng: np.random.Generator, post: int, pre: int) -> IntegerDense:
+    return IntegerDense(weight=_weights(rng, (post, pre)))
+
+
+def _sparse(rng: np.random.Generator, post: int, pre: int) -> IntegerSparse:
+    present = rng.random((post, pre)) < rng.choice([0.1, 0.5])
+    present[0, 0] = True  # Lava's matrices are not empty
+    rows, columns = np.nonzero(present)
+    return IntegerSparse(indptr=np.concatenate([[0], np.cumsum(present.sum(1))]), indices=columns,
+                         weight=_weights(rng, rows.shape))
+
+
+def _stencil(rng: np.random.Generator, image: tuple[int, int, int]) -> IntegerConv:
+    groups = int(rng.choice([1, 2]))
+    kernel = [int(rng.integers(1, 4)) for _ in range(2)]
+    dilation = [int(rng.integers(1, 3)) if length >= 5 else 1 for length in image[1:]]
+    stride, padding = ([int(each) for each in rng.integers(*span, 2)] for span in ((1, 3), (0, 3)))
+    features = groups * int(rng.integers(1, 3))
+    out = [(length + 2 * pad - hole * (reach - 1) - 1) // step + 1 for length, pad, hole, reach, step in
+           zip(image[1:], padding, dilation, kernel, stride, strict=True)]
+    return IntegerConv(weight=_weights(rng, (features, image[0] // groups, *kernel)), input_shape=image,
+                       output_shape=(features, out[0], out[1]), groups=groups, stride=(stride[0], stride[1]),
+                       padding=(padding[0], padding[1]), dilation=(dilation[0], dilation[1]))
+
+
+def cases(batch: int = 3, steps: int = 12) -> st.SearchStrategy[Case]:
+    return st.builds(random_case, st.integers(0, 1 << 30), st.just(batch), st.just(steps))
+
+
+def lava_python() -> str:
+    """The interpreter that has Lava, by SPIKEC_LAVA_PYTHON; else the test is skipped."""
+    python = os.environ.get("SPIKEC_LAVA_PYTHON", "")
+    if not python:
+        pytest.skip("Lava is not there: set SPIKEC_LAVA_PYTHON to an interpreter that has lava-nc 0.10.0")
+    return python
+
+
+def run_lava(networks: Sequence[Case], place: Path, *options: str) -> list[dict[str, dict[str, Any]]]:
+    """By case and population: u, v, s, each (time, n), of the first sample."""
+    arrays: dict[str, Any] = {}
+
+    def put(array: Any) -> dict[str, str]:
+        arrays[f"array{len(arrays)}"] = np.asarray(array)
+        return {"array": f"array{len(arrays) - 1}"}
+
+    told = [_told(network, rasters, put) for network, rasters in networks]
+    np.savez(place / "cases.npz", cases=np.array(json.dumps(told)), **arrays)
+    done = subprocess.run([lava_python(), str(LAVA_SIDE), str(place / "cases.npz"), str(place / "results.npz"),
+                           *options], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(place / "results.npz") as archive:
+        return [{name: {key: archive[f"{number}/{name}/{key}"] for key in ("u", "v", "s")}
+                 for name in network.populations} for number, (network, _) in enumerate(networks)]
+
+
+def _told(network: IntegerNetwork, rasters: dict[str, Any], put: Any) -> dict[str, Any]:
+    projections = []
+    for each in network.projections:
+        connection = each.connection
+        told: dict[str, Any] = {name: getattr(each, name) for name in (
+            "source", "target", "exponent", "weight_bits", "sign", "message_bits")}
+        told["kind"] = type(connection).__name__.removeprefix("Integer").lower()
+        told |= {name: getattr(connection, name) for name in (
+            "input_shape", "output_shape", "stride", "padding", "dilation", "groups") if hasattr(connection, name)}
+        told |= {name: put(getattr(connection, name)) for name in ("weight", "indptr", "indices")
+                 if hasattr(connection, name)}
+        if each.delay is not None:
+            told["delay"] = put(each.delay)
+        projections.append(told)
+    return {
+        "steps": next(iter(rasters.values())).shape[1], "inputs": dict(network.inputs), "projections": projections,
+        "rasters": {name: put(raster[0].reshape(raster.shape[1], -1)) for name, raster in rasters.items()},
+        "populations": {name: {"n": each.n, "du": each.du, "dv": each.dv, "threshold": each.threshold,
+                               "bias": 0 if each.bias is None else put(each.bias),
+                               "bias_exponent": each.bias_exponent} for name, each in network.populations.items()},
+    }
+
+
+def differences(result: IntegerResult, lava: dict[str, dict[str, Any]]) -> list[str]:
+    """Where the first sample differs from what Lava gives, by population and variable."""
+    return [f"{name}.{key}: first in column {int(np.argwhere(mine[0] != lava[name][key])[0][0])}"
+            for key, values in (("u", result.u), ("v", result.v), ("s", result.spikes))
+            for name, mine in values.items() if not np.array_equal(mine[0], lava[name][key])]
