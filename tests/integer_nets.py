@@ -41,9 +41,10 @@ def random_case(seed: int, batch: int = 1, steps: int = 12, stencils: bool = Tru
     populations = {name: _population(rng, name, shape, wild) for name, shape in shapes.items()}
     inputs = {"x": image, "y": (int(rng.integers(1, 50)),)}
     sizes = {name: int(np.prod(shape)) for name, shape in (inputs | shapes).items()}
-    projections = [] if conv is None else [_projection(rng, "xa", "x", "a", conv, wild)]
-    for source, target in ("yb", "xb", "ab", "bc", "ba", "cb", "bb", "yc"):
-        if rng.random() < 0.7:
+    first = conv or _dense(rng, sizes["a"], sizes["x"])
+    projections = [_projection(rng, "xa", "x", "a", first, wild)]
+    for source, target in ("xb", "bc", "yb", "ab", "ba", "cb", "bb", "yc"):
+        if rng.random() < 0.7 or source + target in ("xb", "bc"):  # all of it is one network
             connection = (_dense if rng.random() < 0.5 else _sparse)(rng, sizes[target], sizes[source])
             projections.append(_projection(rng, source + target, source, target, connection, wild))
     network = IntegerNetwork(inputs=inputs, populations=populations, projections=tuple(projections),
