@@ -41,7 +41,7 @@ _SUMS_FIELDS: jit.Fields = (
     *(("int64_t", name, 0) for name in ("n_source", "n", "source_stride", "neuron_stride", "lanes")),
     ("const item *", "weight", 0), ("item *", "table", 0),
 )
-_ITEMS = {torch.uint8: "uint8_t", torch.float32: "float", torch.float64: "double"}
+_ITEMS = {torch.uint8: "uint8_t", torch.int16: "int16_t", torch.float32: "float", torch.float64: "double"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,9 @@ def _library(item: str) -> Any:
     return jit.compile_c(lists_source(item))
 
 
-def lists_of(dense: Tensor, time_first: bool, flags: bool) -> SpikeLists:
-    """Of (time, batch, n) or (batch, time, n), contiguous along n. `flags`: all that is not zero is one."""
+def lists_of(dense: Tensor, time_first: bool, flags: bool, may_group: bool = True) -> SpikeLists:
+    """Of (time, batch, n) or (batch, time, n), contiguous along n. `flags`: all that is not zero is one. `may_group`:
+    whoever reads them knows groups."""
     if dense.device.type != "cpu":
         return _on_device(dense if time_first else dense.transpose(0, 1), flags)
     columns, batch = dense.shape[:2] if time_first else dense.shape[1::-1]
@@ -105,7 +106,7 @@ def lists_of(dense: Tensor, time_first: bool, flags: bool) -> SpikeLists:
     rows, n = columns * batch, dense.shape[2]
     arguments = jit.arguments_type(_FIELDS)(batch, n, strides[1], strides[0], rows, dense.data_ptr())
     library = _library(_ITEMS[dense.dtype])
-    if rows >= _ENOUGH_ROWS and n <= _MOST_GROUPED:
+    if may_group and rows >= _ENOUGH_ROWS and n <= _MOST_GROUPED:
         groups = -(-n // GROUP)
         begins, ends = _evenly(rows, groups), torch.empty(rows, dtype=torch.int64)
         indices = empty((rows * groups,), torch.int32, dense.device)

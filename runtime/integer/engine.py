@@ -1,0 +1,234 @@
+"""The emulator: an integer network over a batch of rasters, bit for bit as `simulate_integer`, on all cores.
+
+Populations that are in no cycle run one after another, each over all columns: what dense projections bring is gathered
+from rows of weights by lists of spikes, all else is added to a drive beforehand. Populations in a cycle run together,
+column by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...ir.diagnostics import BadInputError, Diagnostics
+from ...ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from ...ir.integer_checks import verify_integer
+from ...ir.integer_inputs import Rasters, check_rasters
+from ...ir.integer_step import IntegerResult
+from ...ir.nodes import Array
+from .kernels import HOSTS, PATH, POPULATION, Call, blocks_of, lanes_of
+from .sources import Source
+from .tables import Table, rows_of, tables_of
+
+__all__ = ["IntegerEngine"]
+
+_MOST_BYTES = 1 << 28
+"""What a part of the batch may take in flags and drives, beside its result."""
+
+
+class IntegerEngine:
+    """Runs an integer network. `device`: where its kernels run, "cpu" or a CUDA device.
+
+    Raises:
+        BadInputError: the network is malformed (SC101 to SC142).
+    """
+
+    def __init__(self, network: IntegerNetwork, device: str | torch.device = "cpu") -> None:
+        self.network = verify_integer(network)
+        self.device = torch.device(device)
+        self._tables: dict[tuple[str, bool], list[Table]] = {}
+        self._biases: dict[str, Tensor] = {}
+
+    def run(self, inputs: Rasters, steps: int | None = None, *, spikes: Iterable[str] | None = None,
+            states: Iterable[str] = ()) -> IntegerResult:
+        """Runs a batch from u = v = 0.
+
+        Args:
+            inputs: by input, (batch, time, n) or (batch, time, *shape), whole numbers; as of `simulate_integer`.
+            steps: columns; None: as many as the longest raster has.
+            spikes: populations whose spikes are wanted; None: all.
+            states: populations whose u and v after each column are wanted.
+
+        Raises:
+            BadInputError: a raster, or what is asked for, is malformed (SC403).
+            KernelError: kernels cannot be built here (SC421 to SC423, SC430, SC431).
+        """
+        wanted = self._wanted(self.network.populations if spikes is None else spikes)
+        shown = self._wanted(states)
+        rasters, batch, columns = check_rasters(self.network, inputs, steps)
+        sizes = {name: population.n for name, population in self.network.populations.items()}
+        result = IntegerResult(
+            spikes={name: np.empty((batch, columns, sizes[name]), dtype=np.uint8) for name in wanted},
+            u={name: np.empty((batch, columns, sizes[name]), dtype=np.int32) for name in shown},
+            v={name: np.empty((batch, columns, sizes[name]), dtype=np.int32) for name in shown})
+        part = max(1, _MOST_BYTES // max(1, 5 * columns * sum(sizes.values())))
+        for first in range(0, batch if columns else 0, part):
+            chosen = slice(first, min(first + part, batch))
+            given = {name: raster[chosen, :columns] for name, raster in rasters.items()}
+            run = _Run(self, given, chosen.stop - first, columns, result, chosen)
+            for component in self.schedule:
+                run.component(component)
+        return result
+
+    @cached_property
+    def schedule(self) -> tuple[tuple[str, ...], ...]:
+        """Strongly connected components in topological order."""
+        view = nx.DiGraph()
+        view.add_nodes_from(self.network.populations)
+        view.add_edges_from((each.source, each.target) for each in self.network.projections
+                            if each.source in self.network.populations)
+        components = nx.condensation(view)
+        return tuple(tuple(name for name in self.network.populations if name in components.nodes[number]["members"])
+                     for number in nx.topological_sort(components))
+
+    @cached_property
+    def lanes(self) -> Mapping[str, int]:
+        """Neurons of a block of each population: one number a component, whose kernel serves all of it."""
+        on_host = self.device.type in HOSTS
+        return {name: lanes_of(max(map(self.network.size, component))) if on_host else 1
+                for component in self.schedule for name in component}
+
+    def tables(self, projection: IntegerProjection, grouped: bool = False) -> list[Table]:
+        """A projection's tables, made when they are first needed."""
+        key = projection.name, grouped
+        if key not in self._tables:
+            lanes = self.lanes[projection.target]
+            sizes = self.network.size(projection.source), self.network.size(projection.target)
+            self._tables[key] = ([rows_of(projection, lanes, True, self.device)] if grouped
+                                 else tables_of(projection, lanes, *sizes, self.device))
+        return self._tables[key]
+
+    def bias(self, population: IntegerPopulation) -> Tensor:
+        """(blocks * lanes,) int32, with its exponent."""
+        if population.name not in self._biases:
+            lanes = self.lanes[population.name]
+            bias = np.zeros(blocks_of(population.n, lanes) * lanes, dtype=np.int32)
+            if population.bias is not None:
+                bias[:population.n] = population.bias.astype(np.int32) << population.bias_exponent
+            self._biases[population.name] = torch.from_numpy(bias).to(self.device)
+        return self._biases[population.name]
+
+    def _wanted(self, names: Iterable[str]) -> list[str]:
+        faults, found = Diagnostics(), list(names)
+        for name in found:
+            if name not in self.network.populations:
+                faults.add("SC403", "no population of this name can be shown", node=name,
+                           limit=", ".join(self.network.populations))
+        faults.raise_if_errors(BadInputError)
+        return found
+
+
+@dataclass(slots=True)
+class _Run:
+    """One part of a batch."""
+
+    engine: IntegerEngine
+    rasters: Mapping[str, Array]
+    batch: int
+    steps: int
+    result: IntegerResult
+    chosen: slice
+    sources: dict[str, Source] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sources = {name: Source(raster, self.engine.device) for name, raster in self.rasters.items()}
+
+    def component(self, names: tuple[str, ...]) -> None:
+        incoming = self.engine.network.incoming
+        if len(names) == 1 and all(each.source != names[0] for each in incoming[names[0]]):
+            self._forward(names[0])
+        else:
+            self._recur(names)
+
+    def _forward(self, name: str) -> None:
+        engine, projections = self.engine, self.engine.network.incoming[name]
+        gathered = [each for each in projections if isinstance(each.connection, IntegerDense) and each.delay is None]
+        others = [each for each in projections if each not in gathered]
+        drive = self._drive(name, others) if others else None
+        call = self._call(name)
+        for projection in gathered:
+            self._add_path(call, projection, "values" if projection.message_bits else "groups")
+        shown = self._add_population(call, name, drive)
+        blocks = blocks_of(engine.network.populations[name].n, engine.lanes[name])
+        call.run("forward", call.chunks() * blocks)
+        self._keep(name, shown)
+
+    def _recur(self, names: tuple[str, ...]) -> None:
+        network = self.engine.network
+        inside = [each for each in network.projections if each.source in names and each.target in names]
+        inside.sort(key=lambda each: names.index(each.source))
+        drives = {name: self._drive(name, [each for each in network.incoming[name] if each.source not in names])
+                  for name in names}
+        call = self._call(names[0])
+        most = max(network.size(name) for name in names)
+        for projection in inside:
+            for table in self.engine.tables(projection):
+                call.add(PATH, {**table.numbers, "source": names.index(projection.source)},
+                         {**table.tensors, "drive": drives[projection.target]})
+        shown = {}
+        for name in names:
+            n = network.size(name)
+            state = {key: self._zeros((self.batch, n)) for key in ("u", "v")}
+            shown[name] = self._add_population(call, name, drives[name], **state)
+        call.arguments.most = most
+        call.run("recur", self.batch, listed=self._zeros((self.batch, most)), scratch=self._zeros((self.batch, most)))
+        for name in names:
+            self._keep(name, shown[name])
+
+    def _drive(self, name: str, projections: list[IntegerProjection]) -> Tensor:
+        """(batch, time, n): what projections from outside bring."""
+        engine, n = self.engine, self.engine.network.size(name)
+        drive = self._zeros((self.batch, self.steps, n))
+        on_host = engine.device.type in HOSTS
+        for projection in projections:
+            source = self.sources[projection.source]
+            lists = source.lists("values" if projection.message_bits else "ones")
+            for table in engine.tables(projection):
+                call = self._call(name)
+                tasks = self.batch if on_host else self.batch * source.columns
+                call.add(PATH, {**table.numbers, "columns": source.columns}, {
+                    **table.tensors, "begins": lists.begins, "ends": lists.ends, "indices": lists.indices,
+                    "values": lists.values, "drive": drive})
+                call.run("deliver", tasks, scratch=self._zeros((tasks, n)) if table.scratch else None)
+        return drive
+
+    def _call(self, name: str) -> Call:
+        return Call(self.engine.device, self.engine.lanes[name], self.steps, self.batch)
+
+    def _add_path(self, call: Call, projection: IntegerProjection, way: Any) -> None:
+        source = self.sources[projection.source]
+        lists = source.lists(way)
+        (table,) = self.engine.tables(projection, lists.grouped)
+        call.add(PATH, {**table.numbers, "columns": source.columns}, {
+            **table.tensors, "begins": lists.begins, "ends": lists.ends, "indices": lists.indices,
+            "values": lists.values})
+
+    def _add_population(self, call: Call, name: str, drive: Tensor | None, **state: Tensor) -> dict[str, Tensor]:
+        """Returns what the kernel writes: `spikes`, and `u` and `v` where they are wanted."""
+        population, device = self.engine.network.populations[name], self.engine.device
+        layout = self.batch, self.steps, population.n
+        shown = {"spikes": torch.empty(layout, dtype=torch.uint8, device=device)}
+        if name in self.result.u:
+            shown |= {key: torch.empty(layout, dtype=torch.int32, device=device) for key in ("u", "v")}
+        call.add(POPULATION, {
+            "n": population.n, "left_u": 4095 - population.du, "left_v": 4096 - population.dv,
+            "threshold": population.threshold << 6,
+        }, {"bias": self.engine.bias(population), "drive": drive, "spikes": shown["spikes"],
+            "u_shown": shown.get("u"), "v_shown": shown.get("v"), **state})
+        return shown
+
+    def _keep(self, name: str, shown: Mapping[str, Tensor]) -> None:
+        self.sources[name] = Source(shown["spikes"], self.engine.device)
+        for key, of in (("spikes", self.result.spikes), ("u", self.result.u), ("v", self.result.v)):
+            if name in of:
+                of[name][self.chosen] = shown[key].cpu().numpy()
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int32, device=self.engine.device)

@@ -1,0 +1,101 @@
+"""The synapses of a projection as the kernels read them: 16 bits a weight, ordered by source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...ir.integer import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
+from ...ir.nodes import Array
+from ..clock.lists import GROUP, sums_of_groups
+from .kernels import blocks_of
+
+__all__ = ["Table", "rows_of", "tables_of"]
+
+_ROWS, _ENTRIES, _STENCIL = range(3)
+_WHOLE_SUM = 128
+"""Weights of 9 bits whose sum is one of 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The fields of a `Path` that follow from the network alone. `scratch`: whether sums are made apart."""
+
+    numbers: dict[str, int]
+    tensors: dict[str, Tensor]
+    scratch: bool = field(default=False)
+
+
+def rows_of(projection: IntegerProjection, lanes: int, grouped: bool, device: torch.device) -> Table:
+    """A dense projection without delays: (block, source, lane), or the sums of groups of four sources."""
+    weight = held_weight(projection).astype(np.int16)
+    n, count = weight.shape
+    blocks = blocks_of(n, lanes)
+    if grouped:
+        table = sums_of_groups(torch.from_numpy(np.ascontiguousarray(weight.T)), blocks, lanes)
+        n_table, most = table.shape[1], _WHOLE_SUM // GROUP
+    else:
+        packed = np.zeros((count, blocks * lanes), dtype=np.int16)
+        packed[:, :n] = weight.T
+        table = torch.from_numpy(np.ascontiguousarray(packed.reshape(count, blocks, lanes).transpose(1, 0, 2)))
+        n_table, most = count, _WHOLE_SUM
+    return Table({"kind": _ROWS, "n": n, "n_table": n_table, "most": most, "exponent": projection.exponent},
+                 {"table": table.to(device)})
+
+
+def tables_of(projection: IntegerProjection, lanes: int, n_source: int, n_target: int,
+              device: torch.device) -> list[Table]:
+    """Any projection, for spikes that are delivered one by one: one table, or one for each delay where sums of different
+    delays are shifted apart."""
+    connection, delay = projection.connection, projection.delay
+    if isinstance(connection, IntegerConv):
+        return [_stencil(projection, connection, device)]
+    if isinstance(connection, IntegerDense) and delay is None:
+        return [rows_of(projection, lanes, False, device)]
+    weight, (post, pre) = held_weight(projection).astype(np.int16).ravel(), _places(connection)
+    late = np.zeros(weight.shape, dtype=np.int32) if delay is None else delay.astype(np.int32).ravel()
+    used = np.flatnonzero(weight)
+    by_source = used[np.lexsort((post[used], pre[used]))]
+    if projection.exponent >= 0:
+        return [_entries(projection, n_source, n_target, weight, post, pre, late, by_source, None, device)]
+    return [_entries(projection, n_source, n_target, weight, post, pre, late, by_source[late[by_source] == each],
+                     int(each), device) for each in np.unique(late[by_source])]
+
+
+def _places(connection: IntegerDense | IntegerSparse) -> tuple[Array, Array]:
+    """Target and source of each synapse."""
+    if isinstance(connection, IntegerDense):
+        post, pre = np.indices(connection.weight.shape, dtype=np.int32)
+        return post.ravel(), pre.ravel()
+    rows = np.arange(len(connection.indptr) - 1, dtype=np.int32)
+    return np.repeat(rows, np.diff(connection.indptr)), connection.indices.astype(np.int32)
+
+
+def _entries(projection: IntegerProjection, n_source: int, n_target: int, weight: Array, post: Array, pre: Array,
+             late: Array, chosen: Array, delay: int | None, device: torch.device) -> Table:
+    """CSR over sources of the synapses `chosen`, whose delay is `delay`, or each their own."""
+    starts = np.searchsorted(pre[chosen], np.arange(n_source + 1)).astype(np.int64)
+    arrays = {"starts": starts, "targets": post[chosen], "table": weight[chosen]}
+    if delay is None and late.any():
+        arrays["delays"] = late[chosen]
+    numbers = {"kind": _ENTRIES, "n": n_target, "exponent": projection.exponent, "delay": delay or 0}
+    return Table(numbers, {name: torch.from_numpy(np.ascontiguousarray(array)).to(device)
+                           for name, array in arrays.items()}, scratch=projection.exponent < 0)
+
+
+def _stencil(projection: IntegerProjection, conv: IntegerConv, device: torch.device) -> Table:
+    """(source channel, row, column, target feature of the group)."""
+    weight = held_weight(projection).astype(np.int16)
+    features, channels, height, width = weight.shape
+    grouped = weight.reshape(conv.groups, features // conv.groups, channels, height, width)
+    table = np.ascontiguousarray(grouped.transpose(0, 2, 3, 4, 1))
+    pairs = {("out_height", "out_width"): conv.output_shape[1:], ("height", "width"): conv.input_shape[1:],
+             ("pad_top", "pad_left"): conv.padding, ("step_down", "step_right"): conv.stride,
+             ("hole_down", "hole_right"): conv.dilation, ("kernel_height", "kernel_width"): (height, width)}
+    numbers = {name: int(value) for names, values in pairs.items() for name, value in zip(names, values, strict=True)}
+    numbers |= {"kind": _STENCIL, "n": int(np.prod(conv.output_shape)), "exponent": projection.exponent,
+                "groups": conv.groups, "group_channels": channels}
+    return Table(numbers, {"table": torch.from_numpy(table).to(device)}, scratch=True)
