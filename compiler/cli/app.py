@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
-from . import compile, data, doctor, inspect, run, targets, train, validate
+from . import compile, data, doctor, inspect, lava, run, targets, train, validate
 from .console import print_diagnostics, print_json, say, say_error
 
 __all__ = ["app", "main"]
@@ -43,6 +43,7 @@ app.command("validate")(validate.command)
 app.command("targets")(targets.command)
 app.command("doctor")(doctor.command)
 app.add_typer(data.app, name="data")
+app.add_typer(lava.app, name="lava")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""Integer networks as stand-alone programs for Lava."""
