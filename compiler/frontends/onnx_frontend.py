@@ -103,6 +103,8 @@ def _remedy(operation: Operation) -> str | None:
         return ("Control flow comes in from files that to_onnx wrote, which say what network they are. Export the "
                 "layers alone, without the loop over time." if operation.kind != "If" else
                 "Control flow has no counterpart in a graph: export the model with the branch decided.")
+    if operation.domain == "" and operation.kind in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where"):
+        return "Where this is the threshold of neurons, give their module to from_torch."
     if any(isinstance(value, Subgraph) for value in operation.settings.values()):
         return "Control flow has no counterpart in a graph."
     if operation.kind in ("LeakyRelu", "PRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Gelu", "HardSwish", "Softplus"):

@@ -67,7 +67,9 @@ class Import:
             if not shape or not is_shape(shape):
                 told = tuple("?" if axis is None else axis for axis in axes)
                 self.faults.add("SC225", "an input is (batch, …), and all its axes but the batch have a fixed size",
-                                node=name, value=told, remedy="Export the model with fixed sizes of the sample.")
+                                node=name, value=told, remedy="Export the model with fixed sizes of the sample, above "
+                                "0. An axis of time has no place in a network without spikes: export one step, or give "
+                                "the module of a spiking network to from_torch.")
                 continue
             self.batch = axes[0] if axes[0] else self.batch
             handle = self.builder.add(self.free_name(name, ""), Input(shape=tuple(int(size or 0) for size in shape)))
