@@ -12,11 +12,11 @@ from ...ir import nodes
 from .conversion import Conversion, Signal
 from .torch_layers import adaptive_pool, average_1d, batch_norm, convolution, linear, pool, rectifier
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["AFTER_TIME", "FUNCTIONS"]
 
 
-_AFTER_TIME = ("Where it is over time, let it come last: apply the layers after it at every step, and average what "
-               "they give. For a Linear that is the same.")
+AFTER_TIME = ("Where it is over time, let it come last: apply the layers after it at every step, and take it of what "
+              "they give. For the mean and a Linear that is the same.")
 _AVERAGE: Callable[..., Signal] = pool(nodes.AvgPool2d)
 _MAXIMUM: Callable[..., Signal] = pool(nodes.MaxPool2d)
 
@@ -100,7 +100,7 @@ def _mean(conversion: Conversion, where: str, value: Any, dim: Any = None, keepd
     chosen = sorted(axis % axes for axis in dim) if isinstance(dim, (tuple, list)) else []
     if len(source.shape) != 3 or chosen != [axes - 2, axes - 1]:
         conversion.fail("SC226", "a mean is over time, at the end, or over both axes of an image", node=where,
-                        value=dim, remedy=_AFTER_TIME)
+                        value=dim, remedy=AFTER_TIME)
         return source
     averaged = adaptive_pool(conversion, SimpleNamespace(output_size=1), where, (source,))
     return averaged if keepdim else conversion.add(f"{where}.flat", nodes.Flatten(start_dim=0, end_dim=-1), averaged)

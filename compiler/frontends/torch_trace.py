@@ -106,6 +106,10 @@ def trace(module: nn.Module, sample: Any = None) -> Trace:
     constants = {name: value for name, value in known.items() if isinstance(value, (int, float, str, type(None)))}
     constants |= {name: default for name, default in parameters
                   if name not in known and isinstance(default, (int, float, str, type(None)))}
+    if any(each.kind is each.VAR_POSITIONAL for each in inspect.signature(root.forward).parameters.values()):
+        raise UnsupportedError(Diagnostic(
+            "SC221", f"forward of {qualified_name(type(module))} takes any number of arguments",
+            remedy="Name its parameters, or wrap it in a module whose forward does."))
     tracer = _Tracer({name: _copied(value) for name, value in known.items() if name not in constants})
     try:
         with torch.no_grad():
@@ -151,6 +155,7 @@ class _Tracer(fx.Tracer):
         self.samples = samples
         self.running = False
         self.upcoming: tuple[Any, ...] = ()
+        self.random = torch.get_rng_state()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if qualified_name(type(m)) in _LOOKED_INTO:
@@ -172,6 +177,8 @@ class _Tracer(fx.Tracer):
 
     def create_proxy(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
                      name: str | None = None, type_expr: Any = None, proxy_factory_fn: Any = None) -> Any:
+        if not torch.equal(self.random, torch.get_rng_state()):
+            raise _Untraceable(*_RANDOM)
         value, known = self._value(kind, target, args, kwargs)
         if known and kind == "call_method" and target in _SIZES:
             return value
@@ -207,6 +214,7 @@ class _Tracer(fx.Tracer):
             return self._run(kind, target, *values), True
         finally:
             self.running = False
+            torch.set_rng_state(self.random)  # what an operation draws is its own affair
 
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         name = target if isinstance(target, str) else getattr(target, "__name__", "")
@@ -225,6 +233,10 @@ class _Tracer(fx.Tracer):
 
 _BRANCH = ("forward branches on the values of a tensor",
            "A graph does the same for every input: compute both sides and blend them, or branch outside of forward.")
+
+
+_RANDOM = ("forward draws random numbers", "A graph does the same at every step: draw them outside, and give them as "
+           "an input, or as a buffer of the module.")
 
 
 class _Proxy(fx.Proxy):

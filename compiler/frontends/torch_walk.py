@@ -13,6 +13,7 @@ from ...ir.diagnostics import Diagnostic, SpikecError
 from .builder import Handle
 from .conversion import Argument, Conversion, Signal, State
 from .registry import Leaf
+from .torch_functional import AFTER_TIME
 from .torch_operations import OPERATIONS, unsupported
 from .torch_places import SAME, Place, Steps, first_input, keeps_state, nodes_in, operation
 from .torch_trace import line_of, shape_of
@@ -140,7 +141,8 @@ class Walk:
         if name and name not in OPERATIONS:
             self.conversion.line = line_of(node)
             raise unsupported(self.conversion, node.name, f"the operation '{name}' has no counterpart in a graph",
-                              remedy="docs/importing.md lists those that have.")
+                              remedy=AFTER_TIME if name in ("sum", "max", "amax") else
+                              "docs/importing.md lists those that have.")
         arguments, named = (self._argument(each, place) for each in (tuple(node.args), dict(node.kwargs)))
         if _is_broken(arguments) or _is_broken(named):
             return BROKEN
