@@ -157,7 +157,7 @@ def _stripped(steps: Steps, node: fx.Node) -> tuple[fx.Node, tuple[str, ...]]:
             left_out.append(f"{name} over time")
         elif name == "getitem" and _is_over_time(steps, node, given):
             over_time = True
-            left_out.append(f"step {node.args[1]!r}")
+            left_out.append(_taken(node.args[1]))
         elif name in _AT_THE_END:
             left_out.append(name)
         elif name == "getitem" and operation(given) in (*_OVER_TIME, "sort", "topk") and _stripped(steps, given)[1]:
@@ -170,6 +170,15 @@ def _stripped(steps: Steps, node: fx.Node) -> tuple[fx.Node, tuple[str, ...]]:
     if not over_time and any(each in _SCALINGS for each in left_out):
         return start, ()
     return node, tuple(reversed(left_out))
+
+
+def _taken(index: Any) -> str:
+    """What an index takes of a sequence."""
+    last = index[-1] if isinstance(index, tuple) else index
+    if not isinstance(last, slice):
+        return f"all steps but step {last}"
+    parts = [last.start, last.stop, *([] if last.step is None else [last.step])]
+    return f"all steps but [{':'.join('' if part is None else str(part) for part in parts)}]"
 
 
 def _label(steps: Steps, node: fx.Node) -> str:
