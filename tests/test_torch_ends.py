@@ -16,7 +16,7 @@ from snntorch import utils  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikec  # noqa: E402
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Graph, same_graph  # noqa: E402
 from spikec.ir.nodes import LI, is_memoryless  # noqa: E402
