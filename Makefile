@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 PY := $(VENV)/bin/python
-PYTEST_ARGS ?= -q
+# Modules of tests run side by side, each whole: `make test PYTEST_ARGS="-q -n 0"` runs one after the other.
+PYTEST_ARGS ?= -q -n auto --dist loadscope
 BENCH_ARGS ?= --full
 # An environment with every framework that spikec reads, each pinned. Those that depend on torch are installed after it
 # and without their own dependencies, of which they ask more than their neurons need.
@@ -40,7 +41,7 @@ $(FRAMEWORKS)/.ready: pyproject.toml constraints.txt $(PINS)
 # What needs a CUDA device: kernels against the CPU's results, then timings. Exits with 3 where there is none.
 gpu: $(READY)
 	$(PY) benchmarks/gpu.py
-	$(PY) -m pytest $(PYTEST_ARGS) -m gpu
+	$(PY) -m pytest -q -m gpu
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

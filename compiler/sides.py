@@ -30,7 +30,7 @@ from .frontends.models import as_graph, is_code, is_module, load_code, load_mode
 from .stimulus import Stimulus
 
 if TYPE_CHECKING:
-    from .frontends.torch_source import Source
+    from .frontends.pytorch.source import Source
 
 __all__ = ["ENGINES", "Side", "open_side"]
 
@@ -128,7 +128,7 @@ def _opened_file(model: str, dt: float | None,
 
 
 def _imported(module: Any, dt: float | None) -> tuple[Graph, Source, None]:
-    from .frontends.torch_frontend import import_module
+    from .frontends.pytorch.frontend import import_module
 
     source = import_module(module, dt=dt)
     return source.graph, source, None

@@ -91,10 +91,15 @@ class Wiring:
             if isinstance(node, Threshold) and given.any():
                 faults.add("SC302", "a threshold over a sum of impulses and a constant current", node=name,
                            remedy="Leave out the bias before it.")
-            elif isinstance(node, MaxPool2d) and (through(node, given[None]) != -through(node, -given[None])).any():
+            elif isinstance(node, MaxPool2d) and self.has_uneven_windows(name):
                 faults.add("SC302", "a maximum over impulses and constant currents that differ within a window",
                            node=name, remedy="Give the layer before it one bias per channel.")
         faults.raise_if_errors(UnsupportedError)
+
+    def has_uneven_windows(self, name: str) -> bool:
+        """Whether the constant currents into a maximum differ within one of its windows."""
+        node, given = self.graph.nodes[name], self._constants[name][None]
+        return bool((through(node, given) != -through(node, -given)).any())
 
     def impulses(self, source: str, index: int) -> Impulses:
         """What a spike of element `index` of an input or a neuron node does: impulses at neurons (numbered through)."""

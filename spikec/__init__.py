@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from .compiler.driver import compile, load
     from .compiler.frontends.builder import Builder
     from .compiler.frontends.initialisers import normal, uniform
-    from .compiler.frontends.nir_reader import from_nir
-    from .compiler.frontends.nir_writer import to_nir
-    from .compiler.frontends.onnx_frontend import from_onnx
-    from .compiler.frontends.onnx_writer import to_onnx
-    from .compiler.frontends.torch_frontend import from_torch
+    from .compiler.frontends.nir.reader import from_nir
+    from .compiler.frontends.nir.writer import to_nir
+    from .compiler.frontends.onnx.frontend import from_onnx
+    from .compiler.frontends.onnx.writer import to_onnx
+    from .compiler.frontends.pytorch.frontend import from_torch
     from .compiler.validation import validate
     from .ir import diagnostics as errors
     from .ir.diagnostics import (
@@ -56,13 +56,13 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "compile": (".compiler.driver", "compile"),
     "convert_ann": (".compiler.ann", "convert_ann"),
     "load": (".compiler.driver", "load"),
-    "from_nir": (".compiler.frontends.nir_reader", "from_nir"),
-    "to_nir": (".compiler.frontends.nir_writer", "to_nir"),
+    "from_nir": (".compiler.frontends.nir.reader", "from_nir"),
+    "to_nir": (".compiler.frontends.nir.writer", "to_nir"),
     "normal": (".compiler.frontends.initialisers", "normal"),
     "uniform": (".compiler.frontends.initialisers", "uniform"),
-    "from_onnx": (".compiler.frontends.onnx_frontend", "from_onnx"),
-    "to_onnx": (".compiler.frontends.onnx_writer", "to_onnx"),
-    "from_torch": (".compiler.frontends.torch_frontend", "from_torch"),
+    "from_onnx": (".compiler.frontends.onnx.frontend", "from_onnx"),
+    "to_onnx": (".compiler.frontends.onnx.writer", "to_onnx"),
+    "from_torch": (".compiler.frontends.pytorch.frontend", "from_torch"),
     "validate": (".compiler.validation", "validate"),
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),

@@ -29,13 +29,14 @@ from ..ir.nodes import (
     SumPool2d,
     params,
 )
+from ..ir.wiring import Wiring
 from .support import Condition, Limit, Subject
 
 __all__ = [
     "CONNECTIONS", "FOLDED", "MEMBRANES", "WEIGHTED", "WIRES", "above", "after_bias", "biased", "bounded", "delayed",
     "delayed_beyond", "differing", "fan_in_beyond", "feeds_neurons", "fires_often", "in_continuous_time", "larger_than",
     "mixes_spikes", "off_grid", "on_a_grid", "resets", "resets_above_rest", "resets_off_rest", "shows_more_than",
-    "shows_no_neuron", "subtracts", "tau_outside",
+    "shows_no_neuron", "subtracts", "tau_outside", "uneven",
 ]
 
 WIRES: tuple[type[Node], ...] = (Input, Output, Flatten)
@@ -151,6 +152,12 @@ def after_bias(subject: Subject) -> str | None:
             return name
         waiting += graph.sources[name]
     return None
+
+
+def uneven(subject: Subject) -> str | None:
+    """A maximum over constant currents that differ within a window."""
+    found = after_bias(subject)
+    return found if found is not None and Wiring(subject.model.graph).has_uneven_windows(subject.name) else None
 
 
 def delayed_beyond(limit: Limit) -> Condition:

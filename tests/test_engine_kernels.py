@@ -107,7 +107,7 @@ def test_a_template_is_given_exactly_its_variables() -> None:
     assert caught.value.diagnostics[0].code == "SC420"
 
 def said(process: subprocess.Popen[str]) -> str:
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     return out.strip()
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import spikec
-from spikec.compiler.frontends.wide import Wide
+from spikec.compiler.frontends.pytorch.wide import Wide
 from spikec.ir import nodes, stateless
 from spikec.ir.diagnostics import Diagnostics
 from spikec.ir.ranges import check_finite

@@ -10,7 +10,7 @@ import pytest
 
 from spikec.compiler.frontends.builder import Builder
 from spikec.compiler.frontends.models import load_model
-from spikec.compiler.frontends.nir_writer import to_nir
+from spikec.compiler.frontends.nir.writer import to_nir
 from spikec.ir.diagnostics import BadInputError, SpikecError
 from spikec.ir.graph import Discretization, Graph, same_graph
 from spikec.ir.text import write

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikec.compiler.frontends.nir_reader import from_nir
+from spikec.compiler.frontends.nir.reader import from_nir
 from spikec.ir import nodes
 from spikec.ir.diagnostics import BadInputError, SpikecWarning
 from spikec.ir.graph import Discretization, Graph

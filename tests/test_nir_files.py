@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nir_files import CHAIN, ROOT, chain_parts, written_file
 
-from spikec.compiler.frontends.nir_reader import from_nir
+from spikec.compiler.frontends.nir.reader import from_nir
 from spikec.ir import nodes
 from spikec.ir.diagnostics import BadInputError, SpikecWarning
 from spikec.ir.graph import Discretization

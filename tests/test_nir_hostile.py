@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nir_files import CHAIN, ROOT, chain_parts, filled, rich_graph, written_file
 
-from spikec.compiler.frontends.nir_file import Limits
-from spikec.compiler.frontends.nir_reader import from_nir
-from spikec.compiler.frontends.nir_writer import to_nir
+from spikec.compiler.frontends.nir.file import Limits
+from spikec.compiler.frontends.nir.reader import from_nir
+from spikec.compiler.frontends.nir.writer import to_nir
 from spikec.ir.diagnostics import BadInputError, SpikecError, SpikecWarning
 from spikec.ir.graph import same_graph
 
@@ -117,8 +117,8 @@ def test_a_damaged_file_is_a_graph_or_a_diagnostic(data: st.DataObject, real_fil
 FUZZ = """
 import faulthandler, random, resource, sys, time, warnings
 faulthandler.enable()
-from spikec.compiler.frontends.nir_file import Limits
-from spikec.compiler.frontends.nir_reader import from_nir
+from spikec.compiler.frontends.nir.file import Limits
+from spikec.compiler.frontends.nir.reader import from_nir
 from spikec.ir.diagnostics import SpikecError
 
 warnings.simplefilter("ignore")

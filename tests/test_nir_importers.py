@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from spikec.compiler.frontends.builder import Builder
-from spikec.compiler.frontends.nir_importers import IMPORTERS, SUBTRACTING
-from spikec.compiler.frontends.nir_reader import from_nir
-from spikec.compiler.frontends.nir_writer import to_nir
+from spikec.compiler.frontends.nir.importers import IMPORTERS, SUBTRACTING
+from spikec.compiler.frontends.nir.reader import from_nir
+from spikec.compiler.frontends.nir.writer import to_nir
 from spikec.ir import nodes
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError
 from spikec.ir.graph import Discretization, Graph

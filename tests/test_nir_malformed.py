@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from nir_files import CHAIN, chain_parts, written_file
 
-from spikec.compiler.frontends.nir_file import Limits
-from spikec.compiler.frontends.nir_reader import from_nir
+from spikec.compiler.frontends.nir.file import Limits
+from spikec.compiler.frontends.nir.reader import from_nir
 from spikec.ir.diagnostics import BadInputError
 
 

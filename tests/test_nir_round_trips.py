@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from nir_files import CHAIN, chain_parts, rich_graph, within_tmp, written_file
 
 from spikec.compiler.frontends.builder import Builder
-from spikec.compiler.frontends.nir_reader import from_nir
-from spikec.compiler.frontends.nir_writer import to_nir
+from spikec.compiler.frontends.nir.reader import from_nir
+from spikec.compiler.frontends.nir.writer import to_nir
 from spikec.ir import nodes
 from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
 from spikec.ir.graph import Discretization, Graph, same_graph, same_node

@@ -15,7 +15,7 @@ norse = pytest.importorskip("norse.torch", reason="Norse is not installed")
 from side_by_side import Array, assert_same, drive, seeded  # noqa: E402
 from torch import nn  # noqa: E402
 
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Graph  # noqa: E402

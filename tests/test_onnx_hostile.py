@@ -16,7 +16,7 @@ from onnx_files import op, saved, single
 
 import spikec
 from spikec import BadInputError, Discretization, SpikecError, SpikecWarning, UnsupportedError
-from spikec.compiler.frontends.onnx_file import OnnxLimits
+from spikec.compiler.frontends.onnx.file import OnnxLimits
 
 
 def test_names_with_paths_or_code_are_names(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_ten_million_parameters(turned: bool, tmp_path: Path) -> None:
     path = saved(tmp_path, [op("Gemm", "x", "w", transB=int(turned))], [3000],
                  w=np.ones((3400, 3000) if turned else (3000, 3400), np.float32))
     code = f"""
-import resource, time, onnx, spikec, spikec.compiler.frontends.onnx_frontend
+import resource, time, onnx, spikec, spikec.compiler.frontends.onnx.frontend
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.process_time()
 graph = spikec.from_onnx({str(path)!r})

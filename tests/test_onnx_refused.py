@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from onnx_files import op, saved, single
 
 import spikec
-from spikec import UnsupportedError
+from spikec import BadInputError, UnsupportedError
 
 
 def test_all_unsupported_operators_are_told_at_once(tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ def test_control_flow_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [["time", 4], [0, 4]])
 def test_an_axis_of_time_is_refused_with_a_remedy(shape: list[Any], tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="SC225 at 'x'.*export one step.*from_torch"):
+    with pytest.raises(BadInputError, match=r"SC225 at 'x'.*export one step.*from_torch"):
         spikec.from_onnx(saved(tmp_path, [op("Relu", "x")], shape))
 
 
 def test_a_threshold_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="SC226.*Greater.*from_torch"):
+    with pytest.raises(UnsupportedError, match=r"SC226.*Greater.*from_torch"):
         spikec.from_onnx(saved(tmp_path, [op("Greater", "x", "c")], [4], c=np.float32(1)))

@@ -24,7 +24,7 @@ from rockpool.nn.modules import (  # noqa: E402
 from side_by_side import Array, behind_weights, seeded, three_samples  # noqa: E402
 from torch import nn  # noqa: E402
 
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Discretization, Graph  # noqa: E402

@@ -17,7 +17,7 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate  
 from torch import nn  # noqa: E402
 
 import spikec  # noqa: E402
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Graph  # noqa: E402

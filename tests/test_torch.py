@@ -16,9 +16,9 @@ snntorch = pytest.importorskip("snntorch")
 from side_by_side import seeded  # noqa: E402
 from torch import nn  # noqa: E402
 
-from spikec.compiler.frontends import import_check, registry  # noqa: E402
-from spikec.compiler.frontends.bias_scaling import scale_biases  # noqa: E402
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch import import_check, registry  # noqa: E402
+from spikec.compiler.frontends.pytorch.bias_scaling import scale_biases  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Discretization, Graph  # noqa: E402
@@ -281,7 +281,7 @@ def test_without_neurons_there_is_no_grid() -> None:
 
 def test_the_check_finds_a_wrong_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A converter that reads beta as if it were 0.05 larger is caught, and told by neuron and step."""
-    from spikec.compiler.frontends import decaying
+    from spikec.compiler.frontends.pytorch import decaying
 
     right = decaying.leaky_from_beta
     monkeypatch.setattr(decaying, "leaky_from_beta",

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch_models import DT, STEPS, TimeFirst
 
-from spikec.compiler.frontends import import_check, registry
-from spikec.compiler.frontends.torch_frontend import from_torch
+from spikec.compiler.frontends.pytorch import import_check, registry
+from spikec.compiler.frontends.pytorch.frontend import from_torch
 from spikec.ir.diagnostics import SpikecWarning
 from spikec.ir.graph import Graph
 

@@ -16,7 +16,7 @@ from snntorch import utils  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikec  # noqa: E402
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError  # noqa: E402
 from spikec.ir.graph import Graph, same_graph  # noqa: E402
 from spikec.ir.nodes import LI, is_memoryless  # noqa: E402
@@ -165,7 +165,7 @@ PARTS: dict[str, tuple[str, Callable[[Any, list[Any]], Any]]] = {
     "joined": ("all steps but 1 to 6", lambda model, spikes: torch.cat([each.unsqueeze(0) for each in spikes[1:]])),
     "summed": ("all steps but 1 to 6, sum over time", lambda model, spikes: torch.stack(spikes[1:]).sum(0)),
     "a layer on some": ("all steps but 2 to 6", lambda model, spikes: model.out(torch.stack(spikes[2:]))),
-    "sliced": ("slice", lambda model, spikes: torch.stack(spikes)[1:]),
+    "sliced": (r"all steps but \[1:\]", lambda model, spikes: torch.stack(spikes)[1:]),
     "under another name": ("all steps but step 0", lambda model, spikes: {"all": torch.stack(spikes), "a": spikes[0]}),
 }
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch_models import DT
 
-from spikec.compiler.frontends import registry
-from spikec.compiler.frontends.torch_frontend import from_torch
+from spikec.compiler.frontends.pytorch import registry
+from spikec.compiler.frontends.pytorch.frontend import from_torch
 from spikec.ir import nodes
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError
 

@@ -13,7 +13,7 @@ from snntorch import utils
 from torch import nn
 from torch_models import BATCH, DT, STEPS, Listed, TimeFirst, Two
 
-from spikec.compiler.frontends.torch_frontend import from_torch
+from spikec.compiler.frontends.pytorch.frontend import from_torch
 from spikec.ir import nodes
 from spikec.ir.step import simulate_step
 

@@ -14,7 +14,7 @@ snntorch = pytest.importorskip("snntorch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
-from spikec.compiler.frontends.torch_frontend import from_torch  # noqa: E402
+from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError  # noqa: E402
 from spikec.ir.step import simulate_step  # noqa: E402
 
@@ -102,11 +102,13 @@ def test_views_of_samples_are_checked() -> None:
 REFUSED: dict[str, tuple[str, Forward]] = {
     "another name of what is changed": ("SC226.*changed in place", _aliased),
     "dropout that is always on": ("SC226.*eval mode", lambda model, x: model.lif(F.dropout(model.fc(x), 0.5))),
+    "random numbers": ("SC221.*random", lambda model, x: model.lif(model.fc(x) + torch.rand(12))),
+    "a sum of features": ("SC226.*no counterpart", lambda model, x: model.lif(model.fc(x).sum(1, keepdim=True))),
     "a cast": ("SC226.*whole numbers", lambda model, x: model.lif(model.fc(x).to(torch.int32).float())),
     "bounds for each neuron": ("SC223.*numbers", lambda model, x: model.lif(
         model.fc(x).clamp(min=torch.zeros(12), max=torch.ones(12)))),
     "a bias for each neuron of an image": ("SC226.*one a channel", lambda model, x: model.lif(
-        model.conv(x) + torch.rand(3, 3, 3))),
+        model.conv(x) + torch.arange(27.0).view(3, 3, 3))),
 }
 
 
@@ -116,6 +118,19 @@ def test_odd_models_are_refused_with_file_and_line(case: str) -> None:
     image = "image" in case
     with pytest.raises(UnsupportedError, match=text + r".*test_torch_odd\.py:\d+"):
         from_torch(Odd(forward), torch.rand(BATCH, 1, 5, 5) if image else torch.rand(BATCH, 12), dt=DT)
+
+
+def test_any_number_of_arguments_is_refused() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.lif = nn.Linear(12, 4), snntorch.Leaky(0.9, init_hidden=True)
+
+        def forward(self, *steps: Any) -> Any:
+            return torch.stack([self.lif(self.fc(each)) for each in steps])
+
+    with pytest.raises(UnsupportedError, match=r"SC221.*any number of arguments.*Name its parameters"):
+        from_torch(Net(), tuple(torch.rand(5, BATCH, 12)), dt=DT)
 
 
 @pytest.mark.parametrize("parameter", ["weight", "bias"])

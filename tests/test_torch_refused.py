@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch_models import BATCH, DT, STEPS, Listed, TimeFirst, Two
 
-from spikec.compiler.frontends.torch_frontend import from_torch
+from spikec.compiler.frontends.pytorch.frontend import from_torch
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[str, Callable[[spikec.Graph], Any]]] = {
     "not a grid": ("SC116", lambda graph: spikec.to_onnx(graph, "x.onnx", 3)),  # type: ignore[arg-type]
     "a module for a graph": ("SC232", lambda graph: spikec.to_onnx(_network(), "x.onnx")),  # type: ignore[arg-type]
     "a module for a graph, NIR": ("SC232", lambda graph: spikec.to_nir(_network(), "x.nir")),  # type: ignore[arg-type]
-    "a model in memory": ("SC203", lambda graph: spikec.from_onnx(onnx.ModelProto())),  # type: ignore[arg-type]
+    "a model in memory": ("SC525", lambda graph: spikec.from_onnx(onnx.ModelProto())),  # type: ignore[arg-type]
     "wrong unit": ("SC406", lambda graph: spikec.compile(graph, "clock").run(
         spikec.Events([0.001], [0], [0, 1]), duration=1e15)),
     "no samples": ("SC562", lambda graph: spikec.validate(graph, graph, np.zeros((0, 5, 4)))),

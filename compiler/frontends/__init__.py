@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from .builder import Builder, Handle
     from .initialisers import Initialiser, normal, uniform
     from .models import load_model
-    from .nir_reader import from_nir
-    from .nir_writer import to_nir
-    from .registry import Leaf, register
-    from .torch_frontend import from_torch
+    from .nir.reader import from_nir
+    from .nir.writer import to_nir
+    from .pytorch.frontend import from_torch
+    from .pytorch.registry import Leaf, register
 
 __all__ = [
     "Builder", "Handle", "Initialiser", "Leaf", "from_nir", "from_torch", "load_model", "normal", "register", "to_nir",
@@ -21,8 +21,8 @@ __all__ = [
 
 _HOMES = {
     "Builder": ".builder", "Handle": ".builder", "Initialiser": ".initialisers", "normal": ".initialisers",
-    "uniform": ".initialisers", "load_model": ".models", "from_nir": ".nir_reader", "to_nir": ".nir_writer",
-    "Leaf": ".registry", "register": ".registry", "from_torch": ".torch_frontend",
+    "uniform": ".initialisers", "load_model": ".models", "from_nir": ".nir.reader", "to_nir": ".nir.writer",
+    "Leaf": ".pytorch.registry", "register": ".pytorch.registry", "from_torch": ".pytorch.frontend",
 }
 
 

@@ -27,7 +27,7 @@ from ...ir.graph import Discretization, Graph
 from ...ir.paths import path_of
 from ...ir.ranges import check_discretization
 from .builder import Builder
-from .registry import qualified_name
+from .pytorch.registry import qualified_name
 
 __all__ = ["MODEL_KINDS", "as_graph", "is_code", "is_module", "load_code", "load_model"]
 
@@ -79,7 +79,7 @@ def _refuse_step(model: str, dt: float | None) -> None:
 
 
 def _from_nir(path: Path, discretization: Discretization | None) -> Graph:
-    from .nir_reader import from_nir
+    from .nir.reader import from_nir
 
     return from_nir(path, discretization)
 
@@ -91,7 +91,7 @@ def _from_text(path: Path, discretization: Discretization | None) -> Graph:
 
 
 def _from_onnx(path: Path, discretization: Discretization | None) -> Graph:
-    from .onnx_frontend import from_onnx
+    from .onnx.frontend import from_onnx
 
     return from_onnx(path, discretization)
 
@@ -135,7 +135,7 @@ def as_graph(found: Any, where: str, discretization: Discretization | None, dt: 
         if discretization is None:
             _refuse_step(where, dt)
         return _stated(found, discretization)
-    from .torch_frontend import from_torch
+    from .pytorch.frontend import from_torch
 
     if discretization is not None:
         raise BadInputError(Diagnostic(

@@ -11,6 +11,7 @@ from ..conditions import (
     in_continuous_time,
     off_grid,
     shows_no_neuron,
+    uneven,
 )
 from ..support import Rule, Support
 
@@ -24,5 +25,6 @@ SUPPORT = Support((
     Rule((Output,), "unsupported", "an output shows one neuron node", shows_no_neuron),
     Rule((Relu,), "unsupported", "a rectifier of a network without spikes; convert it to spiking neurons first"),
     Rule((Threshold,), "unsupported", "a threshold over a sum of impulses and a constant current", after_bias),
+    Rule((MaxPool2d,), "unsupported", "a maximum over impulses and constant currents that differ in a window", uneven),
     Rule(READOUTS, "unsupported", "the membrane of a readout feeds other nodes", feeds_neurons),
 ))

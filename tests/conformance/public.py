@@ -1,4 +1,5 @@
-"""The graphs of the NIR paper, in the folder that SPIKEC_DATA names, on the grids that they were made for."""
+"""The graphs of the NIR paper, in the folder that SPIKEC_DATA names, each on one grid of a framework that reads it.
+What is compared is the reference and the other ways to run a graph on that grid; not the frameworks."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ from .networks import WAYS
 from .suite import Row, exact, said, told
 from .targets import on_reference
 
-PAPER = spikec.Discretization(1e-4, spike="box", integrator="euler")
-"""With the step of the NIR paper, in which a spike is a current of 1 for 0.1 ms."""
+PAPER = spikec.Discretization(1e-4, spike="box", integrator="semi")
+"""With the step of the NIR paper, in which a spike is a current of 1 for 0.1 ms, as the importers of Norse and snnTorch
+compute it: membranes move under the new current. Only the Braille networks have one."""
 SINABS = spikec.Discretization(1e-3, integrator="decay", fires="at", spikes="many")
 
 
