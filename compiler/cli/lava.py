@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,10 @@ def install(
     json: JsonOption = False,
 ) -> None:
     """Make an environment with Lava and what it needs, and run two steps in it."""
-    _say_facts(install_lava(python, folder, report=None if json else say_error), json)
+    facts = install_lava(python, folder, report=None if json else say_error)
+    _say_facts(facts, json)
+    if folder is not None and not json:
+        say(f"export SPIKEC_LAVA_PYTHON={shlex.quote(facts.interpreter)}")
 
 
 @app.command("check")

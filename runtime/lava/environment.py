@@ -208,7 +208,7 @@ def _does_not_work(interpreter: Path, why: str) -> LavaError:
 
 def _base_interpreter(python: str | Path | None) -> str:
     if python is not None:
-        found = shutil.which(python) or str(python)
+        found = str(shutil.which(python) or python)
         python_version(found, "the argument python")
         return found
     if _OLDEST <= sys.version_info[:2] <= _NEWEST:

@@ -76,7 +76,9 @@ class LavaWorker:
                          *(() if steps is None else ("--steps", str(steps)))]
             try:
                 self._run(Path(program), arguments, start + time_limit, patience, progress or (lambda part: None))
-                return read_npz(made)
+                if not made.exists():
+                    raise LavaError(Diagnostic("SC557", "the Lava program wrote no results", value=str(program)))
+                return read_npz(made, "the results of the Lava program")
             except BaseException:
                 self.close()
                 raise
