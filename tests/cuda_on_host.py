@@ -32,6 +32,12 @@ static double __longlong_as_double(long long bits)
     __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }
+static int atomicAdd(int *place, int value)
+{
+    const int before = *place;
+    *place = (int)((unsigned)before + (unsigned)value);
+    return before;
+}
 """
 ENTRY = r"""
 extern "C" void launch_NAME(const Args *arguments, unsigned columns, unsigned rows, unsigned threads)

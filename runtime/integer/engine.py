@@ -23,6 +23,7 @@ from ...ir.integer_checks import verify_integer
 from ...ir.integer_inputs import Rasters, check_rasters
 from ...ir.integer_step import IntegerResult
 from ...ir.nodes import Array
+from ..arenas import empty, zeros
 from .kernels import HOSTS, PATH, POPULATION, Call, blocks_of, lanes_of
 from .sources import Source
 from .tables import Table, rows_of, tables_of
@@ -65,9 +66,9 @@ class IntegerEngine:
         rasters, batch, columns = check_rasters(self.network, inputs, steps)
         sizes = {name: population.n for name, population in self.network.populations.items()}
         result = IntegerResult(
-            spikes={name: np.empty((batch, columns, sizes[name]), dtype=np.uint8) for name in wanted},
-            u={name: np.empty((batch, columns, sizes[name]), dtype=np.int32) for name in shown},
-            v={name: np.empty((batch, columns, sizes[name]), dtype=np.int32) for name in shown})
+            spikes={name: _array((batch, columns, sizes[name]), torch.uint8) for name in wanted},
+            u={name: _array((batch, columns, sizes[name]), torch.int32) for name in shown},
+            v={name: _array((batch, columns, sizes[name]), torch.int32) for name in shown})
         part = max(1, _MOST_BYTES // max(1, 5 * columns * sum(sizes.values())))
         for first in range(0, batch if columns else 0, part):
             chosen = slice(first, min(first + part, batch))
@@ -123,6 +124,10 @@ class IntegerEngine:
                            limit=", ".join(self.network.populations))
         faults.raise_if_errors(BadInputError)
         return found
+
+
+def _array(shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+    return empty(shape, dtype, torch.device("cpu")).numpy()
 
 
 @dataclass(slots=True)
@@ -212,11 +217,11 @@ class _Run:
 
     def _add_population(self, call: Call, name: str, drive: Tensor | None, **state: Tensor) -> dict[str, Tensor]:
         """Returns what the kernel writes: `spikes`, and `u` and `v` where they are wanted."""
-        population, device = self.engine.network.populations[name], self.engine.device
-        layout = self.batch, self.steps, population.n
-        shown = {"spikes": torch.empty(layout, dtype=torch.uint8, device=device)}
+        population = self.engine.network.populations[name]
+        shown = {"spikes": self._written(self.result.spikes, name, torch.uint8)}
         if name in self.result.u:
-            shown |= {key: torch.empty(layout, dtype=torch.int32, device=device) for key in ("u", "v")}
+            shown |= {"u": self._written(self.result.u, name, torch.int32),
+                      "v": self._written(self.result.v, name, torch.int32)}
         call.add(POPULATION, {
             "n": population.n, "left_u": 4095 - population.du, "left_v": 4096 - population.dv,
             "threshold": population.threshold << 6,
@@ -224,11 +229,17 @@ class _Run:
             "u_shown": shown.get("u"), "v_shown": shown.get("v"), **state})
         return shown
 
+    def _written(self, into: Mapping[str, Array], name: str, dtype: torch.dtype) -> Tensor:
+        """Where a kernel writes (batch, time, n): the result itself where that lies on the device."""
+        if name in into and self.engine.device.type == "cpu":
+            return torch.from_numpy(into[name][self.chosen])
+        return empty((self.batch, self.steps, self.engine.network.size(name)), dtype, self.engine.device)
+
     def _keep(self, name: str, shown: Mapping[str, Tensor]) -> None:
         self.sources[name] = Source(shown["spikes"], self.engine.device)
         for key, of in (("spikes", self.result.spikes), ("u", self.result.u), ("v", self.result.v)):
-            if name in of:
+            if name in of and shown[key].device.type != "cpu":
                 of[name][self.chosen] = shown[key].cpu().numpy()
 
     def _zeros(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.zeros(shape, dtype=torch.int32, device=self.engine.device)
+        return zeros(shape, torch.int32, self.engine.device)

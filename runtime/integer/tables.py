@@ -48,8 +48,8 @@ def rows_of(projection: IntegerProjection, lanes: int, grouped: bool, device: to
 
 def tables_of(projection: IntegerProjection, lanes: int, n_source: int, n_target: int,
               device: torch.device) -> list[Table]:
-    """Any projection, for spikes that are delivered one by one: one table, or one for each delay where sums of different
-    delays are shifted apart."""
+    """Any projection, for spikes that are delivered one by one: one table, or one for each delay where sums of
+    different delays are shifted apart."""
     connection, delay = projection.connection, projection.delay
     if isinstance(connection, IntegerConv):
         return [_stencil(projection, connection, device)]
