@@ -62,12 +62,13 @@ def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None
     arriving = {name: np.zeros((steps, batch, population.n), dtype=np.int64)
                 for name, population in network.populations.items()}
     paths = [(projection, _by_delay(projection)) for projection in network.projections]
-    state = {name: (np.zeros((batch, population.n), dtype=np.int64),) * 2
-             for name, population in network.populations.items()}
+    state: dict[str, tuple[Array, Array]] = {
+        name: (np.zeros((batch, population.n), dtype=np.int64),) * 2
+        for name, population in network.populations.items()}
     for column in range(steps):
         for name, population in network.populations.items():
-            *state[name], fired = step_lif(population, *state[name], _wrap(arriving[name][column], 32))
-            u[name][:, column], v[name][:, column] = state[name]
+            *after, fired = step_lif(population, *state[name], _wrap(arriving[name][column], 32))
+            state[name] = u[name][:, column], v[name][:, column] = after[0], after[1]
             spikes[name][:, column] = fired
         for projection, by_delay in paths:
             source = rasters.get(projection.source, spikes.get(projection.source))
@@ -92,7 +93,8 @@ def step_lif(population: IntegerPopulation, u: Array, v: Array, a: Array) -> tup
 
 def _decayed(value: Array, left: int) -> Array:
     """`left` of 4096 parts, rounded towards zero."""
-    return np.sign(value) * (np.abs(value) * left >> 12)
+    decayed: Array = np.sign(value) * (np.abs(value) * left >> 12)
+    return decayed
 
 
 def _wrap(value: Array, bits: int) -> Array:

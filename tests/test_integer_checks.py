@@ -72,8 +72,10 @@ FAULTS: dict[str, tuple[IntegerNetwork, str, str | None, str]] = {
     "exponent": (with_projection("bb", exponent=8), "SC140", "bb", "-8..7"),
     "bits": (with_projection("bb", weight_bits=0), "SC140", "bb", "1..8"),
     "sign": (with_projection("bb", sign="both"), "SC141", "bb", "both"),
-    "weight": (with_projection("ab", connection=IntegerDense(weight=np.ones((8, 2), dtype=int))), "SC107", "ab", "(2, 8)"),
-    "weight of floats": (with_projection("ab", connection=IntegerDense(weight=np.ones((2, 8)))), "SC107", "ab", "float64"),
+    "weight": (with_projection("ab", connection=IntegerDense(weight=np.ones((8, 2), dtype=int))),
+               "SC107", "ab", "(2, 8)"),
+    "weight of floats": (with_projection("ab", connection=IntegerDense(weight=np.ones((2, 8)))),
+                         "SC107", "ab", "float64"),
     "delay": (with_projection("ab", delay=np.full((2, 8), 64)), "SC140", "ab", "64"),
     "delay shape": (with_projection("bb", delay=np.zeros((2, 2), dtype=int)), "SC107", "bb", "(2, 2)"),
     "columns": (with_projection("bb", connection=replace(LEGAL.projections[2].connection, indices=np.array([2, 0]))),
@@ -142,9 +144,9 @@ def test_rasters_are_checked(inputs: dict[str, Any], words: str) -> None:
 
 
 def test_columns_are_checked() -> None:
-    with pytest.raises(BadInputError, match="SC403.*whole number of columns"):
+    with pytest.raises(BadInputError, match=r"SC403.*whole number of columns"):
         run(-1)
     alone = replace(LEGAL, inputs={}, projections=LEGAL.projections[1:])
-    with pytest.raises(BadInputError, match="SC403.*Give steps="):
+    with pytest.raises(BadInputError, match=r"SC403.*Give steps="):
         simulate_integer(alone, {})
     assert simulate_integer(alone, {}, 7).v["b"].shape == (1, 7, 2)

@@ -62,13 +62,14 @@ def deep(rng: np.random.Generator, sizes: tuple[int, ...], spread: int) -> Integ
         projections=tuple(
             IntegerProjection(name=f"to_{target}", source=source, target=target, exponent=exponent,
                               connection=IntegerDense(weight=rng.integers(-spread, spread, (post, pre))))
-            for source, target, pre, post, exponent in zip(names, names[1:], sizes, sizes[1:], (0, -1, 2), strict=False)),
+            for source, target, pre, post, exponent in zip(names, names[1:], sizes, sizes[1:], (0, -1, 2),
+                                                           strict=False)),
         outputs={"out": names[-1]}, dt=1e-3)
 
 
 @pytest.mark.parametrize(("density", "batch"), [(0.05, 20), (0.9, 20), (1.0, 3)])
 def test_sums_of_many_rows(density: float, batch: int) -> None:
-    """More rows than 16 bits can hold the sum of, blocks of neurons that do not fill their registers, groups and not."""
+    """More rows than 16 bits can hold the sum of, blocks that neurons do not fill, groups and not."""
     rng = np.random.default_rng(4)
     network = deep(rng, (700, 300, 40, 10), 256)
     if density == 1.0:  # all of one sign, and all that there is
