@@ -11,15 +11,20 @@ BENCH_ARGS ?= --full
 FRAMEWORKS := .venv-conformance
 PINS := $(wildcard tests/conformance/requirements/*.txt)
 
-.PHONY: demo test lint bench conformance gpu clean
+.PHONY: demo test lava lint bench conformance gpu clean
 
 # Trains, saves, loads and runs a network on real data. The last line says accuracy and time.
-demo: $(READY)
+demo: $(READY) lava
 	$(PY) examples/demo.py
 
 # Ruff and the type checker are tests too (tests/test_types.py).
-test: $(READY)
+test: $(READY) lava
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+# An environment that runs Lava, in the user's cache, unless one is there or SPIKEC_LAVA_PYTHON names one. Where it
+# cannot be made, as without a network, what needs it is skipped.
+lava: $(READY)
+	@$(PY) -m spikec lava check >/dev/null 2>&1 || $(PY) -m spikec lava install || echo "Lava is left out"
 
 lint: $(READY)
 	$(PY) -m pytest -q tests/test_types.py tests/test_architecture.py

@@ -186,7 +186,7 @@ def test_a_disk_that_is_full_for_the_program(worker: LavaWorker, tmp_path: Path)
     """A limit on the size of files stands for it."""
     worker.run(program(tmp_path, DOUBLE), RASTERS)
     resource.prlimit(group_of(worker), resource.RLIMIT_FSIZE, (1000, 1000))
-    with pytest.raises(LavaError, match="OSError(.|\n)*File too large") as caught:
+    with pytest.raises(LavaError, match=r"OSError(.|\n)*File too large") as caught:
         worker.run(tmp_path / "program.py", RASTERS)
     assert caught.value.diagnostics[0].code == "SC557"
 
