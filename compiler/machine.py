@@ -13,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from ..ir.diagnostics import SpikecWarning
+from ..ir.diagnostics import SpikecError, SpikecWarning
 from ..runtime import datasets, jit, threads
+from ..runtime.lava.environment import check_lava
 
 __all__ = ["OPTIONAL", "Finding", "examine"]
 
@@ -45,7 +46,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Every finding, in the order in which a reader asks."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _versions, _processor, _compiler, _cache, _gpu, _optional, _data,
+        _versions, _processor, _compiler, _cache, _gpu, _lava, _optional, _data,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpikecWarning)  # what they would say is among the findings
@@ -109,6 +110,17 @@ def _cache() -> Iterator[Finding]:
         return
     entries = [entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()]
     yield Finding("kernel cache", "ok", f"{folder}: {len(entries)} files, {sum(entries) / 1e6:.1f} MB")
+
+
+def _lava() -> Iterator[Finding]:
+    try:
+        facts = check_lava()
+    except SpikecError as error:
+        told = error.diagnostics[0]
+        missing = told.code == "SC553"
+        yield Finding("Lava", "missing" if missing else "problem", told.message, told.remedy)
+    else:
+        yield Finding("Lava", "ok", f"{facts.lava} on Python {facts.python}: {facts.interpreter}")
 
 
 def _gpu() -> Iterator[Finding]:
