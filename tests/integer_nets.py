@@ -78,7 +78,7 @@ def _projection(rng: np.random.Generator, name: str, source: str, target: str, c
         bits = min(bits, 5)
     delay = None
     if not stencil and rng.random() < 0.5:
-        delay = rng.integers(0, rng.choice([1, 4, 64]), connection.weight.shape)
+        delay = rng.integers(0, rng.choice([1, 4, 64], p=[0.3, 0.6, 0.1]), connection.weight.shape)
         exponent = max(exponent, 0) if bits else exponent
     return IntegerProjection(
         name=name, source=source, target=target, connection=connection, exponent=exponent, delay=delay,

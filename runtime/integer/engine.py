@@ -30,7 +30,7 @@ from .tables import Table, rows_of, tables_of
 
 __all__ = ["IntegerEngine"]
 
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 26
 """What a part of the batch may take in flags and drives, beside its result."""
 
 

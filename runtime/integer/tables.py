@@ -18,6 +18,8 @@ __all__ = ["Table", "rows_of", "tables_of"]
 _ROWS, _ENTRIES, _STENCIL = range(3)
 _WHOLE_SUM = 128
 """Weights of 9 bits whose sum is one of 16 bits."""
+_MOST_PLACES = 1 << 31
+"""A place, delay * n + target, has 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,18 @@ def tables_of(projection: IntegerProjection, lanes: int, n_source: int, n_target
     weight, (post, pre) = held_weight(projection).astype(np.int16).ravel(), _places(connection)
     late = np.zeros(weight.shape, dtype=np.int32) if delay is None else delay.astype(np.int32).ravel()
     used = np.flatnonzero(weight)
-    by_source = used[np.lexsort((post[used], pre[used]))]
-    if projection.exponent >= 0:
-        return [_entries(projection, n_source, n_target, weight, post, pre, late, by_source, None, device)]
-    return [_entries(projection, n_source, n_target, weight, post, pre, late, by_source[late[by_source] == each],
-                     int(each), device) for each in np.unique(late[by_source])]
+    ordered = used[np.lexsort((post[used], late[used], pre[used]))]
+    apart = projection.exponent < 0 or n_target * (int(late.max(initial=0)) + 1) > _MOST_PLACES
+    tables = []
+    for each in np.unique(late[ordered]) if apart else [None]:
+        chosen = ordered if each is None else ordered[late[ordered] == each]
+        places = post[chosen] if apart else late[chosen] * np.int32(n_target) + post[chosen]
+        starts = np.searchsorted(pre[chosen], np.arange(n_source + 1)).astype(np.int64)
+        numbers = {"kind": _ENTRIES, "n": n_target, "exponent": projection.exponent, "delay": int(each or 0)}
+        tensors = {name: torch.from_numpy(array).to(device)
+                   for name, array in (("starts", starts), ("places", places), ("table", weight[chosen]))}
+        tables.append(Table(numbers, tensors, scratch=projection.exponent < 0))
+    return tables
 
 
 def _places(connection: IntegerDense | IntegerSparse) -> tuple[Array, Array]:
@@ -72,18 +81,6 @@ def _places(connection: IntegerDense | IntegerSparse) -> tuple[Array, Array]:
         return post.ravel(), pre.ravel()
     rows = np.arange(len(connection.indptr) - 1, dtype=np.int32)
     return np.repeat(rows, np.diff(connection.indptr)), connection.indices.astype(np.int32)
-
-
-def _entries(projection: IntegerProjection, n_source: int, n_target: int, weight: Array, post: Array, pre: Array,
-             late: Array, chosen: Array, delay: int | None, device: torch.device) -> Table:
-    """CSR over sources of the synapses `chosen`, whose delay is `delay`, or each their own."""
-    starts = np.searchsorted(pre[chosen], np.arange(n_source + 1)).astype(np.int64)
-    arrays = {"starts": starts, "targets": post[chosen], "table": weight[chosen]}
-    if delay is None and late.any():
-        arrays["delays"] = late[chosen]
-    numbers = {"kind": _ENTRIES, "n": n_target, "exponent": projection.exponent, "delay": delay or 0}
-    return Table(numbers, {name: torch.from_numpy(np.ascontiguousarray(array)).to(device)
-                           for name, array in arrays.items()}, scratch=projection.exponent < 0)
 
 
 def _stencil(projection: IntegerProjection, conv: IntegerConv, device: torch.device) -> Table:
