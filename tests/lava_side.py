@@ -60,7 +60,7 @@ class Receiver:
         return total
 
     def connect(self, sender):
-        channel = queue.Queue()
+        channel = queue.SimpleQueue()
         sender.queues.append(channel)
         self.queues.append(channel)
 
