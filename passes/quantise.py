@@ -48,8 +48,8 @@ _READOUT = (1 << 17) - 1
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuantisedPopulation:
-    """`scale` (n,): v of the core for a unit of V. `offset` (n,): V where v is zero. Decays per step as the model has them
-    and as the core has them; `current` is None where there is none."""
+    """`scale` (n,): v of the core for a unit of V. `offset` (n,): V where v is zero. Decays a step as the model has
+    them and as the core has them; `current` is None where there is none."""
 
     scale: Array
     offset: Array
@@ -78,8 +78,8 @@ class Quantised:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Law:
-    """A population on its grid: `beta`, `alpha` (None without a current), and, (n,), what a unit of weight adds to u and a
-    constant current to v, both in units of V. `lag`: the membrane takes the current of the column before."""
+    """A population on its grid: `beta`, `alpha` (None without a current), and, (n,), what a unit of weight adds to u
+    and a constant current to v, both in units of V. `lag`: the membrane takes the current of the column before."""
 
     beta: float
     alpha: float | None
@@ -235,12 +235,12 @@ def _error(weight: Array, threshold: int) -> float:
     return float(np.square(held * 2.0**exponent - wanted).sum()) / threshold**2
 
 
-def _rounded(wanted: Array) -> tuple[Array, int, Sign]:
-    """Mantissas, exponent and sign mode for weights in units of what arrives."""
+def _rounded(wanted: Array, least: int = SMALLEST_EXPONENT) -> tuple[Array, int, Sign]:
+    """Mantissas, exponent (`least` or more) and sign mode for weights in units of what arrives."""
     sign: Sign = "excitatory" if (wanted >= 0).all() else "inhibitory" if (wanted <= 0).all() else "mixed"
     step, most = (2, 254) if sign == "mixed" else (1, 255)
     largest = float(np.abs(wanted).max(initial=0.0))
-    exponent = int(np.clip(np.ceil(np.log2(largest / most)) if largest else 0, SMALLEST_EXPONENT, LARGEST_EXPONENT))
+    exponent = int(np.clip(np.ceil(np.log2(largest / most)) if largest else 0, least, LARGEST_EXPONENT))
     mantissa = step * np.rint(wanted / (step * 2.0**exponent))
     return np.clip(mantissa, -most - (sign == "mixed") * 2, most).astype(np.int64), exponent, sign
 
@@ -269,7 +269,7 @@ def _integer_projection(projection: Projection, relative: Connection, threshold:
                         late: Array) -> tuple[IntegerProjection, QuantisedProjection]:
     """`relative`: with weights in units of the threshold. `late`: columns beyond the one that it always takes."""
     wanted = relative.weight * threshold
-    mantissa, exponent, sign = _rounded(wanted)
+    mantissa, exponent, sign = _rounded(wanted, 0 if isinstance(relative, Conv) else SMALLEST_EXPONENT)
     connection: IntegerConnection
     if isinstance(relative, Dense):
         connection = IntegerDense(weight=mantissa)
@@ -277,8 +277,6 @@ def _integer_projection(projection: Projection, relative: Connection, threshold:
         connection = IntegerSparse(indptr=np.asarray(relative.indptr), indices=np.asarray(relative.indices),
                                    weight=mantissa)
     else:
-        # Lava's convolution has no exponent of its own: its weights are what is held, shifted.
-        mantissa, exponent = np.rint(mantissa * 2.0**exponent).astype(np.int64), 0
         connection = IntegerConv(
             weight=mantissa, input_shape=relative.input_shape, output_shape=relative.output_shape,
             stride=relative.stride, padding=relative.padding, dilation=relative.dilation, groups=relative.groups)
@@ -291,7 +289,7 @@ def _integer_projection(projection: Projection, relative: Connection, threshold:
             delay = np.broadcast_to(late, mantissa.shape)
     made = IntegerProjection(name=projection.name, source=projection.source, target=projection.target,
                              connection=connection, exponent=exponent, sign=sign, delay=delay)
-    held = (mantissa if isinstance(relative, Conv) else held_weight(made)) * 2.0**exponent
+    held = held_weight(made) * 2.0**exponent
     noise, signal = float(np.square(held - wanted).sum()), float(np.square(wanted).sum())
     return made, QuantisedProjection(
         exponent=exponent, sqnr=10 * np.log10(signal / noise) if noise and signal else np.inf,

@@ -111,7 +111,8 @@ def test_a_cycle_that_is_faster_than_the_chip_is_told() -> None:
 
 def test_convolutions() -> None:
     rng = np.random.default_rng(5)
-    conv = ir.Conv2d(weight=whole(rng, 4, 2, 3, 3, most=30), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=1, input_shape=(7, 8))
+    conv = ir.Conv2d(weight=whole(rng, 4, 2, 3, 3, most=30), stride=(2, 1), padding=(1, 0), dilation=(1, 2),
+                     input_shape=(7, 8))
     shape = (4, 4, 4)
     nodes = {"in": ir.Input(shape=(2, 7, 8)), "conv": conv,
              "n0": ir.IF(shape=shape, r=np.ones(shape), reset="zero"), "flat": ir.Flatten(),
