@@ -180,7 +180,7 @@ def test_lava_that_is_there_is_checked(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_an_environment_that_is_there_is_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder stands for one that was made: its interpreter is that which has Lava, its mark says that it is whole."""
+    """A folder stands for one that was made: its interpreter is that which has Lava, and its mark is there."""
     (tmp_path / "made" / "bin").mkdir(parents=True)
     command(tmp_path / "made" / "bin" / "python", f'exec "{lava_python()}" "$@"')
     (tmp_path / "made" / "spikec-lava.json").write_text(json.dumps({}))

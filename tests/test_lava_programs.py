@@ -35,6 +35,8 @@ from spikec.runtime.lava.environment import LavaError
 from spikec.runtime.lava.worker import LavaWorker
 from spikec.targets.lava.program import LavaProgram
 
+ALL = ("spikes", "u", "v")
+
 
 def population(name: str, *shape: int, **settings: Any) -> IntegerPopulation:
     return IntegerPopulation(name=name, shape=shape, **{"du": 1000, "dv": 300, "threshold": 90} | settings)
@@ -220,7 +222,7 @@ def test_nothing_runs_for_no_samples_or_no_steps() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_lava_runs_random_networks_as_the_oracle_does(seed: int, worker: LavaWorker) -> None:
     network, rasters = random_case(100 + seed, batch=1 + seed % 2)
-    found = LavaProgram(network).run(rasters, record=("spikes", "u", "v"), worker=worker)
+    found = LavaProgram(network).run(rasters, record=ALL, worker=worker)
     assert_same(found, simulate_integer(network, rasters))
 
 
@@ -252,12 +254,36 @@ def test_parts_without_a_connection_and_without_an_input_run_too(worker: LavaWor
         projections=(dense("xa", "x", "a", 2, 3), dense("bb", "b", "b", 2, 2)),
         outputs={"first": "a", "second": "alone", "third": "b"}, dt=1e-3)
     rasters = spikes(network)
-    found = LavaProgram(network).run(rasters, worker=worker, record=("u", "v"))
+    found = LavaProgram(network).run(rasters, worker=worker, record=ALL)
     assert_same(found, simulate_integer(network, rasters))
     driven = replace(network, inputs={}, projections=network.projections[1:])
-    found = LavaProgram(driven).run({}, 15, worker=worker, record=("u", "v"))
+    found = LavaProgram(driven).run({}, 15, worker=worker, record=ALL)
     assert found.spikes["b"].any()
     assert_same(found, simulate_integer(driven, {}, 15))
+
+
+def test_a_value_that_is_not_zero_is_a_spike(worker: LavaWorker) -> None:
+    """However large: what goes to Lava has 32 bits."""
+    network = replace(small(), projections=small().projections[:2])
+    raster = spikes(network)["x"].astype(np.int64) << 40
+    found = LavaProgram(network).run({"x": raster[:, :15]}, 20, worker=worker, record=ALL)
+    assert found.u["a"].any()
+    assert_same(found, simulate_integer(network, {"x": raster[:, :15]}, 20))
+
+
+@pytest.mark.parametrize("delay", [None, 0, 7])
+@pytest.mark.parametrize("entries", [0, 2])
+def test_matrices_without_weights(entries: int, delay: int | None, worker: LavaWorker) -> None:
+    """None at all, or such as their sign does not let them hold."""
+    connection = IntegerSparse(indptr=np.array([0, 0, 0, entries]), indices=np.arange(entries),
+                               weight=np.full(entries, -5))
+    network = small()
+    nothing = replace(network.projections[1], connection=connection,
+                      delay=None if delay is None else np.full(entries, delay))
+    network = replace(network, projections=(network.projections[0], nothing, *network.projections[2:]))
+    rasters = spikes(network, 1)
+    found = LavaProgram(network).run(rasters, worker=worker, record=ALL)
+    assert_same(found, simulate_integer(network, rasters))
 
 
 def test_a_spike_takes_one_column(worker: LavaWorker) -> None:
@@ -326,7 +352,7 @@ def test_a_process_of_lava_that_is_killed_ends_the_run() -> None:
 
         start = time.monotonic()
         with pytest.raises(LavaError, match="a process of Lava ended") as caught:
-            LavaProgram(network).run(spikes(network, 1, LONG), worker=worker, progress=kill)
+            LavaProgram(network).run(spikes(network, 1, LONG), worker=worker, progress=kill, patience=60.0)
         assert caught.value.diagnostics[0].code == "SC557"
         assert time.monotonic() - start < 60
 
@@ -339,5 +365,5 @@ def test_a_fault_within_lava_is_told(worker: LavaWorker, tmp_path: Path) -> None
     assert changed == 1
     path.write_text(text)
     with pytest.raises(LavaError, match="expects values between 0 and 63") as caught:
-        worker.run(path, {"p0": np.zeros((1, 5, 32), np.int32)})
+        worker.run(path, {"p0": np.zeros((1, 5, 32), np.int32)}, patience=60.0)
     assert caught.value.diagnostics[0].code == "SC557"

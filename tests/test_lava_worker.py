@@ -98,6 +98,7 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(worker: LavaWorker, t
 
 def test_a_run_has_a_time_limit(worker: LavaWorker, tmp_path: Path) -> None:
     """Progress alone does not go on for ever."""
+    worker.run(program(tmp_path, DOUBLE), RASTERS)
     endless = 'import time\nwhile True: print(\'{"done": 0.1}\', flush=True); time.sleep(0.05)'
     with pytest.raises(LavaError, match="its time is up") as caught:
         worker.run(program(tmp_path, endless), RASTERS, time_limit=2.0, patience=1.0)

@@ -38,6 +38,7 @@ class ProcessGroup:
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the command
         self._pending = b""
+        self._said = 0
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
@@ -107,11 +108,15 @@ class ProcessGroup:
             time.sleep(0.01)
         return code
 
+    def forget(self) -> None:
+        """What was written to stderr so far is no longer part of its tail."""
+        self._said = os.fstat(self._errors.fileno()).st_size
+
     def tail(self) -> str:
-        """The end of what was written to stderr."""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - _TAIL))
-        return self._errors.read().decode(errors="replace").strip()
+        """The end of what was written to stderr since `forget`."""
+        # The file's position is the command's too, and is left alone.
+        start = max(self._said, os.fstat(self._errors.fileno()).st_size - _TAIL)
+        return os.pread(self._errors.fileno(), _TAIL, start).decode(errors="replace").strip()
 
     def end(self) -> None:
         """Ends every process of the group. They are asked to terminate first: Python's tracker of shared memory ignores

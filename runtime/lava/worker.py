@@ -19,6 +19,9 @@ from .processes import Expired, ProcessGroup
 
 __all__ = ["LavaWorker"]
 
+_START = 120.0
+"""Seconds in which Lava is imported."""
+
 
 class LavaWorker:
     """A process that runs programs. `interpreter`: that of `find_lava` unless stated. Use it within `with`, or `close`
@@ -56,7 +59,7 @@ class LavaWorker:
             steps: to run, at least as many as the rasters have; None: as many.
             record: of "spikes", "u", "v", of all populations, or of one as "p1.v".
             time_limit: seconds for the whole run.
-            patience: seconds that it may go on without 100 more steps.
+            patience: seconds that it may go on without 100 more steps, or with its end.
             progress: is told what part is done, from 0 to 1.
 
         Returns:
@@ -87,9 +90,10 @@ class LavaWorker:
              progress: Callable[[float], None]) -> None:
         if self._group is None or self._group.code is not None:
             self.close()
-            self._group, _ = lava_host(self._interpreter or find_lava(), min(limit, time.monotonic() + patience))
+            self._group, _ = lava_host(self._interpreter or find_lava(), min(limit, time.monotonic() + _START))
         group = self._group
         try:
+            group.forget()
             group.send(json.dumps({"program": str(program), "arguments": arguments}))
             while (line := group.read_line(min(limit, time.monotonic() + patience))) is not None:
                 said = _object(line)

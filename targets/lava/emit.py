@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -48,18 +48,19 @@ def program_files(network: IntegerNetwork) -> dict[str, bytes]:
     """
     keys = keys_of(network)
     synapses, orders = _projection_keys(network), _orders(network)
-    inputs = [{"key": keys[name], "n": network.size(name), "used": any(each.source == name for each in
-                                                                      network.projections)} for name in network.inputs]
+    wired = [each for each in network.projections if each.connection.weight.size]  # Lava has no empty matrix
+    sources = {each.source for each in wired}
+    inputs = [{"key": keys[name], "n": network.size(name), "used": name in sources} for name in network.inputs]
     outputs = list(dict.fromkeys(keys[population] for population in network.outputs.values()))
-    projections = [_projection(network, each, synapses[each.name], keys, orders) for each in network.projections]
+    projections = [_projection(network, each, synapses[each.name], keys, orders) for each in wired]
     facts = {"version": version("spikec"), "lava": LAVA_VERSION, "inputs": inputs, "outputs": outputs}
     program = _render(
         "program.jinja", **facts, latency=LATENCY,
         shim=inspect.getsource(host.import_lava).replace("() -> None", "()").replace("  # type: ignore[no-untyped-def]",
                                                                                     "").rstrip(),
-        imports=_imports({each["process"] for each in projections}, any(each["used"] for each in inputs)),
+        imports=_imports({each["process"] for each in projections}, bool(sources & network.inputs.keys())),
         populations=[_population(each, keys, orders) for each in network.populations.values()], projections=projections,
-        parts=_parts(network, keys),
+        parts=_parts(network, wired, keys),
         state=[*((keys[name], variable) for name in network.populations for variable in ("u", "v")),
                *((each["key"], "a_buf" if each["process"] == "Conv" else "a_buff") for each in projections)],
         orders=[(keys[name], network.size(name), channels) for name, channels in orders.items() if channels > 1])
@@ -136,11 +137,12 @@ def _orders(network: IntegerNetwork) -> dict[str, int]:
     return orders
 
 
-def _parts(network: IntegerNetwork, keys: Mapping[str, str]) -> list[tuple[str, str]]:
+def _parts(network: IntegerNetwork, wired: Sequence[IntegerProjection],
+           keys: Mapping[str, str]) -> list[tuple[str, str]]:
     """Each population, and the first one that it is connected with."""
     wires = networkx.Graph()
     wires.add_nodes_from(network.populations)
-    wires.add_edges_from((each.source, each.target) for each in network.projections)
+    wires.add_edges_from((each.source, each.target) for each in wired)
     first = {name: next(each for each in network.populations if each in part)
              for part in networkx.connected_components(wires) for name in part}
     return [(keys[name], keys[first[name]]) for name in network.populations]

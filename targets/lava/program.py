@@ -121,10 +121,9 @@ class LavaProgram:
                                            limit=", ".join(_VARIABLES)))
         found: dict[str, Array] = {}
         if batch and steps:
-            held = {self.keys[name]: np.zeros((batch, steps, raster.shape[2]), np.int32)
+            graded = {each.source for each in self.network.projections if each.message_bits}
+            held = {self.keys[name]: (raster if name in graded else raster != 0)[:, :steps].astype(np.int32)
                     for name, raster in rasters.items()}
-            for name, raster in rasters.items():
-                held[self.keys[name]][:, :raster.shape[1]] = raster[:, :steps]
             found = self._found(held, steps, record, worker or LavaWorker(), worker is None, time_limit, patience,
                                 progress)
         shown = dict.fromkeys(self.network.outputs.values())
