@@ -133,7 +133,7 @@ def _activation(projection: IntegerProjection, weight: Array, sent: Array) -> Ar
 
 def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:
     features, channels, *kernel = weight.shape
-    image = sent.reshape(-1, conv.groups, channels, *conv.input_shape[1:])
+    image = sent.reshape(len(sent), conv.groups, channels, *conv.input_shape[1:])
     image = np.pad(image, ((0, 0), (0, 0), (0, 0), *((each, each) for each in conv.padding)))
     _, height, width = conv.output_shape
     total = np.zeros((len(sent), conv.groups, features // conv.groups, height, width), dtype=np.int64)
@@ -144,4 +144,4 @@ def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:
             seen = image[..., top:top + height * conv.stride[0]:conv.stride[0],
                          left:left + width * conv.stride[1]:conv.stride[1]][..., :height, :width]
             total += np.einsum("gfc,bgchw->bgfhw", grouped[..., row, line], seen)
-    return total.reshape(len(sent), -1)
+    return total.reshape(len(sent), features * height * width)

@@ -146,3 +146,19 @@ def test_the_text_is_compiled_once_a_width() -> None:
     assert "LANES 32" in kernels.integer_source("c", 32)
     assert jit.declared_variables("integer.jinja") == {
         "machine", "lanes", "together", "path_fields", "population_fields", "fields"}
+
+
+@pytest.mark.parametrize(("batch", "time", "steps"), [(0, 5, 5), (3, 0, 4), (3, 4, 0), (600, 1, 3)])
+def test_sizes_at_the_edge(batch: int, time: int, steps: int) -> None:
+    network, rasters = random_case(2, batch=max(batch, 1), steps=max(time, 1))
+    given_rasters = {name: raster[:batch, :time] for name, raster in rasters.items()}
+    found = IntegerEngine(network).run(given_rasters, steps, states=network.populations)
+    agree(found, simulate_integer(network, given_rasters, steps))
+    assert found.v["b"].shape[:2] == (batch, steps)
+
+
+def test_a_source_too_wide_for_groups() -> None:
+    rng = np.random.default_rng(8)
+    network = deep(rng, (1500, 70), 256)
+    raster = rng.random((20, 30, 1500)) < 0.1
+    agree(IntegerEngine(network).run({"x": raster}, states=["h1"]), simulate_integer(network, {"x": raster}))
