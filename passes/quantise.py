@@ -185,8 +185,9 @@ def _node(population: Population) -> Membrane:
     values = {name: np.asarray(getattr(population, name)) for name in names if getattr(population, name) is not None}
     if population.kind == "leaky":
         values["tau"] = values.pop("tau_mem")
-    extra: dict[str, Any] = {"reset": population.reset} if population.spiking else {}
-    return kinds[population.kind, population.spiking](shape=(population.n,), **values, **extra)
+    kind: Any = kinds[population.kind, population.spiking]
+    node: Membrane = kind(shape=(population.n,), **values, **({"reset": population.reset} if population.spiking else {}))
+    return node
 
 
 def _common(values: Array, what: str, name: str, faults: Diagnostics) -> float:
