@@ -186,7 +186,8 @@ def _node(population: Population) -> Membrane:
     if population.kind == "leaky":
         values["tau"] = values.pop("tau_mem")
     kind: Any = kinds[population.kind, population.spiking]
-    node: Membrane = kind(shape=(population.n,), **values, **({"reset": population.reset} if population.spiking else {}))
+    reset = {"reset": population.reset} if population.spiking else {}
+    node: Membrane = kind(shape=(population.n,), **values, **reset)
     return node
 
 
