@@ -115,30 +115,51 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
             faults: Diagnostics) -> Signal:
     """A raster as a signal: lists where it is sparse, and else a tensor (time, batch, *shape)."""
     n = math.prod(shape)
-    if not isinstance(given, Tensor):
-        array = np.asarray(given)
-        if array.dtype.kind not in "biuf":
-            faults.add("SC405", "a raster holds numbers", node=name, value=array.dtype)
-            return Signal(shape)
-        array = array if array.flags.writeable and array.dtype.isnative else array.copy()
-        given = torch.from_numpy(array)
-    raster = given.to(device)
+    numbers = _numbers(name, given, faults)
+    if numbers is None:
+        return Signal(shape)
+    raster = numbers.to(device)
     if raster.dtype not in (torch.float32, torch.float64, torch.uint8) or (raster.dtype.is_floating_point and (
             raster.dtype != dtype)):
         raster = raster.to(dtype) if raster.dtype is not torch.bool else raster.view(torch.uint8)
     raster = raster.reshape(*raster.shape[:2], n)[:, :steps]
     if raster.shape[1] < steps:
         raster = torch.nn.functional.pad(raster, (0, 0, 0, steps - raster.shape[1]))
-    if not raster.requires_grad:
+    if raster.requires_grad:
+        _check_finite(name, raster.detach(), faults)
+    else:
         lists = lists_of(raster if raster.stride(2) == 1 else raster.contiguous(), time_first=False, flags=False)
         values = lists.values
         same = values is None or bool((values == 1).all())
-        if values is not None and not same and not bool(torch.isfinite(values).all()):
-            faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
+        if values is not None and not same:
+            _check_finite(name, values, faults)
         if lists.entries <= SPARSE * max(1, raster.numel()):
             values = None if same or values is None else values.to(dtype)
             return Signal(shape, found=replace(lists, values=values))
     return Signal(shape, tensor=raster.to(dtype).transpose(0, 1).reshape(steps, len(raster), *shape))
+
+
+def _numbers(name: str, given: Any, faults: Diagnostics) -> Tensor | None:
+    """What is given as a plain tensor of real numbers, or None where it is none."""
+    if isinstance(given, Tensor):
+        if given.layout is torch.strided and not given.is_meta and not given.is_complex():
+            return given
+        faults.add("SC405", "a raster holds numbers", node=name,
+                   value=f"{given.dtype}, layout {given.layout}, device {given.device}",
+                   remedy="Give a plain tensor of real numbers: x.to_dense(), or x.real.")
+        return None
+    array = np.asarray(given)
+    if array.dtype.kind not in "biuf":
+        faults.add("SC405", "a raster holds numbers", node=name, value=array.dtype)
+        return None
+    native = np.float64 if array.dtype.kind == "f" and array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    array = np.ascontiguousarray(array, dtype=native)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _check_finite(name: str, values: Tensor, faults: Diagnostics) -> None:
+    if not bool(torch.isfinite(values).all()):
+        faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
 
 
 def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, device: torch.device) -> SpikeLists:
