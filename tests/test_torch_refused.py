@@ -49,6 +49,43 @@ def test_what_follows_the_spikes_is_left_out_and_said(make: Callable[[], nn.Modu
     assert graph.metadata["import.check"] == "faithful on its grid"
 
 
+RETURNED: dict[str, Callable[[list[Any], list[Any]], Any]] = {
+    "a dict": lambda spikes, membranes: {"spk": torch.stack(spikes), "mem": torch.stack(membranes)},
+    "stacks": lambda spikes, membranes: (torch.stack(spikes), torch.stack(membranes)),
+    "the last membrane": lambda spikes, membranes: (torch.stack(spikes), membranes[-1]),
+}
+
+
+class Both(Two):
+    def __init__(self, ends: Callable[[list[Any], list[Any]], Any]) -> None:
+        super().__init__()
+        self.ends = ends
+
+    def forward(self, x: Any) -> Any:
+        mem, spikes, membranes = self.lif1.reset_mem(), [], []
+        for each in x:
+            spk, mem = self.lif1(self.fc1(each), mem)
+            spikes.append(spk)
+            membranes.append(mem)
+        return self.ends(spikes, membranes)
+
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_membranes_that_are_returned_beside_spikes_are_told(case: str) -> None:
+    with pytest.warns(SpikecWarning, match=r"SC227 at 'lif1'.*beside spikes.*probe 'lif1\.v'"):
+        graph = from_torch(Both(RETURNED[case]), dt=DT, sample=torch.rand(STEPS, BATCH, 12))
+    assert len(graph.outputs) == 1
+
+
+def test_a_step_that_hands_on_its_states_says_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    class Step(Two):
+        def forward(self, x: Any, mem: Any = None) -> Any:
+            return self.lif1(self.fc1(x), mem)
+
+    from_torch(Step(), dt=DT)
+    assert not [each for each in recwarn if issubclass(each.category, SpikecWarning)]
+
+
 class Forgetful(Two):
     def forward(self, x: Any) -> Any:
         recorded = []

@@ -52,7 +52,7 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
     that spiked meanwhile.
 
     Warns:
-        SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.
+        SpikecWarning: (SC224) the first neuron and step that differ, why there was no check, or that nothing spiked.
     """
     inputs = {name: handle.name for name, handle in conversion.inputs.items()}
     runs: list[_Compared] = []
@@ -79,6 +79,10 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
     graph = graph.replace(metadata={
         **graph.metadata, "import.check.steps": extent.columns,
         "import.check.fired": round(float(np.concatenate(fired).mean()), 4) if fired else 1.0})
+    if difference is None and fired and not any(map(np.any, fired)):
+        return _said(graph, "faithful on its grid", "no neuron spiked in the check, so spikes and resets were compared "
+                     "in silence", remedy="Give biases or weights that let neurons fire, as training does, and import "
+                     "again; or compare on your own data with spikec validate.")
     if difference is None:
         return graph.replace(metadata={**graph.metadata, "import.check": "faithful on its grid"})
     return _said(graph, "differs", "the graph differs from its source", **difference)

@@ -13,7 +13,7 @@ import torch
 from torch import fx
 
 from ....ir.graph import Graph
-from ....ir.nodes import Flatten, Neuron, Output
+from ....ir.nodes import Flatten, Neuron, Output, is_spiking
 from ....ir.shapes import infer_shapes
 from ..builder import Handle
 from .conversion import Argument, Conversion, Signal, State
@@ -64,6 +64,8 @@ def add_outputs(conversion: Conversion, walk: Walk, returned: Returned) -> None:
     shown = [entry for entry in values if isinstance(entry[1], (Signal, Argument))]
     shown = shown or [entry for entry in values if isinstance(entry[1], State)]
     conversion.line = ""
+    if not isinstance(shown[0][1] if shown else None, State):
+        _tell_states(conversion, walk, returned)
     if not shown and not any(value is BROKEN for _, value, _, _ in values):
         conversion.fail("SC226", "forward returns no spikes and no membrane")
     seen: dict[str, list[Handle]] = {}
@@ -132,6 +134,22 @@ def unflattened(conversion: Conversion, graph: Graph) -> Graph:
 def _tell(conversion: Conversion, name: str, left_out: tuple[str, ...]) -> None:
     conversion.fail("SC227", "the output gives every step; the model goes on from there", node=name,
                     value=", ".join(left_out), severity="warning", remedy="Do the rest with what the program returns.")
+
+
+def _tell_states(conversion: Conversion, walk: Walk, returned: Returned) -> None:
+    """Says which states are returned beside the spikes; a `forward` of one step hands its states on by returning them,
+    and so do modules that return both at once."""
+    if walk.steps.layout == "step" and not walk.steps.loops:
+        return
+    states = [found for found in (walk.value(each) for _, each, _ in returned if isinstance(each, fx.Node))
+              if isinstance(found, State)]
+    owners = list(dict.fromkeys(state.owner for state in states if state.owner in conversion.grids and is_spiking(
+        conversion.builder.node(state.owner))))
+    if owners:
+        conversion.fail("SC227", "forward returns states of neurons beside spikes; the output shows the spikes",
+                        node=owners[0], severity="warning", value=", ".join(dict.fromkeys(
+                            f"{state.owner}: {state.name}" for state in states if state.owner in owners)),
+                        remedy=f"For membranes, probe {', '.join(repr(f'{owner}.v') for owner in owners)}.")
 
 
 def _steps_named(first: int, count: int) -> str:
