@@ -15,11 +15,12 @@ from .console import say_error
 if TYPE_CHECKING:
     from ..driver import AnyProgram
 
-__all__ = ["DtOption", "ModelArgument", "SpikeOption", "TargetOption", "open_graph", "open_program"]
+__all__ = ["DtOption", "ModelArgument", "SpikeOption", "TargetOption", "chosen_target", "open_graph", "open_program"]
 
 ModelArgument = Annotated[str, typer.Argument(
     metavar="MODEL", help="file.py:callable (runs that code), a .nir, .onnx or .spk file, or a compiled folder.")]
-TargetOption = Annotated[str, typer.Option("--target", "-t", help="See `spikec targets`.")]
+TargetOption = Annotated[str | None, typer.Option(
+    "--target", "-t", help="See `spikec targets`. By default that of a compiled folder, else event.")]
 DtOption = Annotated[float | None, typer.Option(
     help="Seconds of a time step: of a torch model, or, with --spike, of the grid that a file was meant for.")]
 SpikeOption = Annotated[str | None, typer.Option(
@@ -52,12 +53,26 @@ def open_graph(model: str, dt: float | None, spike: str | None) -> Graph:
     return graph
 
 
+def chosen_target(model: str, target: str | None) -> str:
+    """The target that is compiled for: the one that was asked for, that of a compiled folder, or event.
+
+    Raises:
+        BadInputError: there is no such target (SC530), or the folder is damaged (SC520, SC521).
+        UnsupportedError: the target is only planned (SC531).
+    """
+    from ...targets.artefact import check_artefact
+
+    if target is not None:
+        target_named(target)
+        return target
+    return check_artefact(model) if Path(model).is_dir() else "event"
+
+
 def open_program(model: str, target: str, dt: float | None, spike: str | None,
                  dump_ir: Path | None = None) -> AnyProgram:
     """The program that MODEL compiles to. Errors as `open_graph`, and those of `spikec.compile`."""
     from ..driver import compile
 
-    target_named(target)
     return compile(open_graph(model, dt, spike), target, dump_ir=dump_ir)
 
 

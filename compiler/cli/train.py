@@ -12,7 +12,7 @@ import typer
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
-from .models import DtOption, ModelArgument, SpikeOption, TargetOption, open_program
+from .models import DtOption, ModelArgument, SpikeOption, TargetOption, chosen_target, open_program
 
 
 def command(
@@ -22,7 +22,7 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The compiled folder to write.")],
     validation: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Held-out events, where DATA is a file.")
                           ] = None,
-    target: TargetOption = "event",
+    target: TargetOption = None,
     dt: DtOption = None,
     spike: SpikeOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
@@ -45,15 +45,18 @@ def command(
     faults = Diagnostics()
     check_device(device, faults)  # before data are read
     faults.raise_if_errors()
-    program = open_program(model, target, dt, spike)
+    program = open_program(model, chosen_target(model, target), dt, spike)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     check_task(task, program.network)
-    chosen = choose_loss(loss, program.network, task, target)
+    chosen = choose_loss(loss, program.network, task, program.target)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch_size, seed=seed,
                       input_dropout=input_dropout,
                       duration=duration if duration is not None else task.duration, checkpoint=checkpoint,
                       device=device, progress=not json)
+    if target is None:
+        where = f"that of '{model}'" if Path(model).is_dir() else "the usual one"
+        say_error(f"target {program.target}, {where} (--target)")
     if loss is None:
         say_error(f"loss {chosen}, the usual one for this output (--loss)")
     try:
@@ -70,7 +73,7 @@ def command(
     trainer.program.save(output)
     if json:
         print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
-                    "loss": chosen, "resumed_after": resumed, "history": [record.as_dict() for record in history],
+                    "target": program.target, "loss": chosen, "resumed_after": resumed, "history": [record.as_dict() for record in history],
                     **{name: asdict(result) for name, result in results.items()}})
         return
     for name, result in results.items():
