@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.diagnostics import Diagnostics
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
 from .models import DtOption, ModelArgument, SpikeOption, TargetOption, chosen_target, open_program
@@ -66,14 +66,13 @@ def command(
     except TrainingInterrupted:
         say_error(f"training interrupted; the same command goes on from '{checkpoint}'")
         raise
-    except BadInputError as error:
-        raise BadInputError(*map(_in_words_of_the_command, error.diagnostics)) from error
     seconds = time.perf_counter() - start
     results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
     trainer.program.save(output)
     if json:
         print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
-                    "target": program.target, "loss": chosen, "resumed_after": resumed, "history": [record.as_dict() for record in history],
+                    "target": program.target, "loss": chosen, "resumed_after": resumed,
+                    "history": [record.as_dict() for record in history],
                     **{name: asdict(result) for name, result in results.items()}})
         return
     for name, result in results.items():
@@ -94,9 +93,3 @@ def _done(checkpoint: Path, epochs: int) -> int:
               + ("the training is complete, and only written again; --fresh starts over, more --epochs go on"
                  if done >= epochs else "the training goes on from there; --fresh starts over"))
     return done
-
-
-def _in_words_of_the_command(fault: Diagnostic) -> Diagnostic:
-    if fault.code in ("SC508", "SC509"):
-        return replace(fault, remedy="--fresh starts over; another --output keeps both.")
-    return fault

@@ -59,7 +59,7 @@ def signals_of(engine: ClockEngine, given: Any, duration: Any, dt: Any, dtype: t
         faults.add("SC405", "inputs have different numbers of samples", value=sorted(sizes))
     if wanted is None and not lengths and not faults.errors:
         faults.add("SC402", "events do not say how long a run on a grid lasts",
-                   remedy="Give duration= in seconds.")
+                   remedy="Give duration=… in seconds.")
     if wanted is None and len(lengths) > 1:
         faults.add("SC405", "rasters have different numbers of columns", value=sorted(lengths))
     faults.raise_if_errors()
