@@ -98,9 +98,7 @@ def cases() -> list[Case]:
             continue
         if kind in ("Alpha", "Lapicque"):  # they have no such option
             continue
-        # snnTorch then asks for twice the threshold where a membrane stays above it.
-        found.append(_case(kind, reset_mechanism="subtract", reset_delay=False, refused="SC223"))
-        found.append(_case(kind, reset_mechanism="zero", reset_delay=False))
+        found += [_case(kind, reset_mechanism=reset, reset_delay=False) for reset in ("subtract", "zero")]
     leaks = "beta, threshold: one a neuron"
     found += [
         _case("Leaky", leaks, beta=each(0.3, 0.95), threshold=each(0.2, 1.5)),
