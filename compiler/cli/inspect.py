@@ -11,7 +11,7 @@ from ...ir.diagnostics import Diagnostic, SpikecError
 from ...ir.graph import Discretization, Graph
 from ..inspection import Inspection, NodeRow, ParameterRow, TargetReport, inspect_graph
 from .console import JsonOption, print_diagnostics, print_json, print_table, say
-from .models import DtOption, ModelArgument, SpikeOption, open_graph
+from .models import DtOption, ModelArgument, SampleOption, SpikeOption, open_graph
 from .words import in_words_of_commands
 
 _MARKS = {"faithful": "faithful", "approximate": "approx.", "unsupported": "no"}
@@ -27,10 +27,11 @@ def command(
     text: Annotated[bool, typer.Option("--text", help="Print the model's text form instead.")] = False,
     dt: DtOption = None,
     spike: SpikeOption = None,
+    sample: SampleOption = None,
     json: JsonOption = False,
 ) -> int:
     """Print what a model is made of, and what each target could do with each node."""
-    graph = open_graph(model, dt, spike)
+    graph = open_graph(model, dt, spike, sample)
     if text:
         _say_text(graph, json)
         return 0

@@ -12,7 +12,7 @@ import typer
 from ...ir.diagnostics import Diagnostics
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
-from .models import DtOption, ModelArgument, SpikeOption, TargetOption, chosen_target, open_program
+from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_program
 
 
 def command(
@@ -25,6 +25,7 @@ def command(
     target: TargetOption = None,
     dt: DtOption = None,
     spike: SpikeOption = None,
+    sample: SampleOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch", min=1, help="Samples a step.")] = 50,
@@ -45,7 +46,7 @@ def command(
     faults = Diagnostics()
     check_device(device, faults)  # before data are read
     faults.raise_if_errors()
-    program = open_program(model, chosen_target(model, target), dt, spike)
+    program = open_program(model, chosen_target(model, target), dt, spike, sample)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     check_task(task, program.network)
     chosen = choose_loss(loss, program.network, task, program.target)

@@ -27,7 +27,7 @@ IN_COMMANDS: Mapping[str, Mapping[str, str]] = {
               "--dt SECONDS --spike delta|box; --dt alone for a torch module"},
     "SC508": {"fit(resume=False) starts over; another path": "--fresh starts over; another --output"},
     "SC509": {"Give the trainer another path": "Give another --output", "fit(resume=False)": "--fresh"},
-    "SC550": {"dt=1e-3": "--dt 1e-3"},
+    "SC550": {"dt=1e-3": "--dt 1e-3", "Give dt too": "Add --dt SECONDS"},
 }
 """By code: what a remedy says for Python, and what to type instead."""
 
