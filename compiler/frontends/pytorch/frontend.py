@@ -28,7 +28,9 @@ from ....ir.nodes import Delay, is_spiking
 from ....ir.readouts import with_readouts
 from .bias_scaling import scale_biases
 from .conversion import NO_CONVERTER, Conversion
+from .filled import stack_filled
 from .import_check import check_import, check_plain
+from .own_neurons import refuse_own_neurons
 from .places import Steps
 from .readout import add_outputs, end_layouts, returned_by, unflattened
 from .registry import Layout, Leaf, leaf_of, qualified_name
@@ -71,6 +73,9 @@ def import_module(module: nn.Module, sample: Any = None, dt: float | None = None
     traced = trace(private_copy(module), sample)
     conversion = Conversion(dt, {}, _spikes_unused(traced))
     leaves = _leaves(traced, conversion)
+    if refuse_own_neurons(traced, leaves.values(), conversion):
+        _raise(conversion)
+    stack_filled(traced)
     steps = steps_of(traced, _layouts(traced, leaves, conversion), conversion.faults)
     conversion.shapes = _shapes(steps, input_shape)
     if any(found.code == "SC226" for found in conversion.faults.errors):

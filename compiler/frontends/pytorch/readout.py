@@ -7,6 +7,7 @@ step or a softmax, is left to whoever reads the output, and said by a warning.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -137,9 +138,9 @@ def _tell(conversion: Conversion, name: str, left_out: tuple[str, ...]) -> None:
 
 
 def _tell_states(conversion: Conversion, walk: Walk, returned: Returned) -> None:
-    """Says which states are returned beside the spikes; a `forward` of one step hands its states on by returning them,
-    and so do modules that return both at once."""
-    if walk.steps.layout == "step" and not walk.steps.loops:
+    """Says which states are returned beside the spikes, by a `forward` that loops over time; others hand their states
+    on by returning them."""
+    if not walk.steps.loops:
         return
     states = [found for found in (walk.value(each) for _, each, _ in returned if isinstance(each, fx.Node))
               if isinstance(found, State)]
@@ -252,6 +253,8 @@ def _is_start(steps: Steps, node: fx.Node) -> bool:
 def _joined(steps: Steps, value: Any, whole: set[fx.Node]) -> Any:
     """What is returned, with the last element in the place of a list that has the same of every step; it joins
     `whole`."""
+    if isinstance(value, fx.Node) and isinstance(value.target, type):
+        value = _fields_of(value)
     if isinstance(value, Mapping):
         return {key: _joined(steps, each, whole) for key, each in value.items()}
     if not isinstance(value, (tuple, list)):
@@ -262,6 +265,13 @@ def _joined(steps: Steps, value: Any, whole: set[fx.Node]) -> Any:
             whole.add(value[-1])
             return value[-1]
     return [_joined(steps, each, whole) for each in value]
+
+
+def _fields_of(node: fx.Node) -> Any:
+    """What a named tuple or a dataclass is made of, by name; the node itself where it makes neither."""
+    if hasattr(node.target, "_fields"):
+        return dict(zip(node.target._fields, node.args, strict=True))
+    return dict(node.kwargs) if is_dataclass(node.target) else node
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
