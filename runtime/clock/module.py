@@ -15,20 +15,22 @@ from .inputs import signals_of
 from .outputs import ClockOutputs
 from .state import ClockState, taken_up
 from .surrogates import Surrogate
+from .units import bias_units
 
 __all__ = ["ClockModule"]
 
 
 class ClockModule(GraphModule):
     """A network as a `torch.nn.Module`; `Program.module` makes it, and a call gives `ClockOutputs`. Its parameters are
-    those of the model graph, as `GraphModule` says. The gradient of a spike is a heuristic, `surrogate`."""
+    those of the model graph, as `GraphModule` says, but that biases are in units of weights, as frameworks have them
+    (`bias_units`); `to_graph` makes them currents again. The gradient of a spike is a heuristic, `surrogate`."""
 
     _engine: ClockEngine
     surrogate: Surrogate
 
     def __init__(self, engine: ClockEngine, surrogate: Surrogate, dtype: torch.dtype = torch.float32,
                  train: Iterable[str] | None = None) -> None:
-        super().__init__(engine.graph, dtype, train)
+        super().__init__(engine.graph, dtype, train, bias_units(engine.graph, engine.grid))
         self._engine, self.surrogate = engine, surrogate
 
     def forward(self, events: Any, duration: float | None = None, state: ClockState | None = None,
