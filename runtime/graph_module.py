@@ -43,7 +43,8 @@ class GraphModule(nn.Module):
             units = {entry.name: entry.metadata for entry in fields(node)}
             for param, value in params(node).items():
                 trained = units[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
-                self._hold(name, param, nn.Parameter(self._held(name, param, value, dtype), requires_grad=bool(trained)))
+                held = self._held(name, param, value, dtype)
+                self._hold(name, param, nn.Parameter(held, requires_grad=bool(trained)))
 
     def parameter_map(self) -> dict[str, tuple[str, str]]:
         """Name of each parameter here -> (node, parameter) of the model graph; invert it for the other direction."""

@@ -46,7 +46,7 @@ def test_a_state_goes_on_in_another_arithmetic(first: torch.dtype, second: torch
 def test_a_state_of_another_network_is_told(other: Graph) -> None:
     raster = np.ones((2, 10, 3))
     state = spikec.compile(delayed(2), target="clock").run(raster).state
-    with pytest.raises(BadInputError, match="SC403.*another network"):
+    with pytest.raises(BadInputError, match=r"SC403.*another network"):
         spikec.compile(other, target="clock").run(raster, state=state)
 
 

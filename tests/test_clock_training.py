@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ Source = tuple[nn.Module, Callable[[Tensor], Tensor], dict[str, Any]]
 
 def linears() -> list[nn.Linear]:
     torch.manual_seed(1)
-    layers = [nn.Linear(a, b) for a, b in zip(SIZES, SIZES[1:], strict=False)]
+    layers = [nn.Linear(a, b) for a, b in pairwise(SIZES)]
     for each in layers:
         nn.init.normal_(each.weight, 0.15, 0.4)
         nn.init.uniform_(each.bias, -0.1, 0.2)
@@ -138,7 +139,8 @@ def test_an_optimizer_moves_both_alike(name: str, optimizer: str) -> None:
 def test_what_is_written_back_is_a_current_again() -> None:
     rng = np.random.default_rng(2)
     taus = np.array([5e-3, 10e-3, 20e-3])
-    nodes = {"in": ir.Input(shape=(4,)), "fc": ir.Affine(weight=rng.normal(size=(3, 4)), bias=np.array([10.0, -20, 30])),
+    layer = ir.Affine(weight=rng.normal(size=(3, 4)), bias=np.array([10.0, -20, 30]))
+    nodes = {"in": ir.Input(shape=(4,)), "fc": layer,
              "n": ir.LIF(shape=(3,), tau=taus, r=taus, reset="zero"), "out": ir.Output(shape=(3,))}
     graph = Graph(nodes, (("in", "fc"), ("fc", "n"), ("n", "out")), Discretization(1e-3))
     module = spikec.compile(graph, target="clock").module(dtype=torch.float64)

@@ -45,7 +45,8 @@ def _counted(node: Node, grid: Discretization) -> tuple[Any, ...]:
             getattr(node, "grid", None), len(node.b) if isinstance(node, StepNeuron) else None)
 
 
-def taken_up(engine: ClockEngine, state: Any, batch: int, dtype: torch.dtype, device: torch.device) -> ClockState | None:
+def taken_up(engine: ClockEngine, state: Any, batch: int, dtype: torch.dtype,
+             device: torch.device) -> ClockState | None:
     """A state of a former run, in the arithmetic and on the device of this one; None for None.
 
     Raises:
