@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[nn.Module], Any]] = {
 def test_a_hook_that_changes_values_is_refused_by_the_path_of_its_module(place: str, kind: str) -> None:
     model = _model()
     CHANGES[kind](model.get_submodule(place))
-    with pytest.raises(UnsupportedError, match="SC223.*forward hook") as caught:
+    with pytest.raises(UnsupportedError, match=r"SC223.*forward hook") as caught:
         from_torch(model, dt=DT, check=False)
     assert [found.node for found in caught.value.diagnostics] == [place or "the model"]
     assert kind.split(",")[0].split()[-1] in caught.value.diagnostics[0].message
@@ -79,7 +79,7 @@ def test_hooks_of_a_model_of_whole_sequences_are_refused_all_at_once() -> None:
 def test_hooks_of_a_network_without_spikes_are_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     model.register_forward_hook(lambda module, given, returned: -returned)
-    with pytest.raises(UnsupportedError, match="SC223 at 'the model'"):
+    with pytest.raises(UnsupportedError, match=r"SC223 at 'the model'"):
         from_torch(model)
 
 
@@ -115,7 +115,7 @@ def test_a_hook_on_every_module_is_refused_and_stays() -> None:
 def test_the_hooks_of_a_compiled_module_are_those_of_the_model() -> None:
     compiled: Any = torch.compile(_model())
     compiled.register_forward_hook(lambda module, given, returned: 1 - returned)
-    with pytest.raises(UnsupportedError, match="SC223 at 'the model'"):
+    with pytest.raises(UnsupportedError, match=r"SC223 at 'the model'"):
         from_torch(compiled, dt=DT)
 
 
@@ -123,7 +123,7 @@ def test_a_hook_that_writes_to_parameters_is_refused_and_leaves_them() -> None:
     model = _model()
     weight = model[1].weight.detach().clone()
     model[1].register_forward_pre_hook(_clamped)
-    with pytest.raises(UnsupportedError, match="SC223 at '1'.*parameters"):
+    with pytest.raises(UnsupportedError, match=r"SC223 at '1'.*parameters"):
         from_torch(model, dt=DT)
     assert torch.equal(model[1].weight, weight)
 
@@ -131,7 +131,7 @@ def test_a_hook_that_writes_to_parameters_is_refused_and_leaves_them() -> None:
 def test_a_hook_that_resets_neurons_at_every_step_is_refused() -> None:
     model = _model()
     model.register_forward_pre_hook(_at_rest)
-    with pytest.raises(UnsupportedError, match="SC223 at 'the model'.*states"):
+    with pytest.raises(UnsupportedError, match=r"SC223 at 'the model'.*states"):
         from_torch(model, dt=DT)
 
 
@@ -141,7 +141,7 @@ def test_hooks_that_cannot_be_tried_are_told() -> None:
 
     model = _model()
     model.register_forward_hook(hook)
-    with pytest.warns(SpikecWarning, match="SC223.*could not be tried.*not on these values"):
+    with pytest.warns(SpikecWarning, match=r"SC223.*could not be tried.*not on these values"):
         from_torch(model, dt=DT, check=False)
 
 
