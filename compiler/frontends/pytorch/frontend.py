@@ -16,12 +16,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import fx, nn
 
 from ....ir.checks import verify
 from ....ir.columns import recurrent_edges
-from ....ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
+from ....ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
 from ....ir.graph import Discretization, Graph
 from ....ir.nodes import Delay, is_spiking
 from ....ir.readouts import with_readouts
