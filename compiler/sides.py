@@ -26,7 +26,7 @@ from ..targets.registry import TARGETS, target_named
 from .comparison import Recording
 from .driver import compile, load
 from .frontends.builder import Builder
-from .frontends.models import as_graph, is_code, is_module, load_code, load_model, refuse_sample
+from .frontends.models import as_graph, is_code, is_folder, is_module, load_code, load_model, refuse_sample
 from .stimulus import Stimulus
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _opened(model: Model, dt: float | None, discretization: Discretization | Non
     if isinstance(given, Graph):
         stated = discretization if model.is_code else None
         return given if stated is None else as_graph(given, model.name, stated, None), None, None
-    if isinstance(given, str | Path) and Path(given).is_dir():
+    if isinstance(given, str | Path) and is_folder(given):
         program = load(given)
         return program.graph, None, program.target
     if isinstance(given, str | Path):

@@ -16,7 +16,7 @@ from ..ir.events import Events, check_room
 from ..ir.nodes import Array
 from ..ir.npz import read_array
 
-__all__ = ["Random", "Stimulus", "make_stimulus", "parse_random", "sizes_of"]
+__all__ = ["Random", "Stimulus", "make_stimulus", "parse_random", "read_raster", "sizes_of"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 RATE, STEPS = 0.2, 100
@@ -162,6 +162,15 @@ def _read(path: Path, names: Sequence[str]) -> Any:
         return read_events(path, names)
     if path.suffix != ".npy":
         raise BadInputError(Diagnostic("SC562", f"'{path}' is no data for a comparison", limit=_FORM))
+    return read_raster(path)
+
+
+def read_raster(path: Path) -> Array:
+    """The array of an `.npy` file.
+
+    Raises:
+        BadInputError: it cannot be read, or holds no array of numbers (SC523).
+    """
     try:
         with open(path, "rb") as stream:
             return read_array(stream, path.stat().st_size)

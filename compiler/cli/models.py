@@ -68,11 +68,11 @@ def open_graph(model: str, dt: float | None, spike: str | None, sample: list[str
     """
     from ...ir.text import read
     from ...targets.artefact import GRAPH, check_artefact
-    from ..frontends.models import load_model, refuse_sample, stated_grid
+    from ..frontends.models import is_folder, load_model, refuse_sample, stated_grid
 
     discretization = stated_grid(dt, spike)
     given = parse_sample(sample)
-    if Path(model).is_dir():
+    if is_folder(model):
         refuse_sample(model, given)
         if dt is not None:
             raise BadInputError(Diagnostic("SC550", f"'{model}' is a compiled folder, which states its grid itself",
@@ -94,11 +94,12 @@ def chosen_target(model: str, target: str | None) -> str:
         UnsupportedError: the target is only planned (SC531).
     """
     from ...targets.artefact import check_artefact
+    from ..frontends.models import is_folder
 
     if target is not None:
         target_named(target)
         return target
-    return check_artefact(model) if Path(model).is_dir() else "event"
+    return check_artefact(model) if is_folder(model) else "event"
 
 
 def open_program(model: str, target: str, dt: float | None, spike: str | None, sample: list[str] | None = None,

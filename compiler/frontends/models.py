@@ -29,7 +29,7 @@ from ...ir.ranges import check_discretization
 from .builder import Builder
 from .pytorch.registry import qualified_name
 
-__all__ = ["MODEL_KINDS", "as_graph", "is_code", "is_module", "load_code", "load_model", "refuse_sample",
+__all__ = ["MODEL_KINDS", "as_graph", "is_code", "is_folder", "is_module", "load_code", "load_model", "refuse_sample",
            "stated_grid"]
 
 
@@ -141,6 +141,11 @@ def is_code(model: str) -> bool:
     return bool(colon) and path.endswith(".py")
 
 
+def is_folder(model: str | Path) -> bool:
+    """Whether `model` names a folder, which only `spikec compile` makes; an empty text names none."""
+    return bool(str(model)) and Path(model).is_dir()
+
+
 def load_code(model: str) -> Any:
     """What FILE.py:NAME is, or gives when it is called: a Graph, or a torch module. What the code prints goes to
     stderr.
@@ -150,7 +155,7 @@ def load_code(model: str) -> Any:
     """
     path, _, name = model.rpartition(":")
     if not Path(path).is_file():
-        raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'"))
+        raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'", remedy="Check the path."))
     with redirect_stdout(sys.stderr):
         found = _called(Path(path), name, model)
     if not (isinstance(found, Graph) or is_module(found)):

@@ -28,7 +28,7 @@ def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping
     """See `targets.clock.program.ClockProgram.run`."""
     faults = Diagnostics()
     if dtype not in (torch.float32, torch.float64):
-        faults.add("SC403", "dtype is not one that the engine computes in", value=dtype,
+        faults.add("SC403", "dtype is not one that the engine computes in", value=repr(dtype),
                    limit="torch.float32, torch.float64")
     check_device(device, faults)
     wanted = _wanted(engine, probes, faults)
