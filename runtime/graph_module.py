@@ -40,9 +40,9 @@ class GraphModule(nn.Module):
         self._graph, self._dtype, self._map = graph, dtype, {}
         self._units = {key: np.array(unit) for key, unit in (units or {}).items()}
         for name, node in graph.nodes.items():
-            units = {entry.name: entry.metadata for entry in fields(node)}
+            about = {entry.name: entry.metadata for entry in fields(node)}
             for param, value in params(node).items():
-                trained = units[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
+                trained = about[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
                 held = self._held(name, param, value, dtype)
                 self._hold(name, param, nn.Parameter(held, requires_grad=bool(trained)))
 

@@ -202,7 +202,8 @@ def _unary(compute: Callable[[Array], Array]) -> Callable[..., Array]:
 
 
 def _rectified(data: Array) -> Array:
-    return np.maximum(data, data.dtype.type(0))
+    rectified: Array = np.maximum(data, data.dtype.type(0))
+    return rectified
 
 
 def _dropout(folder: Folder, operation: Operation, data: Array, ratio: Array | None = None,

@@ -225,7 +225,8 @@ def _dropout(model: Import, operation: Operation, signal: Any, ratio: Any = None
     ratio = operation.settings.get("ratio", 0.5) if ratio is None else ratio
     if training is not None and np.any(training) and np.any(np.asarray(ratio) != 0):
         raise Refusal("a dropout that is on draws random numbers", remedy="Export the model in eval mode.")
-    return signal
+    passed: Signal = signal
+    return passed
 
 
 def _cast(model: Import, operation: Operation, signal: Signal) -> Signal:
