@@ -124,7 +124,7 @@ def cases() -> list[Case]:
     found += [_case("LIBoxCell"), _case("LIBoxCell", "tau_mem=8 ms, v_leak=0.1", p=_of(
         LIBoxParameters, tau_mem_inv=1 / 8e-3, v_leak=0.1))]
     for kind in ("LSNNCell", "LSNN", "LSNNRecurrentCell", "LSNNRecurrent"):
-        found += [_case(kind, gain=10.0), _case(kind, "tau_adapt=100 ms, beta=0.3", gain=3.0, p=_of(
+        found += [_case(kind, gain=40.0), _case(kind, "tau_adapt=100 ms, beta=0.3", gain=3.0, p=_of(
             LSNNParameters, tau_adapt_inv=10.0, beta=0.3))]
     # Their membranes are no linear equations.
     return [*found, *(_refused(kind) for kind in ("LIFEx", "LIFExCell", "LIFAdEx", "LIFAdExCell", "LIFAdExRefracCell")),
