@@ -36,8 +36,8 @@ RATE = 0.1
 MISS = 0.1
 """How far off `RATE` a layer may be: a few samples and steps have few spikes to count."""
 APART = 0.05
-"""How far gradients of the same surrogate may be apart, of their norm, where all spike counts agree: in float32 a hidden
-spike may still fall in another step, which is a percent; a gradient in other units is one or more."""
+"""How far gradients of the same surrogate may be apart, of their norm, where all spike counts agree: in float32 a
+hidden spike may still fall in another step, which is a percent; a gradient in other units is one or more."""
 
 
 @dataclass
