@@ -102,16 +102,15 @@ def _form(engine: ClockEngine, name: str, given: Any, faults: Diagnostics) -> tu
     if isinstance(given, Events):
         return given.batch, None
     shape = engine.shapes[name].output
-    layout = tuple(getattr(given, "shape", np.shape(given) if isinstance(given, list | tuple) else ()))
+    limit = "(" + ", ".join(["batch", "time", *map(str, shape)]) + ")"
     if not (hasattr(given, "shape") or isinstance(given, list | tuple)):
         faults.add("SC405", "an input of a run is Events or an array", node=name, value=type(given).__name__,
-                   limit="Events, (" + ", ".join(["batch", "time", *map(str, shape)]) + ")",
+                   limit=f"Events, {limit}",
                    remedy="Read files first: numpy.load gives a raster, spikec.ir.event_files.read_events events.")
         return None, None
+    layout = tuple(given.shape if hasattr(given, "shape") else np.shape(given))
     if len(layout) < 3 or layout[2:] not in (shape, (math.prod(shape),)):
-        faults.add("SC405", "the raster's shape differs from the input's", node=name,
-                   value=layout,
-                   limit="(" + ", ".join(["batch", "time", *map(str, shape)]) + ")")
+        faults.add("SC405", "the raster's shape differs from the input's", node=name, value=layout, limit=limit)
         return None, None
     return int(layout[0]), int(layout[1])
 
