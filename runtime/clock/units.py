@@ -21,8 +21,8 @@ __all__ = ["bias_units"]
 
 def bias_units(graph: Graph, grid: Discretization) -> dict[tuple[str, str], Array]:
     """By (node, "bias"): what a bias of the graph, a current, is multiplied by in the module, in seconds where a spike
-    is a unit impulse. One number, or (n,) where a layer feeds neurons that differ. Where it feeds several populations that
-    differ, no number is right for all, and their geometric mean is taken. It is d / b of the linear form
+    is a unit impulse. One number, or (n,) where a layer feeds neurons that differ. Where it feeds several populations
+    that differ, no number is right for all, and their geometric mean is taken. It is d / b of the linear form
     (`ir/step_form.py`), float64. A bias that reaches no neuron is not in it."""
     found: dict[tuple[str, str], Array] = {}
     for name, node in graph.nodes.items():
