@@ -1,5 +1,6 @@
 """784-512-10 in five frameworks, each in the mode that it recommends for speed, with the surrogate gradient that the
-clock target knows by another name. Each is trained on the number of output spikes."""
+clock target knows by another name. Each is trained on the number of output spikes, and trains what the clock does:
+weights and biases of the two linear layers."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ class Contestant:
     """`mode`: how the framework goes through time. `module` is what `from_torch` reads, its layout `layout`.
     `counts(raster)`: (batch, outputs) spikes of a raster (batch, steps, inputs) that `prepared` has brought into the
     framework's layout. `surrogate`: the clock's settings for the same gradient, empty where it has none; `dt`: for
-    `from_torch`."""
+    `from_torch`; `hidden`: name of the first layer of neurons."""
 
     framework: str
     mode: str
@@ -28,6 +29,17 @@ class Contestant:
     prepared: Callable[[Tensor], Tensor]
     surrogate: dict[str, Any] = field(default_factory=dict)
     dt: float | None = 1e-3
+    hidden: str = "1"
+
+
+def linears_alone(module: nn.Module) -> nn.Module:
+    """sinabs would train time constants besides, Rockpool thresholds and a second bias: gradients that the other side
+    of the comparison does not compute."""
+    module.requires_grad_(False)
+    for each in module.modules():
+        if isinstance(each, nn.Linear):
+            each.requires_grad_(True)
+    return module
 
 
 def first(raster: Tensor) -> Tensor:
@@ -114,7 +126,7 @@ def sinabs() -> Contestant:
     gradient = activation.SingleExponential(grad_width=0.5, grad_scale=0.5)
     cells = [sl.LIFSqueeze(tau_mem=10.0, batch_size=1, spike_fn=activation.SingleSpike, norm_input=False,
                            surrogate_grad_fn=gradient) for _ in range(2)]
-    module = nn.Sequential(one, cells[0], two, cells[1])
+    module = linears_alone(nn.Sequential(one, cells[0], two, cells[1]))
 
     def counts(raster: Tensor) -> Tensor:
         for each in cells:
@@ -146,6 +158,7 @@ def rockpool() -> Contestant:
             return out
 
     module = Net()
+    linears_alone(module)
 
     def counts(raster: Tensor) -> Tensor:
         for each in (module.lif1, module.lif2):
@@ -153,7 +166,8 @@ def rockpool() -> Contestant:
         found: Tensor = module(raster)
         return found.sum(1)
 
-    return Contestant("rockpool", "LIFTorch over time", module, "batch_first", counts, same, {}, None)
+    return Contestant("rockpool", "LIFTorch over time", module, "batch_first", counts, same, {}, None,
+                      hidden="lif1")
 
 
 def contestants() -> Iterator[Contestant]:

@@ -4,7 +4,8 @@
 
 Needs an environment with all frameworks: `make conformance` builds one (.venv-conformance). All run in one process, on
 one thread, in float32. A framework and the clock get the same weights, input, loss (cross-entropy of the number of
-output spikes) and optimizer (torch's fused Adam); before they are timed, their spikes and gradients are compared.
+output spikes) and optimizer (torch's fused Adam), and train the same parameters; before they are timed, their spikes
+and the gradients of all parameters are compared.
 Rounds go round all of them, so that a change of the machine's speed meets each alike; medians.
 """
 
@@ -32,6 +33,11 @@ import spikec  # noqa: E402
 
 RATE = 0.1
 """Spikes of a neuron and step that the weights of both layers are scaled to."""
+MISS = 0.1
+"""How far off `RATE` a layer may be: a few samples and steps have few spikes to count."""
+APART = 0.05
+"""How far gradients of the same surrogate may be apart, of their norm, where all spike counts agree: in float32 a
+hidden spike may still fall in another step, which is a percent; a gradient in other units is one or more."""
 
 
 @dataclass
@@ -53,14 +59,11 @@ def rate_coded(images: np.ndarray, steps: int) -> Tensor:
 
 
 def scaled(contestant: clock_nets.Contestant, raster: Tensor) -> dict[str, float]:
-    """Scales both layers so that their neurons spike at `RATE`; gives the rate of the outputs."""
+    """Scales both layers so that their neurons spike at `RATE`; gives the rates of both."""
     given = contestant.prepared(raster)
     layers = [each for each in contestant.module.modules() if isinstance(each, nn.Linear)]
     kept = [each.weight.detach().clone() for each in layers]
     hidden: list[float] = []
-    neurons = [each for each in contestant.module.modules() if hasattr(each, "register_forward_hook")]
-    first = next(each for number, each in enumerate(neurons) if number and not isinstance(each, nn.Linear) and
-                 not list(each.children()))
 
     def watch(module: nn.Module, given: Any, returned: Any) -> None:
         spikes = returned[0] if isinstance(returned, tuple) else returned
@@ -75,10 +78,13 @@ def scaled(contestant: clock_nets.Contestant, raster: Tensor) -> dict[str, float
             out = float(contestant.counts(given).sum()) / places / clock_nets.OUTPUTS
         return out if layer else sum(hidden) / places / clock_nets.HIDDEN
 
-    hook = first.register_forward_hook(watch)
+    hook = contestant.module.get_submodule(contestant.hidden).register_forward_hook(watch)
     found = {"hidden_rate": rate(0, match(lambda factor: rate(0, factor), RATE, 1.0))}
     found["output_rate"] = rate(1, match(lambda factor: rate(1, factor), RATE, 1.0))
     hook.remove()
+    missed = {name: each for name, each in found.items() if abs(each - RATE) > MISS * RATE}
+    if missed:
+        raise SystemExit(f"{contestant.framework}: no weights bring the neurons to {RATE} spikes a step: {missed}")
     return found
 
 
@@ -101,10 +107,12 @@ def prepare(contestant: clock_nets.Contestant, raster: Tensor, labels: Tensor) -
         return contestant.counts(values)
 
     facts |= compared(contestant.module, theirs, given, clock, ours, raster, labels)
+    if contestant.surrogate and not facts["samples_with_other_counts"] and facts["gradients_apart"] > APART:
+        raise SystemExit(f"{contestant.framework}: gradients differ: {facts['gradients']}")
     work: dict[str, Callable[[], object]] = {}
     sides = (("clock", clock, ours, raster), ("framework", contestant.module, theirs, given))
     for name, module, counts, values in sides:
-        optimizer = torch.optim.Adam(module.parameters(), lr=1e-6, fused=True)
+        optimizer = torch.optim.Adam(trained(module).values(), lr=1e-6, fused=True)
         work[f"{name} forward"] = lambda counts=counts, values=values: _forward(counts, values)  # type: ignore[misc]
         work[f"{name} training"] = lambda counts=counts, values=values, optimizer=optimizer: _train(  # type: ignore[misc]
             counts, values, labels, optimizer)
@@ -135,12 +143,20 @@ def compared(module: nn.Module, theirs: Callable[[Tensor], Tensor], given: Tenso
         counted = run(values)
         nn.functional.cross_entropy(counted, labels).backward()
         counts.append(counted.detach())
-        gradients.append([each.grad.clone() for each in one.parameters() if each.grad is not None and each.dim() == 2])
+        gradients.append({name: each.grad.clone() for name, each in trained(one).items() if each.grad is not None})
     found["spikes"] = [float(each.sum()) for each in counts]
     found["samples_with_other_counts"] = int((counts[0] != counts[1]).any(1).sum())
-    pairs = [(a, b) for a in gradients[0] for b in gradients[1] if a.shape == b.shape]
-    found["gradients_apart"] = max(float((a - b).norm() / a.norm()) for a, b in pairs)
+    peer, own = gradients
+    if peer.keys() != own.keys():
+        raise SystemExit(f"the framework trains {', '.join(peer)}, the clock {', '.join(own)}")
+    found["gradients"] = {name: float((each - own[name]).norm() / each.norm()) for name, each in peer.items()}
+    found["gradients_apart"] = max(found["gradients"].values())
     return found
+
+
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that get a gradient, by name: the clock's are named as the framework's."""
+    return {name: each for name, each in module.named_parameters() if each.requires_grad}
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,8 @@ class NotMeasured(Exception):
     """A figure whose measurement has not been run."""
 
 
-class Unfinished(NotMeasured):
-    """A measurement is under way; the text says how far."""
+class Unsettled(NotMeasured):
+    """A measurement that does not settle whether its aim is met; the text says what it found."""
 
 
 def figures(name: str) -> Any:
@@ -116,7 +117,23 @@ def scaling() -> str:
     size = figures("scaling_size")
     rows += [(f"{point['neurons']:,} neurons, fan-out 100", f"{point['spikes']:,} spikes",
               f"{number(point['us_per_spike'])} µs a spike") for point in size["points"]]
-    return f"{table(('growth with', 'range', 'found'), rows)}\n\n{measured('scaling_events', 'scaling_size')}"
+    shared = statistics.median(point["wall_ms"] / point["cpu_ms"] for point in size["points"])
+    note = f"Growth with size: CPU time; wall time was {shared:.1f} times that, for a core shared with other work. "
+    note = f"{note if shared > 1.2 else ''}{measured('scaling_events', 'scaling_size')}"
+    return f"{table(('growth with', 'range', 'found'), rows)}\n\n{note}"
+
+
+def growth(limit: float) -> float:
+    """CPU time a spike of the largest network, of that of the smallest; whether it is below `limit` is not settled
+    where the quartiles of their runs lie on both sides of it."""
+    points = figures("scaling_size")["points"]
+    (small_low, small_high), (large_low, large_high) = (
+        [each / point["spikes"] for each in point["cpu_ms_quartiles"]] for point in (points[0], points[-1]))
+    found = float(figures("scaling_size")["growth"])
+    least, most = large_low / small_high, large_high / small_low
+    if least <= limit < most:
+        raise Unsettled(f"{found:.1f}; by the quartiles of the runs {least:.1f} to {most:.1f}")
+    return found
 
 
 def start() -> str:
@@ -160,17 +177,45 @@ def threads() -> str:
 def race() -> str:
     """Time to 97.5 %."""
     found = figures("time_to_accuracy")
-    rows = [(name, number(found[name]["wall_s"]), number(found[name]["cpu_s"]), number(found[name]["epochs"]))
-            for name in ("spikec", "snntorch")]
+    rows = [(name, number(found[name]["wall_s"]), number(found[name]["cpu_s"]), number(found[name]["checking_cpu_s"]),
+             number(found[name]["epochs"])) for name in ("spikec", "snntorch")]
+    seeds = len(found["spikec"]["runs"])
+    count = "One training (one seed)" if seeds == 1 else f"Medians of {seeds} trainings"
     best = found["grid_best"]
     grid = [(number(one["lr"]), str(one["batch"]), "yes" if one["reached"] else "no", number(one["cpu_s"]),
              f"{100 * one['best']:.2f}") for one in figures("time_to_accuracy_grid")]
     return "\n\n".join([
-        table(("simulator", "wall s", "CPU s", "epochs"), rows),
-        f"snnTorch with the best of its grid (learning rate {number(best['lr'])}, batch {best['batch']}):",
+        table(("simulator", "wall s", "CPU s", "of it looks at the validation set", "epochs"), rows),
+        f"{count} of each. spikec is {number(found['times_faster'])} times faster, and {number(without_looks(found))} "
+        f"times without the looks at the validation set. snnTorch ran with the fastest of the {len(grid)} "
+        f"configurations that were run (learning rate {number(best['lr'])}, batch {best['batch']}){corner(best)}:",
         table(("learning rate", "batch", "reached 97.5 %", "CPU s", "best accuracy, %"), grid),
         measured("time_to_accuracy", "time_to_accuracy_grid"),
     ])
+
+
+def without_looks(found: dict[str, Any]) -> float:
+    """The ratio of CPU times without those of the looks at the validation set."""
+    theirs, ours = (float(found[name]["cpu_s"] - found[name]["checking_cpu_s"]) for name in ("snntorch", "spikec"))
+    return theirs / ours
+
+
+def race_won(seeds: int) -> float:
+    """How many times faster spikec is; fewer than `seeds` trainings do not settle whether an aim is met."""
+    found = figures("time_to_accuracy")
+    run = len(found["spikec"]["runs"])
+    if run < seeds:
+        raise Unsettled(f"{number(found['times_faster'])} with {run} of {seeds} seeds; {number(without_looks(found))} "
+                        "without the looks at the validation set")
+    return float(found["times_faster"])
+
+
+def corner(best: dict[str, Any]) -> str:
+    """Where the fastest configuration lies at an edge of those that were run, there may be faster ones beyond it."""
+    run = figures("time_to_accuracy_grid")
+    edges = [f"the {end} {name} that was run" for key, name in (("lr", "learning rate"), ("batch", "batch"))
+             for end, of in (("smallest", min), ("largest", max)) if best[key] == of(one[key] for one in run)]
+    return f"; that is {' and '.join(edges)}, so a configuration that was not run may be faster" if edges else ""
 
 
 def clock() -> str:
@@ -182,11 +227,12 @@ def clock() -> str:
         (f"{row['framework']} {row['version']}", row["mode"], steps,
          *(f"{number(row[what][who]['cpu_ms'])}" for what in ("forward", "training") for who in ("framework", "clock")),
          f"{row['forward']['times_faster_cpu']:.1f} / {row['training']['times_faster_cpu']:.1f}",
-         f"{row['gradients_apart']:.0e}" if row["surrogate"] else "other surrogate")
+         f"{row['gradients_apart']:.0e}" if row["surrogate"] else "other surrogate",
+         f"{row['hidden_rate']:.2f}, {row['output_rate']:.2f}")
         for steps, found in stored["figures"].items() for row in found
     ]
     head = ("framework", "mode", "steps", "forward, ms", "clock, ms", "training step, ms", "clock, ms", "times faster",
-            "gradients apart")
+            "gradients apart", "spikes a neuron and step, hidden, output")
     parameters = stored["parameters"]
     network = "-".join(str(size) for size in parameters["network"])
     return (f"{network}, batch {parameters['batch']}, {parameters['source']}, CPU time on one core.\n\n"
@@ -255,7 +301,7 @@ def mean_accuracy(name: str, seeds: int) -> float:
     """Percent, over `seeds` trainings; fewer do not settle whether an aim is met."""
     found = figures(name)
     if found["seeds"] < seeds:
-        raise Unfinished(f"{found['mean_percent']:.2f} after {found['seeds']} of {seeds} seeds")
+        raise Unsettled(f"{found['mean_percent']:.2f} after {found['seeds']} of {seeds} seeds")
     return float(found["mean_percent"])
 
 
@@ -282,8 +328,8 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
     ("700-256-20 recurrent step, times faster than jaxsnn's EventProp", "≥ 10", _ratio("recurrent", "jaxsnn"),
      lambda x: x >= 10, "{:.3g}"),
     ("The same, times faster than Norse's adjoint", "≥ 10", _ratio("recurrent", "norse"), lambda x: x >= 10, "{:.3g}"),
-    ("MNIST to 97.5 %, from a cold start, times faster than snnTorch's best", "≥ 20",
-     lambda: figures("time_to_accuracy")["times_faster"], lambda x: x >= 20, "{:.3g}"),
+    ("MNIST to 97.5 %, from a cold start, times faster than snnTorch with the fastest settings that were run", "≥ 20",
+     lambda: race_won(3), lambda x: x >= 20, "{:.3g}"),
     ("Clock target against each framework on its own 784-512-10, forward and training step, times faster", "≥ 5",
      slowest_clock, lambda x: x >= 5, "{:.1f}"),
     ("MNIST CNN converted to spikes, points of accuracy lost at 32 steps", "≤ 0.3",
@@ -291,7 +337,7 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
     ("Two threads against one (784-350-10)", "≥ 1.8",
      lambda: figures("scaling_threads")["mnist"]["gain"], lambda x: x >= 1.8, "{:.2f}"),
     ("Time a spike of a recurrent net, 100,000 against 1,000 neurons", "≤ 3",
-     lambda: figures("scaling_size")["growth"], lambda x: x <= 3, "{:.1f}"),
+     lambda: growth(3.0), lambda x: x <= 3, "{:.1f}"),
     ("Import of 10 million parameters beyond the framework's own time, slowest route, s", "< 5",
      lambda: worst_import("beyond_framework_s"), lambda x: x < 5, "{:.2f}"),
     ("The same, peak of extra memory, largest of the routes, times the parameters", "≤ 2",
@@ -311,8 +357,8 @@ def summary() -> str:
     for what, aim, figure, met, form in AIMS:
         try:
             value = figure()
-        except Unfinished as unfinished:
-            rows.append((what, aim, str(unfinished), "–"))
+        except Unsettled as unsettled:
+            rows.append((what, aim, str(unsettled), "not settled"))
         except (NotMeasured, KeyError):
             rows.append((what, aim, "not measured", "–"))
         else:

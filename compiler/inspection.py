@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.checks import verify
 from ..ir.conform import stored
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Discretization, Graph
@@ -104,14 +105,14 @@ def inspect_graph(graph: Graph, targets: Iterable[str] | None = None) -> Inspect
     No target is compiled for: verdicts are by the rules that each target states. The cost is one look at every number.
 
     Raises:
-        BadInputError: there is no such target (SC530).
+        BadInputError: there is no such target (SC530), or the graph is not legal (SC101 to SC117).
     """
     names = tuple(TARGETS if targets is None else targets)
     unknown = [name for name in names if name not in TARGETS]
     if unknown:
         raise BadInputError(*(Diagnostic("SC530", f"there is no target '{name}'",
                                          remedy=f"Targets: {', '.join(TARGETS)}.") for name in unknown))
-    model = Model(graph)
+    model = Model(verify(graph))
     rows = tuple(_row(name, node, model) for name, node in graph.nodes.items())
     return Inspection(
         nodes=rows,

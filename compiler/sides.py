@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.diagnostics import BadInputError, Diagnostic, SpikecError
 from ..ir.events import Events
 from ..ir.exact import simulate_exact
 from ..ir.graph import Discretization, Graph
@@ -26,16 +26,31 @@ from ..targets.registry import TARGETS, target_named
 from .comparison import Recording
 from .driver import compile, load
 from .frontends.builder import Builder
-from .frontends.models import as_graph, is_code, is_module, load_code, load_model
+from .frontends.models import as_graph, is_code, is_folder, is_module, load_code, load_model, refuse_sample
 from .stimulus import Stimulus
 
 if TYPE_CHECKING:
     from .frontends.pytorch.source import Source
 
-__all__ = ["ENGINES", "Side", "open_side"]
+__all__ = ["ENGINES", "Model", "Side", "loaded", "open_side", "open_sides"]
 
 REFERENCES = ("reference", "exact", "source")
+SizesOf = Callable[[Mapping[str, tuple[int, ...]] | None, float | None], list[tuple[int, ...]] | None]
+"""From shapes of the inputs, as far as known, and seconds a step to the sizes (batch, time, *shape) of the data."""
 ENGINES = (*REFERENCES, *(target.name for target in TARGETS.values() if target.status == "available"))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of a comparison as the user gave it, or what the code gives that it names. `name`: as the user spelled
+    it."""
+
+    name: str
+    given: Any
+
+    @property
+    def is_code(self) -> bool:
+        return is_code(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +93,58 @@ class Side:
         return _RUNS[self.engine](self, stimulus, names, instants, recorded)
 
 
-def open_side(model: Any, engine: str | None, first: bool, dt: float | None,
-              discretization: Discretization | None) -> Side:
+def loaded(one: Any, other: Any) -> tuple[Model, Model]:
+    """Both models by name. Code that is named twice is run once: what it draws at random is the same on both sides.
+
+    Raises:
+        BadInputError: there is no such code, or it fails (SC230, SC231).
+    """
+    names = tuple(str(each) if isinstance(each, str | Path) else type(each).__name__ for each in (one, other))
+    codes = {name: load_code(name) for name, each in zip(names, (one, other), strict=True)
+             if isinstance(each, str | Path) and is_code(name)}
+    mine, its = (Model(name, codes.get(name, each)) for name, each in zip(names, (one, other), strict=True))
+    return mine, its
+
+
+def open_sides(models: tuple[Model, Model], engines: tuple[str | None, str | None], dt: float | None,
+               discretization: Discretization | None, sample: Any, sizes: SizesOf) -> tuple[Side, Side]:
+    """Both sides of a comparison, as `open_side`. A torch module that cannot be imported without a sample is given one
+    of the `sizes` of the data, which the shapes and the step of the other side tell where the data do not."""
+    if not any(is_module(model.given) for model in models):
+        refuse_sample(models[0].name, sample)
+    found: list[Side | SpikecError] = []
+    for number, (model, engine) in enumerate(zip(models, engines, strict=True)):
+        try:
+            found.append(open_side(model, engine, number == 0, dt, discretization, sample))
+        except SpikecError as error:
+            if sample is not None or not is_module(model.given):
+                raise
+            found.append(error)
+    known = next((side for side in found if isinstance(side, Side)), None)
+    sides = []
+    for number, (model, engine, each) in enumerate(zip(models, engines, found, strict=True)):
+        if isinstance(each, SpikecError):
+            given = _sampled(model.given, dt, known, sizes, each)
+            each = open_side(model, engine, number == 0, dt, discretization, given)
+        sides.append(each)
+    return sides[0], sides[1]
+
+
+def _sampled(module: Any, dt: float | None, known: Side | None, sizes: SizesOf, error: SpikecError) -> Any:
+    from .frontends.pytorch.sampled import needs_sample, sample_of
+
+    found = None
+    if needs_sample(error):
+        grid = None if known is None else known.graph.discretization
+        wanted = sizes(None if known is None else known.inputs(), dt if grid is None else grid.dt)
+        found = None if wanted is None else sample_of(module, wanted, dt)
+    if found is None:
+        raise error
+    return found
+
+
+def open_side(model: Model, engine: str | None, first: bool, dt: float | None, discretization: Discretization | None,
+              sample: Any = None) -> Side:
     """Side A (`first`) or B of a comparison. Without `engine`, A is run as what it is compiled to, and B as what it
     came from: A by a compiled folder's target, by clock where the graph states a grid and there is that target, or by
     event; B by its framework, by the reference of its grid, or in continuous time.
@@ -89,49 +154,39 @@ def open_side(model: Any, engine: str | None, first: bool, dt: float | None,
             model (SC561).
         UnsupportedError: a target that is only planned (SC531), or a model that cannot be read.
     """
-    graph, source, target = _opened(model, dt, discretization)
-    name = str(model) if isinstance(model, str | Path) else type(model).__name__
+    graph, source, target = _opened(model, dt, discretization, sample)
     chosen = engine or (_for_program(graph, target) if first else _for_source(graph, source))
-    side = Side(name, graph, source, chosen)
+    side = Side(model.name, graph, source, chosen)
     _check_engine(side)
     return side
 
 
-def _opened(model: Any, dt: float | None,
-            discretization: Discretization | None) -> tuple[Graph, Source | None, str | None]:
+def _opened(model: Model, dt: float | None, discretization: Discretization | None,
+            sample: Any) -> tuple[Graph, Source | None, str | None]:
     """The graph; the module that it is of, if any; the target that it is compiled for already, if any."""
-    if isinstance(model, Builder):
-        model = model.build()
-    if isinstance(model, Graph):
-        return model, None, None
-    if is_module(model):
-        return _imported(model, dt)
-    if isinstance(model, str | Path):
-        return _opened_file(str(model), dt, discretization)
-    if isinstance(getattr(model, "graph", None), Graph):
-        return model.graph, None, model.target
-    raise BadInputError(Diagnostic("SC232", "this is no model that could be compared", value=type(model).__name__,
+    given = model.given.build() if isinstance(model.given, Builder) else model.given
+    if is_module(given):
+        source = _imported(given, dt, sample)
+        return source.graph, source, None
+    if isinstance(given, Graph):
+        stated = discretization if model.is_code else None
+        return given if stated is None else as_graph(given, model.name, stated, None), None, None
+    if isinstance(given, str | Path) and is_folder(given):
+        program = load(given)
+        return program.graph, None, program.target
+    if isinstance(given, str | Path):
+        return load_model(given, discretization), None, None
+    if isinstance(getattr(given, "graph", None), Graph):
+        return given.graph, None, given.target
+    raise BadInputError(Diagnostic("SC232", "this is no model that could be compared", value=type(given).__name__,
                                    limit="a path, a Graph, a Builder, a torch module or a program"))
 
 
-def _opened_file(model: str, dt: float | None,
-                 discretization: Discretization | None) -> tuple[Graph, Source | None, str | None]:
-    if Path(model).is_dir():
-        program = load(model)
-        return program.graph, None, program.target
-    if not is_code(model):
-        return load_model(model, discretization), None, None
-    found = load_code(model)
-    if is_module(found):  # takes dt alone: what a spike is on its grid, it says itself
-        return _imported(found, dt)
-    return as_graph(found, model, discretization, None), None, None
-
-
-def _imported(module: Any, dt: float | None) -> tuple[Graph, Source, None]:
+def _imported(module: Any, dt: float | None, sample: Any) -> Source:
+    """A module takes `dt` alone: what a spike is on its grid, it says itself."""
     from .frontends.pytorch.frontend import import_module
 
-    source = import_module(module, dt=dt)
-    return source.graph, source, None
+    return import_module(module, sample, dt)
 
 
 def _for_program(graph: Graph, target: str | None) -> str:

@@ -16,7 +16,7 @@ from ..ir.events import Events, check_room
 from ..ir.nodes import Array
 from ..ir.npz import read_array
 
-__all__ = ["Random", "Stimulus", "make_stimulus", "parse_random"]
+__all__ = ["Random", "Stimulus", "make_stimulus", "parse_random", "read_raster", "sizes_of"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 RATE, STEPS = 0.2, 100
@@ -129,6 +129,25 @@ def make_stimulus(data: Any, shapes: Shapes, dt: float | None, duration: float |
     return _of_rasters({name: _array(each, name) for name, each in by_input.items()}, shapes, dt, duration)
 
 
+def sizes_of(data: Any, shapes: Shapes | None, dt: float | None, duration: float | None,
+             samples: int) -> list[tuple[int, ...]] | None:
+    """(batch, time, *shape) of each input that `data` would be fed to; None where they do not tell it. `shapes`: those
+    of the inputs, where they are known. The rest as for `make_stimulus`, and its errors."""
+    if shapes is not None and dt is not None:
+        stimulus = make_stimulus(data, shapes, dt, duration, samples)
+        columns = max(1, round(stimulus.duration / dt))
+        return [(stimulus.samples, columns, *shape) for shape in shapes.values()]
+    if isinstance(data, str) and parse_random(data) is not None:
+        return None
+    if isinstance(data, str | Path):
+        if Path(data).suffix != ".npy":
+            return None
+        data = _read(Path(data), ())
+    found = [np.shape(each.detach().cpu() if hasattr(each, "detach") else each)
+             for each in (data.values() if isinstance(data, Mapping) else (data,)) if not isinstance(each, Events)]
+    return found if found and all(len(size) > 2 for size in found) else None
+
+
 def _random(data: Random, shapes: Shapes, samples: int, seed: int) -> dict[str, Array]:
     faults = Diagnostics()
     check_room("SC562", float(samples) * data.steps * sum(map(prod, shapes.values())), faults)
@@ -143,6 +162,15 @@ def _read(path: Path, names: Sequence[str]) -> Any:
         return read_events(path, names)
     if path.suffix != ".npy":
         raise BadInputError(Diagnostic("SC562", f"'{path}' is no data for a comparison", limit=_FORM))
+    return read_raster(path)
+
+
+def read_raster(path: Path) -> Array:
+    """The array of an `.npy` file.
+
+    Raises:
+        BadInputError: it cannot be read, or holds no array of numbers (SC523).
+    """
     try:
         with open(path, "rb") as stream:
             return read_array(stream, path.stat().st_size)

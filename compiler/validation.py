@@ -9,11 +9,12 @@ import numpy as np
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.facts import check_dt, is_number
-from ..ir.grid import Discretization
-from ..ir.nodes import Array, is_spiking
+from ..ir.graph import Graph
+from ..ir.nodes import Array, is_spiking, params
 from .comparison import EXACT, Comparison, LayerPair, compare
-from .sides import Side, open_side
-from .stimulus import Stimulus, make_stimulus
+from .frontends.models import stated_grid
+from .sides import Side, loaded, open_sides
+from .stimulus import Stimulus, make_stimulus, sizes_of
 
 __all__ = ["validate"]
 
@@ -26,7 +27,7 @@ INSTANTS = 100
 
 
 def validate(a: Any, against: Any, data: Any = "random", *, duration: float | None = None, dt: float | None = None,
-             spike: str | None = None, target_a: str | None = None, target_b: str | None = None,
+             spike: str | None = None, sample: Any = None, target_a: str | None = None, target_b: str | None = None,
              tolerance_time: float | None = None, tolerance_voltage: float | None = None, samples: int = 4,
              seed: int = 0) -> Comparison:
     """Runs two models on the same input and compares every layer that they have in common.
@@ -39,6 +40,8 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
         duration: seconds; by default that of a raster, and up to the last event.
         dt: seconds a step, of torch modules that do not know it, of data that are rasters, and, with `spike`
             ("delta" or "box"), of the grid that files were meant for which state none.
+        sample: what `forward` of torch modules takes, as for `from_torch`. Without it, a module that needs one is given
+            one of the sizes of the data, where these or the other side tell them.
         target_a, target_b: `reference` (the graph on its grid, numpy), `exact` (in continuous time, numpy), `source`
             (the torch module, by its framework), or a target. By default A is run as what it is compiled to, and B as
             what it came from.
@@ -55,8 +58,10 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
         UnsupportedError: a target cannot take a side.
     """
     _check_numbers(dt, duration=duration, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage)
-    grid = _grid(dt, spike)
-    one, other = open_side(a, target_a, True, dt, grid), open_side(against, target_b, False, dt, grid)
+    models = loaded(a, against)
+    grid = stated_grid(dt, spike)
+    one, other = open_sides(models, (target_a, target_b), dt, grid, sample,
+                            lambda shapes, step: sizes_of(data, shapes, step, duration, samples))
     notes: list[str] = []
     pairs = _pairs(one, other, notes)
     names = _inputs(one, other, notes)
@@ -77,6 +82,10 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
     if stimulus.moved > EXACT:
         notes.append(f"events were moved onto the grid, by {stimulus.moved:.3g} s at most")
     layers = tuple(compare(pair, *recordings, instants, tolerance_time, tolerance_voltage) for pair in pairs)
+    differing = _differing(one.graph, other.graph) if any(layer.first for layer in layers) else []
+    if differing:
+        notes.append(f"A and B differ in their parameters: {', '.join(differing)}; a model that draws its weights has "
+                     "others each time it is loaded, unless it sets a seed")
     silent = [f"'{layer.pair.a}'" for layer in layers if layer.fired == 0]
     if silent:
         notes.append(f"no neuron of {', '.join(silent)} spiked on either side, which shows little")
@@ -94,14 +103,6 @@ def _check_numbers(dt: float | None, **numbers: float | None) -> None:
             faults.add("SC550", f"{name.replace('_', ' ')} is out of range", value=repr(value),
                        limit="a finite number, " + (">= 0" if least == 0 else "> 0"))
     faults.raise_if_errors()
-
-
-def _grid(dt: float | None, spike: str | None) -> Discretization | None:
-    if spike is None:
-        return None
-    if spike not in ("delta", "box") or dt is None:
-        raise BadInputError(Diagnostic("SC550", "spike is delta or box, and comes with dt", value=spike))
-    return Discretization(dt, spike="box" if spike == "box" else "delta")
 
 
 def _pairs(one: Side, other: Side, notes: list[str]) -> tuple[LayerPair, ...]:
@@ -150,6 +151,16 @@ def _inputs(one: Side, other: Side, notes: list[str]) -> dict[str, str]:
             notes.append(f"input '{name}' of A is '{counterpart}' of B, by their order")
     faults.raise_if_errors()
     return names
+
+
+def _differing(one: Graph, other: Graph) -> list[str]:
+    """The parameters, of nodes of one name, that differ by more than float32 rounds."""
+    found = []
+    for name in (name for name in one.nodes if name in other.nodes):
+        its = params(other.nodes[name])
+        found += [f"'{name}'.{key}" for key, value in params(one.nodes[name]).items()
+                  if key in its and not (value.shape == its[key].shape and np.allclose(value, its[key], 1e-6, 0.0))]
+    return found
 
 
 def _data_step(one: Side, other: Side, dt: float | None) -> float | None:

@@ -114,6 +114,10 @@ def samples_of(graph: Graph, data: Any | Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _samples(name: str, values: Any, shape: tuple[int, ...], faults: Diagnostics) -> Array:
+    if not (hasattr(values, "shape") or isinstance(values, list | tuple)):
+        faults.add("SC403", "data are an array of numbers", node=name, value=type(values).__name__,
+                   limit=f"(samples, {', '.join(map(str, shape))})")
+        return np.zeros((1, *shape))
     try:
         array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -41,7 +41,7 @@ __all__ = ["RULES", "check", "verify"]
 
 MAX_STATES = 8
 STEP_MATRICES = ("a", "late_a", "reset_a")
-STEP_VECTORS = ("b", "c", "late_b", "late_c", "reset_c", "spike_c", "threshold_gain")
+STEP_VECTORS = ("b", "c", "late_b", "late_c", "late_after", "reset_c", "spike_c", "threshold_gain")
 
 
 def check(graph: Graph) -> list[Diagnostic]:

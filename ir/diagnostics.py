@@ -64,6 +64,7 @@ CODES: dict[str, str] = {
     "SC225": "shape of the input is unknown",
     "SC226": "operation of the model is not supported",
     "SC227": "readout of the model is left out",
+    "SC228": "model is in train mode",
     "SC230": "model file of an unknown kind",
     "SC231": "model callable fails",
     "SC232": "argument is no model",

@@ -290,16 +290,17 @@ class CubaLIF(CubaLI):
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StepNeuron(Neuron):
     """A neuron stated on a grid, for what no equation above says. K states s, of which the first is the membrane; in
-    one column, with x the sum of what comes in (spikes and constant currents alike), f = 1 if it fired in the column
-    before and else 0:
+    one column, with x the sum of what comes in (spikes and constant currents alike), f = 1 or 0 as `late` says:
 
         s* = (a + f late_a) s + (b + f late_b) x + (c + f late_c)
         n  = 1 where s*_0 > v_threshold + threshold_gain . s*, else 0  (`Discretization.fires`, `.spikes`: or >=, or
              as often as the threshold fits)
-        s  = s* + [n > 0] (reset_a s* + reset_c) + n spike_c;   s_0 = max(s_0, v_min)
+        s  = s* + [n > 0] (reset_a s* + reset_c) + (n spike_c + f late_after);   s_0 = max(s_0, v_min)
 
-    Matrices are (K, K), vectors (K,), for all neurons, or with the axes of `shape` after these, for each. What is left
-    out is zero; without `v_threshold` it is a readout. States start at zero, the membrane at `v0`.
+    `late` "fired": f = 1 if it fired in the column before; "above": if the test above holds for s as the column before,
+    or the start, has left it. Matrices are (K, K), vectors (K,), for all neurons, or with the axes of `shape` after
+    these, for each. What is left out is zero; without `v_threshold` it is a readout, and f = 0. States start at zero,
+    the membrane at `v0`.
     """
 
     a: Array = param()
@@ -308,12 +309,14 @@ class StepNeuron(Neuron):
     late_a: Array | None = param(default=None)
     late_b: Array | None = param(default=None)
     late_c: Array | None = param(default=None)
+    late_after: Array | None = param(default=None)
     reset_a: Array | None = param(default=None)
     reset_c: Array | None = param(default=None)
     spike_c: Array | None = param(default=None)
     v_threshold: Array | None = param(default=None)
     threshold_gain: Array | None = param(default=None)
     v_min: Array | None = param(default=None)
+    late: Literal["fired", "above"] = "fired"
 
     def __post_init__(self) -> None:
         super(StepNeuron, self).__post_init__()

@@ -8,7 +8,7 @@ from typing import Any
 
 from .diagnostics import Diagnostics
 
-__all__ = ["check_path", "path_of"]
+__all__ = ["check_path", "found_file", "path_of"]
 
 
 def path_of(given: Any, what: str, remedy: str | None = None) -> Path:
@@ -21,6 +21,16 @@ def path_of(given: Any, what: str, remedy: str | None = None) -> Path:
     check_path(given, what, faults, remedy)
     faults.raise_if_errors()
     return Path(given)
+
+
+def found_file(path: str | Path, code: str, faults: Diagnostics) -> bool:
+    """Whether a file is there; one that is not, or that is a folder, is reported under `code`."""
+    if Path(path).is_file():
+        return True
+    folder = Path(path).is_dir()
+    faults.add(code, f"'{path}' is a folder, not a file" if folder else f"there is no file '{path}'",
+               remedy="Name the file in it." if folder else "Check the path.")
+    return False
 
 
 def check_path(given: Any, what: str, faults: Diagnostics, remedy: str | None = None) -> bool:

@@ -251,9 +251,14 @@ def _pool(node: SumPool2d, given: Shape | None) -> Shapes | None:
 
 def _slid(node: Conv1d | Conv2d | SumPool2d, image: Shape) -> Shape:
     """What the window of a node makes of an image (length,) or (height, width)."""
-    size = window(node).output_size((1, image[0]) if len(image) == 1 else (image[0], image[1]))
+    slid = window(node)
+    size = slid.output_size((1, image[0]) if len(image) == 1 else (image[0], image[1]))
     if min(size) < 1:
-        raise _Misfit("the kernel is larger than the padded input", value=image, limit=window(node))
+        taken = tuple(gap * (length - 1) + 1 for length, gap in zip(slid.kernel, slid.dilation, strict=True))
+        zeros = (slid.padding[0] + slid.padding[2], slid.padding[1] + slid.padding[3])
+        axes = len(image)
+        raise _Misfit("the kernel is larger than the padded input", value=f"input {image}, padding {zeros[-axes:]}",
+                      limit=f"kernel {taken[-axes:]}")
     return size[-len(image):]
 
 

@@ -2,11 +2,12 @@
 
 Derived here from a node's equations and its grid; `step_neurons` states the same equations directly and is the oracle.
 States are s = (V) or (V, I), or those of a `StepNeuron`. In one column, with x what arrives of spikes, k the constant
-current (biases), f = 1 if the neuron fired in the column before and else 0, and n the spikes of this column:
+current (biases), f = 1 if the neuron fired in the column before and else 0 (`late_above`: if the test of n below,
+with s for s*, holds for what the column before has left), and n the spikes of this column:
 
     s* = (a + f late_a) s + (b + f late_b) x + (d + f late_d) k + (c + f late_c)
     n  = 1 where s*_0 > threshold + gain . s*, else 0     (`at`: >=; `many`: floor of their ratio, where >=)
-    s  = s* + [n > 0] (reset_a s* + reset_c) + n spike_c;   s_0 = max(s_0, v_min)
+    s  = s* + [n > 0] (reset_a s* + reset_c) + (n spike_c + f late_after);   s_0 = max(s_0, v_min)
 
 `lag`: x is what arrived in the column before (a box that the closed form takes up at its end). Within `rest` columns
 after a spike the membrane stays where the reset has brought it, nothing fires, and the other states go on.
@@ -45,6 +46,7 @@ class StepForm:
     late_b: Vector
     late_d: Vector
     late_c: Vector
+    late_after: Vector
     reset_a: Matrix
     reset_c: Vector
     spike_c: Vector
@@ -54,6 +56,7 @@ class StepForm:
     v_min: Any
     rest: Array | None
     resets_late: bool
+    late_above: bool
     at: bool
     many: bool
     lag: bool
@@ -74,7 +77,7 @@ def step_form(node: Neuron, grid: Discretization, parameters: Mapping[str, Any] 
     values = {name: value.astype(np.float64) for name, value in params(node).items()} if parameters is None else dict(
         parameters)
     if isinstance(node, StepNeuron):
-        return _stated(grid, values, len(node.b))
+        return _stated(grid, values, len(node.b), node.late == "above")
     return _with_reset(node, grid, values, *_advance(node, grid, values, xp))
 
 
@@ -131,14 +134,14 @@ def _with_reset(node: Neuron, grid: Discretization, p: Mapping[str, Any], a: Mat
         rest = columns if columns.any() else None
     return StepForm(
         a=a, b=b, d=d, c=c, late_a=late_a if late else no_matrix, late_b=none, late_d=none,
-        late_c=late_c if late else none, reset_a=reset_a, reset_c=reset_c, spike_c=spike_c, gain=none,
-        threshold=p.get("v_threshold"), v0=p["v0"],
-        v_min=p.get("v_min"), rest=rest, resets_late=late, at=grid.fires == "at" or grid.spikes == "many",
+        late_c=late_c if late else none, late_after=none, reset_a=reset_a, reset_c=reset_c, spike_c=spike_c, gain=none,
+        threshold=p.get("v_threshold"), v0=p["v0"], v_min=p.get("v_min"), rest=rest, resets_late=late,
+        late_above=False, at=grid.fires == "at" or grid.spikes == "many",
         many=grid.spikes == "many", lag=grid.spike == "box" and grid.integrator == "exact",
     )
 
 
-def _stated(grid: Discretization, p: Mapping[str, Any], states: int) -> StepForm:
+def _stated(grid: Discretization, p: Mapping[str, Any], states: int, late_above: bool) -> StepForm:
     none = (None,) * states
 
     def entry(value: Any) -> Any:
@@ -153,10 +156,11 @@ def _stated(grid: Discretization, p: Mapping[str, Any], states: int) -> StepForm
 
     return StepForm(
         a=matrix("a"), b=vector("b"), d=vector("b"), c=vector("c"), late_a=matrix("late_a"), late_b=vector("late_b"),
-        late_d=vector("late_b"), late_c=vector("late_c"), reset_a=matrix("reset_a"),
+        late_d=vector("late_b"), late_c=vector("late_c"), late_after=vector("late_after"), reset_a=matrix("reset_a"),
         reset_c=vector("reset_c"), spike_c=vector("spike_c"),
         gain=vector("threshold_gain"), threshold=p.get("v_threshold"), v0=p["v0"], v_min=p.get("v_min"), rest=None,
-        resets_late=False, at=grid.fires == "at" or grid.spikes == "many", many=grid.spikes == "many", lag=False,
+        resets_late=False, late_above=late_above, at=grid.fires == "at" or grid.spikes == "many",
+        many=grid.spikes == "many", lag=False,
     )
 
 

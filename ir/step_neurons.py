@@ -97,19 +97,24 @@ class StepCells:
     def update(self, arrived: Array) -> Array:
         """Takes one step with what arrived in this column, (batch, *shape); gives the spikes."""
         node, given = self.node, arrived + self.bias
+        late = self.fired if node.late == "fired" else (self._spikes(self.states) > 0).astype(np.float64)
         states = self._affine(node.a, node.b, node.c, given)
-        states = states + self.fired * self._affine(node.late_a, node.late_b, node.late_c, given)
-        spikes = np.zeros_like(arrived)
-        if node.v_threshold is not None:
-            gained = 0.0 if node.threshold_gain is None else (_wide(node.threshold_gain, 1, states) * states).sum(0)
-            spikes = _spikes(states[0], node.v_threshold + gained, self.grid)
-            self.fired = (spikes > 0).astype(np.float64)
-            after = states + self.fired * (_times(node.reset_a, states) + _wide(node.reset_c, 1, states))
-            states = after + spikes * _wide(node.spike_c, 1, states)
+        states = states + late * self._affine(node.late_a, node.late_b, node.late_c, given)
+        spikes = self._spikes(states)
+        self.fired = (spikes > 0).astype(np.float64)
+        after = states + self.fired * (_times(node.reset_a, states) + _wide(node.reset_c, 1, states))
+        states = after + (spikes * _wide(node.spike_c, 1, states) + late * _wide(node.late_after, 1, states))
         if node.v_min is not None:
             states[0] = np.maximum(states[0], node.v_min)
         self.states = states
         return spikes
+
+    def _spikes(self, states: Array) -> Array:
+        node = self.node
+        if node.v_threshold is None:
+            return np.zeros_like(states[0])
+        gained = 0.0 if node.threshold_gain is None else (_wide(node.threshold_gain, 1, states) * states).sum(0)
+        return _spikes(states[0], node.v_threshold + gained, self.grid)
 
     def _affine(self, matrix: Array | None, gain: Array | None, constant: Array | None, given: Array) -> Array:
         result: Array = (_times(matrix, self.states) + _wide(gain, 1, self.states) * given

@@ -376,7 +376,7 @@ class Engine:
         check_duration(duration, faults)
         wanted = check_probes(self.network, {} if probes is None else probes, duration, faults)
         if dtype not in (torch.float32, torch.float64):
-            faults.add("SC403", "dtype is not one that the engine computes in", value=dtype,
+            faults.add("SC403", "dtype is not one that the engine computes in", value=repr(dtype),
                        limit="torch.float32, torch.float64")
         faults.raise_if_errors()
         values = self.constants(dtype)

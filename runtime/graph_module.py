@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.graph import Graph
-from ..ir.nodes import params
+from ..ir.nodes import Array, params
 from .parameter_checks import check_parameters
 
 __all__ = ["GraphModule"]
@@ -21,7 +21,8 @@ __all__ = ["GraphModule"]
 class GraphModule(nn.Module):
     """Base of the modules of all targets. Parameters are those of the model graph: `fc1.weight`, `hidden.tau_mem`, ….
     Weights, biases and scales require grad from the start; every other parameter can
-    (`module.get_parameter("hidden.tau_mem").requires_grad_()`, or `train=("weight", "tau_mem")`).
+    (`module.get_parameter("hidden.tau_mem").requires_grad_()`, or `train=("weight", "tau_mem")`). `units`: what a
+    parameter of the graph is multiplied by here.
 
     Raises:
         BadInputError: `dtype` is not one of the engines, or `train` names no parameter (SC412).
@@ -31,16 +32,19 @@ class GraphModule(nn.Module):
     _dtype: torch.dtype
     _map: dict[str, tuple[str, str]]
 
-    def __init__(self, graph: Graph, dtype: torch.dtype, train: Iterable[str] | None) -> None:
+    def __init__(self, graph: Graph, dtype: torch.dtype, train: Iterable[str] | None,
+                 units: Mapping[tuple[str, str], Array] | None = None) -> None:
         super().__init__()
         chosen = None if train is None else {train} if isinstance(train, str) else set(train)
         _check_settings(graph, dtype, chosen)
         self._graph, self._dtype, self._map = graph, dtype, {}
+        self._units = {key: np.array(unit) for key, unit in (units or {}).items()}
         for name, node in graph.nodes.items():
-            units = {entry.name: entry.metadata for entry in fields(node)}
+            about = {entry.name: entry.metadata for entry in fields(node)}
             for param, value in params(node).items():
-                trained = units[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
-                self._hold(name, param, nn.Parameter(_layout(value, dtype), requires_grad=bool(trained)))
+                trained = about[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
+                held = self._held(name, param, value, dtype)
+                self._hold(name, param, nn.Parameter(held, requires_grad=bool(trained)))
 
     def parameter_map(self) -> dict[str, tuple[str, str]]:
         """Name of each parameter here -> (node, parameter) of the model graph; invert it for the other direction."""
@@ -52,14 +56,24 @@ class GraphModule(nn.Module):
         for label, (node, param) in self._map.items():
             now = self.get_parameter(label).detach().cpu()
             before = getattr(self._graph.nodes[node], param)
-            if not torch.equal(now, _layout(before, now.dtype)):
-                changed.setdefault(node, {})[param] = now.numpy().astype(before.dtype)
+            if not torch.equal(now, self._held(node, param, before, now.dtype)):
+                changed.setdefault(node, {})[param] = self._graphs(node, param, now).numpy().astype(before.dtype)
         return self._graph.with_nodes(
             {node: replace(self._graph.nodes[node], **values) for node, values in changed.items()})
 
     def _by_node(self) -> dict[tuple[str, str], Tensor]:
-        """The parameters by (node, parameter) of the model graph."""
-        return {self._map[label]: each for label, each in self.named_parameters()}
+        """The parameters by (node, parameter) of the model graph, in its units."""
+        return {self._map[label]: self._graphs(*self._map[label], each) for label, each in self.named_parameters()}
+
+    def _held(self, node: str, param: str, value: Array, dtype: torch.dtype) -> Tensor:
+        """A parameter of the graph as the module holds it."""
+        unit = self._units.get((node, param))
+        return _layout(value if unit is None else value * unit, dtype)
+
+    def _graphs(self, node: str, param: str, held: Tensor) -> Tensor:
+        """The reverse; what has a unit of its own comes in float64, so that nothing is lost on the way."""
+        unit = self._units.get((node, param))
+        return held if unit is None else held.double() / torch.from_numpy(unit).to(held.device)
 
     def _legal_by_node(self) -> dict[tuple[str, str], Tensor]:
         """The same, looked at.
@@ -144,7 +158,7 @@ def _check_move(fn: Any, sample: Tensor) -> None:
 
 def _dtype_fault(dtype: Any, faults: Diagnostics) -> None:
     if dtype not in (torch.float32, torch.float64):
-        faults.add("SC412", "dtype is not one that the engine computes in", value=dtype,
+        faults.add("SC412", "dtype is not one that the engine computes in", value=repr(dtype),
                    limit="torch.float32, torch.float64", remedy="Use module.float() or module.double().")
 
 

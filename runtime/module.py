@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..ir.diagnostics import Diagnostic, Diagnostics, UnsupportedError
+from ..ir.diagnostics import Diagnostics, SpikecWarning, UnsupportedError
 from ..ir.graph import Graph
 from ..ir.network import Network
 from .cells import cell_kind
@@ -27,6 +28,9 @@ class EventModule(GraphModule):
     Raises:
         BadInputError: `dtype` is not one of the engine, or `train` names no parameter (SC412).
         UnsupportedError: training can reach nothing, since every spike sits on its input's time (SC411).
+
+    Warns:
+        SpikecWarning: it reaches weights through constant currents alone (SC411).
     """
 
     _network: Network
@@ -37,7 +41,7 @@ class EventModule(GraphModule):
                  train: Iterable[str] | None = None) -> None:
         super().__init__(graph, dtype, train)
         self._network = network
-        refuse_jump_networks(network)
+        check_jumps(network)
         self._prepare()
 
     def forward(self, events: Any, duration: float | None = None, state: RunState | None = None,
@@ -73,12 +77,15 @@ class EventModule(GraphModule):
         self._prepare()
 
 
-def refuse_jump_networks(network: Network) -> None:
-    """A population of delta synapses that no constant current can drive over its threshold fires only at its inputs'
-    times: no weight of it has an exact gradient.
+def check_jumps(network: Network) -> None:
+    """A population of delta synapses fires at its inputs' times, where no weight has an exact gradient, but for
+    crossings that its constant current drives: refused where that reaches no threshold, else told.
 
     Raises:
-        UnsupportedError: naming each such population (SC411).
+        UnsupportedError: naming each population that no constant current can drive over its threshold (SC411).
+
+    Warns:
+        SpikecWarning: (SC411) naming the others, and how many of their neurons a constant current can drive.
     """
     faults = Diagnostics()
     for name, population in network.populations.items():
@@ -87,10 +94,13 @@ def refuse_jump_networks(network: Network) -> None:
         drive = np.asarray(population.r) * np.asarray(population.bias)
         leak = 0.0 if population.v_leak is None else np.asarray(population.v_leak)
         reaches = drive > 0 if population.kind == "integrator" else leak + drive > np.asarray(population.v_threshold)
-        if not np.any(reaches):
-            faults.found.append(Diagnostic(
-                "SC411", "spikes of delta synapses sit on their inputs' times, so no weight has an exact gradient",
-                node=name,
-                remedy="Use CubaLIF (snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.",
-            ))
+        driven = int(np.broadcast_to(reaches, (network.size(name),)).sum())
+        message = "spikes of delta synapses sit on their inputs' times, so no weight has an exact gradient"
+        if driven:
+            message += (", but through the crossings that a constant current drives; it can drive "
+                        f"{driven} of {network.size(name)} neurons")
+        faults.add("SC411", message, node=name, severity="warning" if driven else "error", remedy="Use CubaLIF "
+                   "(snnTorch: Synaptic), box spikes, or surrogate gradients on the clock target.")
     faults.raise_if_errors(UnsupportedError)
+    for found in faults.found:
+        warnings.warn(str(found), SpikecWarning, stacklevel=4)

@@ -393,7 +393,7 @@ def _check(
                    remedy="Or give a callable of (outputs, labels), as spikec.losses.FirstSpikeCrossEntropy().")
     check_device(device, faults)
     if dtype not in (torch.float32, torch.float64):
-        faults.add("SC504", "dtype is not one that the engine computes in", value=dtype,
+        faults.add("SC504", "dtype is not one that the engine computes in", value=repr(dtype),
                    limit="torch.float32, torch.float64")
     for name, number in whole.items():
         least = 0 if name == "seed" else 1

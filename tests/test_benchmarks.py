@@ -103,6 +103,68 @@ def test_high_precision_sweep_knows_the_closed_form(scripts):
     assert float(found) == pytest.approx(0.647014262315, abs=1e-12)
 
 
+@pytest.mark.parametrize("framework", ["snntorch", "spikingjelly", "sinabs"])
+def test_the_clock_and_a_framework_do_the_same_work(scripts, framework, monkeypatch):
+    """Before they are timed: both layers spike, all parameters are trained by both, and agree."""
+    pytest.importorskip(framework, reason="a framework that the clock is timed beside")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SPIKEC_THREADS"):
+        monkeypatch.setenv(name, "1")  # as the script sets it; undone when the test ends
+    import clock_nets
+    import clock_speed
+    import torch
+
+    monkeypatch.setattr(clock_speed, "MISS", 0.9)  # random pixels move neurons together: few rates can be had
+    contestant = getattr(clock_nets, framework)(*([False] if framework == "snntorch" else []))
+    rng = np.random.default_rng(1)
+    raster = torch.from_numpy((rng.random((8, 12, 784)) < 0.4 * rng.random((8, 1, 784)) ** 3).astype(np.float32))
+    facts = clock_speed.prepare(contestant, raster, torch.arange(8)).facts
+    assert facts["hidden_rate"] == pytest.approx(0.1, rel=0.9)
+    assert facts["output_rate"] == pytest.approx(0.1, rel=0.9)
+    assert facts["samples_with_other_counts"] == 0
+    assert {name.rpartition(".")[2] for name in facts["gradients"]} == {"weight", "bias"}
+    assert len(facts["gradients"]) == 4
+    if contestant.surrogate:
+        assert facts["gradients_apart"] < 1e-3
+
+
+def test_a_layer_that_stays_off_its_rate_stops_the_measurement(scripts, monkeypatch):
+    pytest.importorskip("snntorch")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SPIKEC_THREADS"):
+        monkeypatch.setenv(name, "1")
+    import clock_nets
+    import clock_speed
+    import torch
+
+    contestant = clock_nets.snntorch(True)
+    with torch.no_grad():
+        contestant.module[1].threshold.fill_(1e9)
+    with pytest.raises(SystemExit, match="hidden_rate"):
+        clock_speed.scaled(contestant, torch.ones(2, 5, 784))
+
+
+def test_what_does_not_settle_an_aim_is_not_called_met(scripts, monkeypatch):
+    import tables
+
+    def points(*large):
+        return {"growth": 2.0, "points": [{"spikes": 10, "cpu_ms_quartiles": [9.0, 11.0]},
+                                          {"spikes": 100, "cpu_ms_quartiles": large}]}
+
+    def trained(runs):
+        times = {"cpu_s": 100.0, "checking_cpu_s": 20.0, "runs": [{}] * runs}
+        return {"times_faster": 25.0, "snntorch": times, "spikec": {**times, "cpu_s": 4.0, "checking_cpu_s": 0.0}}
+
+    monkeypatch.setattr(tables, "figures", lambda name: points(190.0, 210.0))
+    assert tables.growth(3.0) == 2.0
+    monkeypatch.setattr(tables, "figures", lambda name: points(190.0, 290.0))
+    with pytest.raises(tables.Unsettled, match=r"2\.0; by the quartiles of the runs 1\.7 to 3\.2"):
+        tables.growth(3.0)
+    monkeypatch.setattr(tables, "figures", lambda name: trained(3))
+    assert tables.race_won(3) == 25.0
+    monkeypatch.setattr(tables, "figures", lambda name: trained(1))
+    with pytest.raises(tables.Unsettled, match="25 with 1 of 3 seeds; 20 without"):
+        tables.race_won(3)
+
+
 def test_random_nets_fire(scripts):
     """Every kind of net that gradients are checked on has spikes to differentiate."""
     import random_nets

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cli_commands import READOUT, say, say_json
 
+import spikec
 from spikec import Events
 from spikec.ir.event_files import write_events
 from spikec.ir.npz import write_npz
@@ -120,3 +121,23 @@ def test_a_resumed_training_says_so(place: Path, capsys: pytest.CaptureFixture[s
     assert (code, "SC508" in err, "resume=False" in err) == (4, True, False), err
     code, _, err = say(capsys, *command, "--epochs", "1", "--lr", "0.5", "--fresh")
     assert (code, "complete" in err) == (0, False), err
+
+
+def test_a_compiled_folder_keeps_its_target(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_task("data.npz", np.array([0, 1, 2]))
+    grid = ["--dt", "1e-3", "--spike", "delta"]
+    assert say(capsys, "compile", "net.py:make", "-t", "clock", *grid, "-o", "net")[0] == 0
+    command = ["train", "net", "--data", "data.npz", "--epochs", "1", "--duration", "0.05", "-o", "t"]
+    code, _, err = say(capsys, *command, "--loss", "spike-count")
+    assert (code, "target clock, that of 'net'" in err, spikec.load("t").target) == (0, True, "clock"), err
+    code, told = say_json(capsys, *command, "--target", "event", "--fresh")
+    assert (code, told["target"], told["loss"]) == (0, "event", "first-spike")
+    assert say(capsys, "compile", "net", "-o", "again")[0] == 0
+    assert spikec.load("again").target == "clock"
+
+
+def test_a_loss_of_another_target_names_both(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_task("data.npz", np.array([0, 1, 2]))
+    code, _, err = say(capsys, "train", "net.py:make", "--data", "data.npz", "--duration", "0.05", "-o", "t",
+                       "--loss", "spike-count")
+    assert (code, "SC409" in err, "target 'event'" in err, "--target clock" in err) == (4, True, True, True), err

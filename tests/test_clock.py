@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import DURATION, graphs
-from test_step_form import graph_of, neuron
+from test_step_form import all_terms, graph_of, neuron
 
 import spikec
 from spikec import BadInputError, Discretization, Events, Graph, UnsupportedError, errors
@@ -19,6 +19,7 @@ from spikec.ir import nodes as ir
 from spikec.ir.step import simulate_step
 from spikec.ir.step_form import step_form
 from spikec.runtime.clock.surrogates import SURROGATES
+from spikec.runtime.clock.units import bias_units
 
 DT = 1e-3
 FLOAT64 = torch.float64
@@ -70,6 +71,53 @@ def test_kinds_and_grids(kind: str, grid: Discretization, reset: str, refractory
     assert compared(graph, (rng.random((3, 50, 4)) < 0.3) * 1.0) > 10 or not kind.endswith("F")
 
 
+FIRST = {"a": [[0.9]], "b": [1.0], "late_c": [-0.5], "late_after": [0.5], "spike_c": [-0.5]}
+"""What snnTorch does at a threshold of 0.5 where a reset is in the step of the spike."""
+STATED: dict[str, Any] = {
+    "all terms": lambda rng, late: all_terms(rng, late),
+    "given back": lambda rng, late: FIRST | {"late": late},
+    "given back, a state more": lambda rng, late: {
+        "a": [[0.9, 0.8], [0.0, 0.8]], "b": [1.0, 1.0], "late_c": [-0.5, 0.0], "late_after": [0.5, 0.2],
+        "spike_c": [-0.5, 0.0], "late": late},
+    "after the test alone": lambda rng, late: {"a": [[0.7]], "b": [1.0], "late_after": [-0.3], "late": late},
+}
+
+
+def stated(fields: str, late: str, grid: Discretization, threshold: float, recurrent: bool = False) -> Graph:
+    """Neurons that are stated on the grid, behind weights, some of which begin above their thresholds."""
+    rng = np.random.default_rng(8)
+    given = STATED[fields](rng, late)
+    if grid.spikes == "many":
+        given.pop("threshold_gain", None)
+    node = ir.StepNeuron(shape=(6,), v_threshold=threshold, v0=np.linspace(-0.5, 2.0, 6), v_min=-0.8, **given)
+    graph = graph_of(node, grid, rng.normal(0.4, 1.2, (6, 4)), rng.normal(0, 0.2, 6))
+    return graph if not recurrent else graph.with_nodes({"rec": ir.Linear(weight=rng.normal(0, 0.4, (6, 6)))}).replace(
+        edges=(*graph.edges, ("n", "rec"), ("rec", "n")))
+
+
+@pytest.mark.parametrize("fields", STATED)
+@pytest.mark.parametrize("late", ["fired", "above"])
+def test_what_neurons_do_late(fields: str, late: str) -> None:
+    """Against the reference, over the whole and as a stream of two parts."""
+    raster = (np.random.default_rng(1).random((3, 60, 4)) < 0.4) * 1.0
+    for grid, threshold, recurrent in (
+            (Discretization(DT), 0.5, True), (Discretization(DT), -0.25, True),
+            (Discretization(DT, fires="at"), 0.5, True), (Discretization(DT, spikes="many"), 0.5, False)):
+        graph = stated(fields, late, grid, threshold, recurrent)
+        assert compared(graph, raster) > 10
+        program = spikec.compile(graph, target="clock")
+        whole = program.run(raster, probes={"n.v": None})
+        one = program.run(raster[:, :23], probes={"n.v": None})
+        two = program.run(raster[:, 23:], probes={"n.v": None}, state=one.state)
+        parts = np.concatenate([one.probes["n.v"], two.probes["n.v"]], 1)
+        np.testing.assert_array_equal(parts, whole.probes["n.v"])
+
+
+def test_a_readout_is_never_late() -> None:
+    node = ir.StepNeuron(shape=(6,), a=[[0.9]], b=[1.0], late_a=[[0.1]], late_b=[0.2], late_after=[3.0], late="above")
+    compared(graph_of(node, Discretization(DT), np.ones((6, 4)), np.zeros(6)), np.ones((1, 5, 4)))
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_random_graphs_run_as_the_reference_says(data: st.DataObject) -> None:
@@ -119,6 +167,7 @@ def unrolled(form: Any, arrived: Any, bias: Any, own: Any, detach: bool, slope: 
     """Spikes and membranes (time, batch, n) of a form, by torch operations alone, one column after the other."""
     value = lambda entry: 0.0 if entry is None else entry  # noqa: E731
     kinds = range(form.states)
+    bound = lambda s: form.threshold + sum(value(form.gain[j]) * s[j] for j in kinds)  # noqa: E731
     states = [torch.zeros_like(arrived[0]) for _ in kinds]
     states[0] = states[0] + form.v0
     spikes = torch.zeros_like(arrived[0])
@@ -130,15 +179,19 @@ def unrolled(form: Any, arrived: Any, bias: Any, own: Any, detach: bool, slope: 
         total = now if own is None else now + spikes @ own.t()
         x, before = (before, total) if form.lag else (total, before)
         f = spikes.detach() if detach else spikes
+        if form.late_above:
+            f = ((states[0] >= bound(states)) if form.at else (states[0] > bound(states))).to(states[0]).detach()
         new = [sum((value(form.a[i][j]) + f * value(form.late_a[i][j])) * states[j] for j in kinds)
-               + (value(form.b[i]) + f * value(form.late_b[i])) * x + value(form.d[i]) * bias
+               + (value(form.b[i]) + f * value(form.late_b[i])) * x
+               + (value(form.d[i]) + f * value(form.late_d[i])) * bias
                + value(form.c[i]) + f * value(form.late_c[i]) for i in kinds]
         if form.threshold is not None:
-            spikes = _Heaviside.apply(new[0] - form.threshold, form.at, slope)
+            spikes = _Heaviside.apply(new[0] - bound(new), form.at, slope)
             n = spikes.detach() if detach else spikes
             if not form.resets_late:
                 new = [each + n * (sum(value(form.reset_a[i][j]) * new[j] for j in kinds) + value(form.reset_c[i])
-                                   + value(form.spike_c[i])) for i, each in enumerate(new)]
+                                   + value(form.spike_c[i])) + f * value(form.late_after[i])
+                       for i, each in enumerate(new)]
         if form.v_min is not None:
             new[0] = torch.maximum(new[0], torch.as_tensor(form.v_min))
         states = new
@@ -199,6 +252,42 @@ def test_gradients_are_those_of_torch(kind: str, grid: Discretization, reset: st
             assert got is None or not got.abs().sum(), label
             continue
         assert got is not None, label
+        if label == "fc.bias":  # which the module holds in units of weights
+            want = want / torch.from_numpy(np.array(bias_units(graph, grid)["fc", "bias"]))
+        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-8 * float(want.abs().max()), msg=label)
+
+
+@pytest.mark.parametrize("fields", STATED)
+@pytest.mark.parametrize("late", ["fired", "above"])
+@pytest.mark.parametrize(("trained", "detach", "recurrent"), [
+    ("weights", False, True), ("all", False, False), ("all", True, True)])
+def test_gradients_through_what_neurons_do_late(fields: str, late: str, trained: str, detach: bool,
+                                                recurrent: bool) -> None:
+    raster = (np.random.default_rng(1).random((3, 30, 4)) < 0.4) * 1.0
+    w_spikes, w_voltage = np.random.default_rng(2).normal(size=(2, 30, 3, 6))
+    grid = Discretization(DT, fires="at" if recurrent else "above")
+    graph = stated(fields, late, grid, 0.5, recurrent)
+    node = graph.nodes["n"]
+    names = [f"n.{name}" for name in ir.params(node)] if trained == "all" else []
+    module = spikec.compile(graph, target="clock").module(FLOAT64, train=("weight", "bias", *names),
+                                                          detach_reset=detach)
+    out = module(raster, record=("n",))
+    loss = (out.spikes("n").transpose(0, 1) * torch.from_numpy(w_spikes)).sum() + (
+        out.voltage("n").transpose(0, 1) * torch.from_numpy(w_voltage)).sum()
+    loss.backward()
+    mine = {f"{name}.{param}": torch.from_numpy(np.array(value)).requires_grad_()
+            for name, each in graph.nodes.items() for param, value in ir.params(each).items()}
+    form = step_form(node, grid, {param: mine[f"n.{param}"] for param in ir.params(node)}, torch)
+    arrived = torch.from_numpy(raster.swapaxes(0, 1)) @ mine["fc.weight"].t()
+    spikes, voltage = unrolled(form, arrived, mine["fc.bias"], mine.get("rec.weight"), detach,
+                               lambda u: SLOPES[module.surrogate.name](u, module.surrogate.sharpness))
+    assert spikes.sum() > 10
+    expected = (spikes * torch.from_numpy(w_spikes)).sum() + (voltage * torch.from_numpy(w_voltage)).sum()
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
+    expected.backward()
+    for label in ("fc.weight", "fc.bias", *names, *(["rec.weight"] if recurrent else [])):
+        got, want = module.get_parameter(label).grad, mine[label].grad
+        assert got is not None and want is not None, label
         torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-8 * float(want.abs().max()), msg=label)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -94,6 +96,35 @@ def test_the_results_are_of_the_pinned_frameworks_and_none_fails() -> None:
     failed = [f"{row['framework']} {row['kind']} {row['settings']}: {row['failures']}"
               for part in ("frameworks", "networks", "public") for row in results[part] if row["failures"]]
     assert failed == []
+
+
+def test_the_page_on_importing_tells_how_far_continuous_time_is_off() -> None:
+    found = [row["targets"].get("event") for row in page.read()["frameworks"]]
+    ratios = [each["event"] / max(each["framework"], 1) for each in found if isinstance(each, dict)]
+    off = [100 * abs(each - 1) for each in ratios]
+    text = " ".join((page.PAGE.parent / "importing.md").read_text(encoding="utf-8").split())
+    assert f"of the {len(off)} [networks of the conformance suite]" in text
+    assert f"half are off by more than {statistics.median(off):.1f} % of their spikes" in text
+    beyond = [sum(each > limit for each in off) for limit in (7, 100)]
+    assert f"{beyond[0]} by more than 7 %, {beyond[1]} by more than 100 %" in text
+    assert f"and one has {float(f'{max(ratios):.2g}'):.0f} times as many" in text
+
+
+def test_the_readme_names_the_record_that_it_counts() -> None:
+    results = page.read()
+    readme = " ".join((page.HERE.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert f"(at commit `{results['commit']}`, {results['day']})" in readme
+
+
+def test_a_silent_neuron_fails_its_network() -> None:
+    spikes = np.ones((3, 100, 4))
+    spikes[:, 1:, 2] = 0
+    spikes[0, 0, 2] = 0  # 2 of 300 steps
+    assert suite.activity({"hidden": suite.Trace(spikes, None)}) == pytest.approx(2 / 300)
+    assert suite.silent({"hidden": suite.Trace(spikes, None), "readout": suite.Trace(None, spikes)}) == [
+        "hidden: 1 of 4 neurons fire in under 1% of the steps"]
+    spikes[:, :2, 2] = 1
+    assert suite.silent({"hidden": suite.Trace(spikes, None)}) == []
 
 
 def test_the_readme_counts_the_networks_of_the_results() -> None:

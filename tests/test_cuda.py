@@ -25,12 +25,14 @@ SWEEPS = list(itertools.product(REALS, ("j", "u", "c"), FIRING + SILENT))
 TERMS = {
     1: ("a_00", "la_00", "ra_00", "b_0", "rc_0", "q_0", "h_0", "lh_0", "theta", "floor"),
     2: ("a_00", "a_01", "a_11", "la_00", "ra_00", "b_0", "b_1", "lb_1", "q_0", "gain_1", "h_0", "h_1", "theta"),
+    3: ("a_00", "b_0", "lb_0", "lh_0", "lz_0", "q_0", "ra_01", "gain_2", "theta", "floor"),
 }
 PLAIN = {"spiking": True, "at": False, "many": False, "lag": False, "rest": False, "late": True, "resets_late": False,
-         "surrogate": "atan", "detach": True, "show": False, "sources": 2, "recurrent": False}
+         "above": False, "surrogate": "atan", "detach": True, "show": False, "sources": 2, "recurrent": False}
 CLOCKS = [
     (1, (), PLAIN), (1, TERMS[1], PLAIN | {"rest": True, "resets_late": True, "show": True, "detach": False}),
     (2, TERMS[2], PLAIN | {"many": True, "at": True, "lag": True, "surrogate": "sigmoid"}),
+    *((3, TERMS[3], PLAIN | {"above": above, "detach": above}) for above in (True, False)),
     *((1, ("h_0", "theta"), PLAIN | {"surrogate": name}) for name in SURROGATES),
 ]
 

@@ -12,7 +12,7 @@ from engine_problem import problem
 
 import spikec
 from spikec.ir import nodes as ir
-from spikec.ir.diagnostics import BadInputError, SpikecError, UnsupportedError
+from spikec.ir.diagnostics import BadInputError, SpikecError, SpikecWarning, UnsupportedError
 from spikec.ir.events import Events
 from spikec.ir.graph import Graph
 
@@ -208,6 +208,16 @@ def test_delta_synapses_without_drive_are_refused_for_training(kind: str, wires:
     assert "CubaLIF" in found.remedy
     assert "Synaptic" in found.remedy
     spikec.compile(make(kind, rng, wires=wires, bias=False, box=True)).module()
+
+
+def test_delta_synapses_beside_a_constant_current_are_told_in_training() -> None:
+    """The crossings that the current drives have gradients, and those that impulses trigger have none."""
+    net = spikec.Builder()
+    cells = net.lif("hidden", 4, tau=10e-3, r=1.0, v_threshold=1.0)
+    net.connect(net.input("in", 2), cells, weight=np.full((4, 2), 0.4), bias=np.array([0.0, 0.5, 1.5, 2.0]))
+    net.output("out", cells)
+    with pytest.warns(SpikecWarning, match=r"SC411 at 'hidden'.*drive 2 of 4 neurons.*CubaLIF"):
+        spikec.compile(net).module()
 
 
 def test_a_delta_cycle_without_delay_that_fires_twice_at_once_is_diagnosed() -> None:

@@ -157,6 +157,10 @@ def step_neuron() -> ir.StepNeuron:
 @pytest.mark.parametrize("neuron", [
     step_neuron(), replace(step_neuron(), v_threshold=None),
     replace(step_neuron(), a=np.linspace(-0.2, 0.9, 20).reshape(2, 2, 5), spike_c=np.full((2, 5), -0.2)),
+    replace(step_neuron(), late="above", late_after=[0.2, -0.1]), replace(step_neuron(), late_after=[0.2, 0.0]),
+    ir.StepNeuron(shape=(5,), v0=np.linspace(-0.5, 2.0, 5), a=[[0.9]], b=[1.0], late_c=[-0.5], late_after=[0.5],
+                  spike_c=[-0.5], v_threshold=0.5, late="above"),
+    ir.StepNeuron(shape=(5,), a=[[0.9]], b=[1.0], late_after=[0.5], v_threshold=-0.1, spike_c=[-0.7], late="above"),
     ir.StepNeuron(shape=(5,), a=np.zeros((2, 2)), b=[1.0, 0.0], c=[0.0, 0.3], v_threshold=0.8)])
 def test_neurons_stated_on_the_grid(neuron: ir.StepNeuron, tmp_path: Path) -> None:
     graph = small(GRID, neuron, recurrent=neuron.v_threshold is not None)

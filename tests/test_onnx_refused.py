@@ -54,6 +54,10 @@ def test_all_faults_of_operations_are_told_at_once(tmp_path: Path) -> None:
      "no convolution"),
     ([op("Cast", "x", to="y", to_=TensorProto.INT32)], [4], {}, "whole numbers"),
     ([op("BatchNormalization", "x", "c", "c", "c", "c", training_mode=1)], [4], {"c": single(4)}, "of the batch"),
+    ([op("Dropout", "x", "c", "on")], [4], {"c": np.float32(0.5), "on": np.array(True)}, "draws random numbers"),
+    ([op("Dropout", "x", "", "on")], [4], {"on": np.array(True)}, "draws random numbers"),
+    ([op("Dropout", "w", "", "on", to="u"), op("Mul", "x", "u")], [4], {"w": single(4), "on": np.array(True)},
+     "draws random numbers"),
     ([op("Sub", "b", "b", to="z"), op("Shape", "x", to="s"), op("Mul", "s", "two", to="t"), op("Reshape", "x", "t")],
      [4], {"b": np.array([1]), "two": np.array([2])}, "batch axis is computed with"),
 ])
@@ -83,3 +87,9 @@ def test_an_axis_of_time_is_refused_with_a_remedy(shape: list[Any], tmp_path: Pa
 def test_a_threshold_is_refused_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"SC226.*Greater.*from_torch"):
         spikec.from_onnx(saved(tmp_path, [op("Greater", "x", "c")], [4], c=np.float32(1)))
+
+
+def test_a_kernel_shape_other_than_that_of_the_weights_is_refused(tmp_path: Path) -> None:
+    nodes = [op("Conv", "x", "w", name="odd", kernel_shape=[5, 5])]
+    with pytest.raises(BadInputError, match=r"SC240 at 'odd'.*kernel_shape.*\(5, 5\).*\(3, 3\)"):
+        spikec.from_onnx(saved(tmp_path, nodes, [2, 6, 6], w=single(3, 2, 3, 3)))

@@ -193,3 +193,13 @@ def test_stimuli_fit_their_inputs(case):
     for name, events in case.events.items():
         events.checked(prod(case.graph.nodes[name].shape), name)
         assert len(events) == 0 or events.times.max() < case.duration
+
+
+@pytest.mark.parametrize(("node", "given", "told"), [
+    (ir.MaxPool2d(kernel_size=(4, 5), stride=(1, 1), padding=(1, 0)), (2, 3, 3),
+     "(value: input (3, 3), padding (2, 0); limit: kernel (4, 5))"),
+    (ir.Conv1d(weight=np.ones((1, 1, 3)), dilation=4, padding=1), (1, 5),
+     "(value: input (5,), padding (2,); limit: kernel (9,))"),
+])
+def test_a_kernel_larger_than_its_input_is_told_in_numbers(node, given, told):
+    assert told in fault_of(node, given)

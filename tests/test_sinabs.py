@@ -155,7 +155,7 @@ def test_a_convolution_is_a_recurrent_connection() -> None:
     back = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Dropout(0.5), nn.Conv2d(3, 2, 1))
     with torch.no_grad():
         back[0].weight.mul_(0.3)
-    module = nn.Sequential(sl.LIFRecurrent(tau_mem=5.0, norm_input=False, rec_connect=back))
+    module = nn.Sequential(sl.LIFRecurrent(tau_mem=5.0, norm_input=False, rec_connect=back)).eval()
     _assert_same(module, _imported(module, shape=(2, 4, 3)), three_samples((2, 4, 3)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ snntorch = pytest.importorskip("snntorch")
 from side_by_side import behind_weights, seeded, three_samples  # noqa: E402
 from torch import nn  # noqa: E402
 
+import spikec  # noqa: E402
 from spikec.compiler.frontends.pytorch.frontend import from_torch  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import SpikecWarning, UnsupportedError  # noqa: E402
@@ -70,13 +72,15 @@ FACTORS: dict[str, dict[str, Any]] = {
     "outside": {"beta": torch.tensor([-0.5, 0.0, 0.5, 1.0, 1.5]), "alpha": torch.tensor([0.9, 1.5, 0.0, -1.0, 0.3])},
     "memoryless": {"beta": 0.0, "alpha": 0.0},
     "no threshold": {"beta": 0.8, "alpha": 0.3, "threshold": 0.0},
+    "negative": {"beta": 0.8, "alpha": 0.3, "threshold": torch.linspace(-0.4, 0.3, SIZE)},
 }
 KINDS = [
     (kind, reset, delayed, factors)
     for kind, reset, delayed, factors in itertools.product(
         ["Leaky", "Synaptic", "RLeaky", "RSynaptic"], ["subtract", "zero", "none"], [True, False], FACTORS)
-    if delayed or (kind != "RSynaptic" and reset != "subtract")
-    if factors == "each" or (delayed and (factors == "outside" or reset == "zero" or kind == "Synaptic"))
+    if delayed or (kind != "RSynaptic" and (reset, factors) != ("zero", "negative"))
+    if factors in ("each", "negative") or ((delayed or reset == "subtract") and (
+        factors == "outside" or reset == "zero" or kind == "Synaptic"))
 ]
 
 
@@ -98,11 +102,47 @@ def test_every_reset_of_every_kind(kind: str, reset: str, delayed: bool, factors
     _assert_same(module, from_torch(module, dt=DT), three_samples((6,), steps), busy=not unbounded)
 
 
+@pytest.mark.parametrize(("kind", "options"), [
+    ("Leaky", {"beta": 0.9}), ("Leaky", {"beta": 1.0}), ("Leaky", {"beta": 0.0, "threshold": 0.3}),
+    ("Leaky", {"beta": PER_NEURON, "threshold": torch.linspace(0.2, 1.5, SIZE)}),
+    ("Synaptic", {"alpha": 0.7, "beta": 0.8, "threshold": 0.6}),
+    ("RLeaky", {"beta": 0.8, "linear_features": SIZE}), ("RLeaky", {"beta": 0.9, "all_to_all": False, "V": -0.7}),
+])
+def test_a_subtraction_at_once_goes_by_the_membrane_that_is_left(kind: str, options: dict[str, Any],
+                                                                 tmp_path: Path) -> None:
+    """Membranes above twice the threshold, where snnTorch takes it off in step after step and gives it back: the
+    reference, `clock` and the graph written as ONNX and read back, against the module."""
+    module = _net(getattr(snntorch, kind)(**options, reset_mechanism="subtract", reset_delay=False, init_hidden=True),
+                  gain=8.0)
+    raster = three_samples((6,))
+    spikes, membranes = _run(module, raster)
+    over = membranes > module[-1].threshold.double().numpy()
+    assert (over[:, 4:] & over[:, 3:-1] & over[:, 2:-2] & over[:, 1:-3]).sum() > 30, "above it for several steps"
+    assert over.mean() < 0.9 and ((spikes == 0) & over).sum() > 10, "above it without a spike"
+    graph = from_torch(module, dt=DT)
+    node = graph.nodes["1"]
+    assert isinstance(node, nodes.StepNeuron) and node.late == "above"
+    assert graph.metadata["import.check"] == "faithful on its grid"
+    scale = max(1.0, float(np.abs(membranes).max()))
+    ours = simulate_step(graph, raster)
+    np.testing.assert_array_equal(ours.spikes["1"], spikes)
+    np.testing.assert_allclose(ours.voltage["1"], membranes, rtol=0, atol=1e-12 * scale)
+    result = spikec.compile(graph, target="clock").run(raster, probes={"1.v": None})
+    expected = spikec.Events.from_dense(spikes, DT)
+    np.testing.assert_array_equal(result.spikes["1"].indices, expected.indices)
+    np.testing.assert_allclose(result.spikes["1"].times, expected.times, rtol=1e-12)
+    np.testing.assert_allclose(result.probes["1.v"], membranes, rtol=0, atol=1e-12 * scale)
+    spikec.to_onnx(graph, tmp_path / "net.onnx")
+    again = simulate_step(spikec.from_onnx(tmp_path / "net.onnx"), raster)
+    np.testing.assert_array_equal(again.spikes["1"], spikes)
+
+
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
 @pytest.mark.parametrize("factors", [
     {"alpha": 0.9, "beta": 0.8}, {"alpha": 0.5, "beta": 0.4, "threshold": 0.3},
     {"alpha": PER_NEURON, "beta": PER_NEURON - 0.2, "threshold": torch.linspace(0.2, 1.0, SIZE)},
     {"alpha": 1.0, "beta": 0.6}, {"alpha": 0.7, "beta": 0.0},
+    {"alpha": 0.9, "beta": 0.8, "threshold": torch.linspace(-0.3, 0.2, SIZE)},
 ])
 def test_alpha(reset: str, factors: dict[str, Any]) -> None:
     module = _net(snntorch.Alpha(**factors, reset_mechanism=reset, init_hidden=True))
@@ -115,13 +155,13 @@ def test_alpha(reset: str, factors: dict[str, Any]) -> None:
     ({"beta": 0.9}, "subtract"), ({"beta": 0.9}, "none"), ({"beta": 0.7, "R": 2.0}, "zero"),
     ({"beta": 0.8, "C": 3.0}, "subtract"), ({"R": 5.1, "C": 2.0}, "zero"), ({"R": 5.1, "C": 2.0}, "none"),
     ({"R": 10.0, "C": 0.5, "time_step": 0.1, "threshold": 0.4}, "zero"), ({"R": 3, "C": 1}, "subtract"),
-    ({"R": 0.8, "C": 1.0, "time_step": 1.2}, "subtract"),
+    ({"R": 0.8, "C": 1.0, "time_step": 1.2}, "subtract"), ({"beta": 0.9, "threshold": -0.2}, "subtract"),
 ])
 def test_lapicque(circuit: dict[str, Any], reset: str) -> None:
     module = _net(snntorch.Lapicque(**circuit, reset_mechanism=reset, init_hidden=True))
     graph = from_torch(module, dt=DT)
     _assert_same(module, graph, three_samples((6,)))
-    if reset == "none":
+    if reset == "none" or circuit.get("threshold", 1.0) < 0:
         return
     node = graph.nodes["1"]
     resistance, capacity, step = (getattr(module[1], each).item() for each in ("R", "C", "time_step"))
@@ -236,10 +276,10 @@ def _changed() -> nn.Module:
 
 
 REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
-    "subtraction at once": (r"twice the threshold.*reset_delay=True", lambda: _leaky(reset_delay=False)),
     "inhibition": ("inhibition", lambda: _leaky(inhibition=True)),
     "quantised states": ("quantised states", lambda: _leaky(state_quant=lambda value: value)),
-    "negative threshold": ("negative threshold.*value: -0.5", lambda: _leaky(threshold=-0.5)),
+    "negative threshold": ("negative threshold.*value: -0.5", lambda: _leaky(
+        threshold=-0.5, reset_delay=False, reset_mechanism="zero")),
     "changed mechanism": ("changed after the neurons were made.*zero after subtract", _changed),
     "hidden RSynaptic": ("snnTorch itself fails", lambda: _net(snntorch.RSynaptic(
         0.5, 0.6, linear_features=SIZE, reset_delay=False, init_hidden=True))),

@@ -286,7 +286,7 @@ def test_containers_over_sequences() -> None:
         layer.MultiStepContainer(neuron.IFNode(), nn.AvgPool2d(2), neuron.LIFNode(decay_input=False)),
         layer.StepModeContainer(False, "m", nn.Flatten(1), nn.Linear(64, 9)),
         layer.StepModeContainer(True, "m", neuron.ParametricLIFNode(v_threshold=0.1), nn.Linear(9, 5)),
-        neuron.IFNode(v_threshold=0.3, step_mode="m"))
+        neuron.IFNode(v_threshold=0.3, step_mode="m")).eval()
     _assert_sequence(module, (2, 8, 8), drive((2, 8, 8), rate=0.3, height=2.0, steps=100))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,16 @@ def run(form: StepForm, arrived: Any, bias: Any) -> tuple[Any, Any]:
         before = arrived[:, column]
         held = states[0] + (fired * (sum(value(form.reset_a[0][j]) * states[j] for j in range(form.states))
                                      + value(form.reset_c[0]) + value(form.spike_c[0])) if form.resets_late else 0.0)
+        f = fired
+        if form.late_above:
+            f = over(states[0], form.threshold + sum(value(form.gain[j]) * states[j] for j in range(form.states))) * 1.0
         new = []
         for i in range(form.states):
-            total = (value(form.b[i]) + fired * value(form.late_b[i])) * x
-            total = total + (value(form.d[i]) + fired * value(form.late_d[i])) * bias
-            total = total + value(form.c[i]) + fired * value(form.late_c[i])
+            total = (value(form.b[i]) + f * value(form.late_b[i])) * x
+            total = total + (value(form.d[i]) + f * value(form.late_d[i])) * bias
+            total = total + value(form.c[i]) + f * value(form.late_c[i])
             for j in range(form.states):
-                total = total + (value(form.a[i][j]) + fired * value(form.late_a[i][j])) * states[j]
+                total = total + (value(form.a[i][j]) + f * value(form.late_a[i][j])) * states[j]
             new.append(total)
         new[0] = np.where(left > 0, held, new[0])
         n = np.zeros_like(new[0])
@@ -58,6 +62,7 @@ def run(form: StepForm, arrived: Any, bias: Any) -> tuple[Any, Any]:
             if not form.resets_late:
                 new = [each + fired * (sum(value(form.reset_a[i][j]) * new[j] for j in range(form.states))
                                        + value(form.reset_c[i])) + n * value(form.spike_c[i])
+                       + f * value(form.late_after[i])
                        for i, each in enumerate(new)]
         if form.v_min is not None:
             new[0] = np.maximum(new[0], form.v_min)
@@ -134,13 +139,19 @@ def test_a_neuron_stated_on_the_grid_is_what_it_states() -> None:
     np.testing.assert_allclose(form[1], plain.voltage["n"], atol=1e-12)
 
 
-def test_a_neuron_with_all_terms() -> None:
-    rng = np.random.default_rng(2)
+def all_terms(rng: np.random.Generator, late: str = "fired") -> dict[str, Any]:
+    """Fields of a StepNeuron of three states, in which nothing is zero."""
     states = 3
-    fields = {name: rng.normal(0, 0.3, (states, states, N)) for name in ("a", "late_a", "reset_a")}
+    fields: dict[str, Any] = {name: rng.normal(0, 0.3, (states, states, N)) for name in ("a", "late_a", "reset_a")}
     fields |= {name: rng.normal(0, 0.3, (states,)) for name in
-               ("b", "c", "late_b", "late_c", "reset_c", "spike_c", "threshold_gain")}
-    fields["b"] = np.array([1.0, 0.5, 0.2])
+               ("b", "c", "late_b", "late_c", "late_after", "reset_c", "spike_c", "threshold_gain")}
+    return fields | {"b": np.array([1.0, 0.5, 0.2]), "late": late}
+
+
+@pytest.mark.parametrize("late", ["fired", "above"])
+def test_a_neuron_with_all_terms(late: str) -> None:
+    rng = np.random.default_rng(2)
+    fields = all_terms(rng, late)
     for grid in (Discretization(DT), Discretization(DT, fires="at"), Discretization(DT, spikes="many")):
         node = ir.StepNeuron(shape=(N,), v_threshold=0.4, v_min=-0.8, v0=0.1, **fields)
         raster = (rng.random((2, STEPS, 4)) < 0.3) * 1.0
@@ -153,6 +164,21 @@ def test_a_neuron_with_all_terms() -> None:
         np.testing.assert_allclose(voltage, reference.voltage["n"], atol=1e-11)
         np.testing.assert_array_equal(spikes, reference.spikes["n"])
         assert spikes.sum() > 10
+
+
+def test_what_a_membrane_left_above_the_threshold_does() -> None:
+    """By hand: 0.5 comes in each column; a membrane left above 1 is 1 lower in the next test alone."""
+    node = ir.StepNeuron(shape=(N,), v0=2.25, a=np.ones((1, 1)), b=np.ones(1), v_threshold=1.0, spike_c=[-1.0],
+                         late_c=[-1.0], late_after=[1.0], late="above")
+    grid = Discretization(DT)
+    found = simulate_step(graph_of(node, grid, np.full((N, 1), 0.5), np.zeros(N)), np.ones((1, 4, 1)))
+    # 2.25 > 1: 1.75 > 1 spikes, 1.75 is left; 1.25 spikes, 1.25 is left; 0.75 does not, 1.75 is left; 1.25 spikes
+    np.testing.assert_array_equal(found.voltage["n"][0, :, 0], [1.75, 1.25, 1.75, 1.25])
+    np.testing.assert_array_equal(found.spikes["n"][0, :, 0], [1, 1, 0, 1])
+    for given, code in (({"late": "early"}, "SC111 at 'n': late is malformed"),
+                        ({"late_after": [1.0, 1.0]}, "SC107 at 'n': late_after")):
+        wrong = graph_of(replace(node, **given), grid, np.ones((N, 1)), np.zeros(N))  # type: ignore[arg-type]
+        assert code in " ".join(map(str, check(wrong)))
 
 
 def test_what_is_wrong_with_a_grid_of_its_own_is_told() -> None:

@@ -87,3 +87,16 @@ def test_the_example_of_a_converter_in_the_documentation(monkeypatch: pytest.Mon
     exec(compile(example, "importing.md", "exec"), {})
     graph = from_torch(nn.Sequential(Gain(), nn.Linear(2, 1)), input_shape=(2,))
     np.testing.assert_array_equal(graph.nodes["0"].scale, [3.0, 3.0])
+
+
+def test_a_check_in_which_nothing_spiked_is_told() -> None:
+    module = nn.Sequential(nn.Linear(6, 8), snntorch.Leaky(0.9, threshold=1e9, init_hidden=True))
+    with pytest.warns(SpikecWarning, match=r"SC224: no neuron spiked .*spikec validate"):
+        graph = from_torch(module, dt=DT)
+    assert graph.metadata["import.check.fired"] == 0
+    assert graph.metadata["import.check"] == "faithful on its grid"
+
+
+def test_a_check_in_which_nothing_spikes_goes_on_with_more_input() -> None:
+    module = nn.Sequential(nn.Linear(6, 8), snntorch.Leaky(0.9, threshold=100.0, init_hidden=True))
+    assert from_torch(module, dt=DT).metadata["import.check.fired"] > 0

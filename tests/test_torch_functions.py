@@ -65,7 +65,7 @@ def test_layers_of_one_dimension_pool_and_the_mean_of_an_image() -> None:
 
 def test_a_network_without_spikes_comes_in() -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
-                           nn.Linear(36, 5), nn.ReLU6(), nn.Linear(5, 2), nn.LogSoftmax(dim=1))
+                           nn.Linear(36, 5), nn.ReLU6(), nn.Linear(5, 2), nn.LogSoftmax(dim=1)).eval()
     with pytest.warns(SpikecWarning, match="SC227.*LogSoftmax"):
         graph = from_torch(module, input_shape=(1, 8, 8))
     assert [name for name, node in graph.nodes.items() if isinstance(node, nodes.Relu)] == ["2", "6"]

@@ -20,6 +20,7 @@ import typer
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
 from . import compile, data, doctor, inspect, lava, run, targets, train, validate
 from .console import print_diagnostics, print_json, say, say_error
+from .words import in_words_of_commands, typed
 
 __all__ = ["app", "main"]
 
@@ -112,10 +113,11 @@ def _show_traceback(error: BaseException) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
-    say_error(f"warning: {message}")
+    say_error(f"warning: {typed(str(message)[:5], str(message))}")
 
 
-def _fail(as_json: bool, code: int, *diagnostics: Diagnostic) -> None:
+def _fail(as_json: bool, code: int, *faults: Diagnostic) -> None:
+    diagnostics = tuple(map(in_words_of_commands, faults))
     if as_json:
         print_json({"ok": False, "exit_code": code, "diagnostics": [each.as_dict() for each in diagnostics]})
     else:

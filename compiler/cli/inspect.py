@@ -11,7 +11,8 @@ from ...ir.diagnostics import Diagnostic, SpikecError
 from ...ir.graph import Discretization, Graph
 from ..inspection import Inspection, NodeRow, ParameterRow, TargetReport, inspect_graph
 from .console import JsonOption, print_diagnostics, print_json, print_table, say
-from .models import DtOption, ModelArgument, SpikeOption, open_graph
+from .models import DtOption, ModelArgument, SampleOption, SpikeOption, open_graph
+from .words import in_words_of_commands
 
 _MARKS = {"faithful": "faithful", "approximate": "approx.", "unsupported": "no"}
 _SYMBOLS: Mapping[str, Sequence[tuple[str, float]]] = {"s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))}
@@ -26,10 +27,11 @@ def command(
     text: Annotated[bool, typer.Option("--text", help="Print the model's text form instead.")] = False,
     dt: DtOption = None,
     spike: SpikeOption = None,
+    sample: SampleOption = None,
     json: JsonOption = False,
 ) -> int:
     """Print what a model is made of, and what each target could do with each node."""
-    graph = open_graph(model, dt, spike)
+    graph = open_graph(model, dt, spike, sample)
     if text:
         _say_text(graph, json)
         return 0
@@ -64,7 +66,8 @@ def _compiled(graph: Graph, target: TargetReport) -> tuple[Any, tuple[Diagnostic
         try:
             report = compile(graph, target.name).report()
         except SpikecError as error:
-            return None, error.diagnostics, error.exit_code
+            return None, tuple(map(in_words_of_commands, error.diagnostics)), (
+                error.exit_code if target.takes else _UNSUPPORTED)
     if not target.takes:
         return report, (), _UNSUPPORTED
     return report, (), 0 if target.fits else _DOES_NOT_FIT

@@ -9,15 +9,16 @@ from ..tasks import Task
 
 __all__ = ["LOSS_HELP", "choose_loss"]
 
-_OF_SPIKES = ("first-spike", "spike-time", "spike-count")
+_OF_SPIKES_BY_TARGET = {"event": ("first-spike", "spike-time"), "clock": ("spike-count",)}
+_OF_SPIKES = tuple(loss for losses in _OF_SPIKES_BY_TARGET.values() for loss in losses)
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
 LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), on the target "
              f"clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one that fits by default).")
 
 
-def choose_loss(wanted: str | None, network: Any, task: Task, target: str = "event") -> str:
-    """The name of the loss: `wanted`, or the default for the network's output.
+def choose_loss(wanted: str | None, network: Any, task: Task, target: str) -> str:
+    """The name of the loss: `wanted`, or the default for the network's output on the target.
 
     Raises:
         BadInputError: no such loss, or one that fits neither the output nor the labels.
@@ -29,16 +30,19 @@ def choose_loss(wanted: str | None, network: Any, task: Task, target: str = "eve
             remedy="Train it in Python: spikec.Trainer with a loss that names its output, as "
             "spikec.losses.VoltageMaxCrossEntropy(output=NAME)."))
     ((output, shown),) = network.outputs.items()
-    spikes = ("spike-count",) if target == "clock" else _OF_SPIKES[:2]
-    fitting, kind = ((spikes, "spikes") if network.populations[shown].spiking else (_OF_READOUTS, "is a readout"))
+    spiking = network.populations[shown].spiking
+    fitting = _OF_SPIKES_BY_TARGET[target] if spiking else _OF_READOUTS
     loss = fitting[0] if wanted is None else wanted
     if loss not in (*_OF_SPIKES, *_OF_READOUTS):
         raise BadInputError(Diagnostic("SC550", "there is no such loss", value=loss,
                                        limit=", ".join((*_OF_SPIKES, *_OF_READOUTS)), remedy="See --loss."))
     if loss not in fitting:
+        other = [name for name, losses in _OF_SPIKES_BY_TARGET.items() if spiking and loss in losses]
+        kind = f"spikes, on the target '{target}'" if spiking else "is a readout"
         raise BadInputError(Diagnostic("SC409", f"the loss '{loss}' cannot be taken of this output, which {kind}",
                                        node=output, value=loss, limit=", ".join(fitting),
-                                       remedy=f"Use --loss {fitting[0]}, or leave --loss out."))
+                                       remedy=f"Use --loss {fitting[0]}, or leave --loss out"
+                                       + "".join(f"; --target {name} takes this loss" for name in other) + "."))
     labels = task.train[1]
     if loss == "spike-time" and not (labels.dtype.kind == "f" and labels.ndim in (2, 3)):
         raise BadInputError(Diagnostic(

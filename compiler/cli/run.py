@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ...ir.diagnostics import Diagnostics
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from .console import JsonOption, print_json, print_table, say
 
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A compiled folder.")],
-    input: Annotated[Path, typer.Option("--input", "-i", metavar="FILE.npz", help="Events: times, indices, offsets.")],
+    input: Annotated[Path, typer.Option(
+        "--input", "-i", metavar="FILE.npz|FILE.npy", help="Events (times, indices, offsets), or a raster (batch, "
+        "time, *shape) of the only input.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the spikes of the outputs go.")
     ] = None,
@@ -23,18 +25,22 @@ def command(
     probe: Annotated[
         list[str] | None, typer.Option(metavar="NODE.v@T1,T2,…", help="Membrane voltages at these times (seconds).")
     ] = None,
+    dt: Annotated[float | None, typer.Option(
+        help="Seconds a column of a raster; by default that of the model's grid.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a compiled folder on a file of events, and write the spikes of its outputs."""
-    from ...ir.event_files import read_events, write_events
+    """Run a compiled folder on a file of events or a raster, and write the spikes of its outputs."""
+    from ...ir.event_files import write_events
     from ..driver import load
 
     probes = parse_probes(probe or [])
     program = load(folder)
-    events = read_events(input, tuple(program.network.inputs))
+    events, batch = _read(input, tuple(program.network.inputs))
+    grid = program.graph.discretization
+    options = {"dt": dt if dt is not None or grid is None else grid.dt} if isinstance(events, np.ndarray) else {}
     _ = program.engine  # torch is imported here, which is no part of the time that is shown
     start = time.perf_counter()
-    result = program.run(events, duration=duration, probes=probes)
+    result = program.run(events, duration=duration, probes=probes, **options)
     seconds = time.perf_counter() - start
     spikes = {name: result.spikes[name] for name in program.network.outputs if name in result.spikes}
     highest = {f"{name}.voltage_max": result.voltage_max[name][0]
@@ -43,7 +49,6 @@ def command(
     if output is not None:
         write_events(output, spikes, voltages)
     counts = {name: len(each) for name, each in spikes.items()}
-    batch = next(iter(events.values())).batch
     if json:
         shown = ({"probes": dict(result.probes), **highest} if output is None
                  else {"shapes": {name: values.shape for name, values in voltages.items()}})
@@ -59,6 +64,25 @@ def command(
     say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
     if output is not None:
         say(f"wrote {output}")
+
+
+def _read(file: Path, inputs: tuple[str, ...]) -> tuple[Any, int]:
+    """Events by input node, or a raster, and the number of samples.
+
+    Raises:
+        BadInputError: the file is neither (SC550), or malformed (SC523, SC524).
+    """
+    from ...ir.event_files import read_events
+    from ..stimulus import read_raster
+
+    if file.suffix == ".npy":
+        raster = read_raster(file)
+        return raster, len(raster) if raster.ndim else 0
+    if file.suffix != ".npz":
+        raise BadInputError(Diagnostic("SC550", f"'{file}' is no input of a run", value=file.suffix or "no suffix",
+                                       limit=".npz of events, .npy of a raster"))
+    events = read_events(file, inputs)
+    return events, next(iter(events.values())).batch
 
 
 def parse_probes(texts: list[str]) -> dict[str, np.ndarray]:

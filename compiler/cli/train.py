@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.diagnostics import Diagnostics
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
-from .models import DtOption, ModelArgument, SpikeOption, TargetOption, open_program
+from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_program
 
 
 def command(
@@ -22,9 +22,10 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The compiled folder to write.")],
     validation: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Held-out events, where DATA is a file.")
                           ] = None,
-    target: TargetOption = "event",
+    target: TargetOption = None,
     dt: DtOption = None,
     spike: SpikeOption = None,
+    sample: SampleOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch", min=1, help="Samples a step.")] = 50,
@@ -45,15 +46,18 @@ def command(
     faults = Diagnostics()
     check_device(device, faults)  # before data are read
     faults.raise_if_errors()
-    program = open_program(model, target, dt, spike)
+    program = open_program(model, chosen_target(model, target), dt, spike, sample)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     check_task(task, program.network)
-    chosen = choose_loss(loss, program.network, task, target)
+    chosen = choose_loss(loss, program.network, task, program.target)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch_size, seed=seed,
                       input_dropout=input_dropout,
                       duration=duration if duration is not None else task.duration, checkpoint=checkpoint,
                       device=device, progress=not json)
+    if target is None:
+        where = f"that of '{model}'" if Path(model).is_dir() else "the usual one"
+        say_error(f"target {program.target}, {where} (--target)")
     if loss is None:
         say_error(f"loss {chosen}, the usual one for this output (--loss)")
     try:
@@ -63,14 +67,13 @@ def command(
     except TrainingInterrupted:
         say_error(f"training interrupted; the same command goes on from '{checkpoint}'")
         raise
-    except BadInputError as error:
-        raise BadInputError(*map(_in_words_of_the_command, error.diagnostics)) from error
     seconds = time.perf_counter() - start
     results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
     trainer.program.save(output)
     if json:
         print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
-                    "loss": chosen, "resumed_after": resumed, "history": [record.as_dict() for record in history],
+                    "target": program.target, "loss": chosen, "resumed_after": resumed,
+                    "history": [record.as_dict() for record in history],
                     **{name: asdict(result) for name, result in results.items()}})
         return
     for name, result in results.items():
@@ -91,9 +94,3 @@ def _done(checkpoint: Path, epochs: int) -> int:
               + ("the training is complete, and only written again; --fresh starts over, more --epochs go on"
                  if done >= epochs else "the training goes on from there; --fresh starts over"))
     return done
-
-
-def _in_words_of_the_command(fault: Diagnostic) -> Diagnostic:
-    if fault.code in ("SC508", "SC509"):
-        return replace(fault, remedy="--fresh starts over; another --output keeps both.")
-    return fault

@@ -9,7 +9,7 @@ import typer
 
 from ..comparison import Comparison
 from .console import JsonOption, print_json, print_table, say
-from .models import DtOption, ModelArgument, SpikeOption
+from .models import DtOption, ModelArgument, SampleOption, SpikeOption, parse_sample
 
 _MISMATCH = 1
 _ENGINES = "reference (its grid, numpy), exact (continuous time, numpy), source (a torch module, by its framework), " \
@@ -39,14 +39,15 @@ def command(
         metavar="FILE.html|png", help="Both rasters, and the differences in time; needs matplotlib.")] = None,
     dt: DtOption = None,
     spike: SpikeOption = None,
+    sample: SampleOption = None,
     json: JsonOption = False,
 ) -> int:
     """Run two models on the same input and compare them spike by spike; exits 1 where they differ."""
     from ..validation import validate
 
-    found = validate(model, against, data, duration=duration, dt=dt, spike=spike, target_a=target_a,
-                     target_b=target_b, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage,
-                     samples=samples, seed=seed)
+    found = validate(model, against, data, duration=duration, dt=dt, spike=spike, sample=parse_sample(sample),
+                     target_a=target_a, target_b=target_b, tolerance_time=tolerance_time,
+                     tolerance_voltage=tolerance_voltage, samples=samples, seed=seed)
     if plot is not None:
         found.plot(plot)
     code = 0 if found.ok else _MISMATCH

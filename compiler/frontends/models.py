@@ -29,13 +29,16 @@ from ...ir.ranges import check_discretization
 from .builder import Builder
 from .pytorch.registry import qualified_name
 
-__all__ = ["MODEL_KINDS", "as_graph", "is_code", "is_module", "load_code", "load_model"]
+__all__ = ["MODEL_KINDS", "as_graph", "is_code", "is_folder", "is_module", "load_code", "load_model", "refuse_sample",
+           "stated_grid"]
 
 
-def load_model(model: str | Path, discretization: Discretization | None = None, dt: float | None = None) -> Graph:
+def load_model(model: str | Path, discretization: Discretization | None = None, dt: float | None = None,
+               sample: Any = None) -> Graph:
     """The graph that `model` names, as on the command line: `FILE.py:NAME` (runs the file, and calls what it names
     where that can be called), `.nir`, or the text form `.spk`. `discretization`: for graphs and files that state none.
-    `dt`: seconds a step, of torch modules. What user code prints goes to stderr.
+    `dt`: seconds a step, and `sample`: what `forward` takes, of torch modules, as for `from_torch`. What user code
+    prints goes to stderr.
 
     Raises:
         BadInputError: no path (SC525), no such file or an unknown kind (SC230), a malformed file, user code that fails
@@ -53,7 +56,8 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
     if is_code(text):
         found = load_code(text)
         with redirect_stdout(sys.stderr):
-            return as_graph(found, text, discretization, dt)
+            return as_graph(found, text, discretization, dt, sample)
+    refuse_sample(text, sample)
     file = Path(text)
     if file.suffix == ".py":
         raise BadInputError(Diagnostic("SC230", f"'{text}' is code, and does not say what to call",
@@ -67,6 +71,32 @@ def load_model(model: str | Path, discretization: Discretization | None = None, 
     if discretization is None:
         _refuse_step(text, dt)
     return MODEL_KINDS[file.suffix](file, discretization)
+
+
+def stated_grid(dt: float | None, spike: str | None) -> Discretization | None:
+    """The grid of `dt` seconds on which a spike means `spike`, "delta" or "box"; None without `spike`.
+
+    Raises:
+        BadInputError: naming what is wrong: `spike` is neither, or `dt` is missing (SC550).
+    """
+    if spike is None:
+        return None
+    faults = Diagnostics()
+    if spike not in ("delta", "box"):
+        faults.add("SC550", "a spike has no such meaning on a grid", value=repr(spike), limit="delta, box",
+                   remedy="delta: an impulse; box: a current of 1 for a step.")
+    if dt is None:
+        faults.add("SC550", "what a spike means on a grid is given, and the grid's step is not", value=f"spike {spike}",
+                   remedy="Give dt too.")
+    faults.raise_if_errors()
+    return Discretization(dt or 0.0, spike="box" if spike == "box" else "delta")
+
+
+def refuse_sample(model: str, sample: Any) -> None:
+    """A sample says how a torch module is traced; nothing else is."""
+    if sample is not None:
+        raise BadInputError(Diagnostic("SC550", f"a sample is for torch modules, and '{model}' is none",
+                                       remedy="Leave --sample out."))
 
 
 def _refuse_step(model: str, dt: float | None) -> None:
@@ -111,6 +141,11 @@ def is_code(model: str) -> bool:
     return bool(colon) and path.endswith(".py")
 
 
+def is_folder(model: str | Path) -> bool:
+    """Whether `model` names a folder, which only `spikec compile` makes; an empty text names none."""
+    return bool(str(model)) and Path(model).is_dir()
+
+
 def load_code(model: str) -> Any:
     """What FILE.py:NAME is, or gives when it is called: a Graph, or a torch module. What the code prints goes to
     stderr.
@@ -120,7 +155,7 @@ def load_code(model: str) -> Any:
     """
     path, _, name = model.rpartition(":")
     if not Path(path).is_file():
-        raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'"))
+        raise BadInputError(Diagnostic("SC230", f"there is no file '{path}'", remedy="Check the path."))
     with redirect_stdout(sys.stderr):
         found = _called(Path(path), name, model)
     if not (isinstance(found, Graph) or is_module(found)):
@@ -129,9 +164,11 @@ def load_code(model: str) -> Any:
     return found
 
 
-def as_graph(found: Any, where: str, discretization: Discretization | None, dt: float | None) -> Graph:
+def as_graph(found: Any, where: str, discretization: Discretization | None, dt: float | None,
+             sample: Any = None) -> Graph:
     """The graph of what `load_code` found at `where`. Arguments and errors as for `load_model`."""
     if isinstance(found, Graph):
+        refuse_sample(where, sample)
         if discretization is None:
             _refuse_step(where, dt)
         return _stated(found, discretization)
@@ -142,7 +179,7 @@ def as_graph(found: Any, where: str, discretization: Discretization | None, dt: 
             "SC550", "a torch module says itself what a spike means on its grid", value=discretization.spike,
             remedy="Leave --spike out; --dt alone is the module's time step."))
     try:
-        return from_torch(found, dt=dt)
+        return from_torch(found, sample, dt=dt)
     except SystemExit as error:
         raise _failure(Path(where.rpartition(":")[0]), where, error) from error
 

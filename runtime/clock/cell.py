@@ -27,6 +27,7 @@ class Cell:
     many: bool
     lag: bool
     resets_late: bool
+    above: bool
 
     @property
     def spiking(self) -> bool:
@@ -34,8 +35,8 @@ class Cell:
 
     @property
     def late(self) -> bool:
-        """Whether a spike has effects in the next column."""
-        return any(name.startswith(("la_", "lb_", "lh_")) for name in self.terms)
+        """Whether a spike, or a membrane left over the threshold, has effects in the next column."""
+        return self.spiking and any(name.startswith(("la_", "lb_", "lh_", "lz_")) for name in self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class FlatForm:
             if total is not None:
                 found[name] = total.to(cell.v0.dtype)
         return Cell(cell.states, {**cell.terms, **found}, cell.v0, cell.rest, cell.at, cell.many, cell.lag,
-                    cell.resets_late)
+                    cell.resets_late, cell.above)
 
 
 def flat_form(form: StepForm, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> FlatForm:
@@ -77,7 +78,7 @@ def flat_form(form: StepForm, shape: tuple[int, ...], dtype: torch.dtype, device
                    for name, offsets, factors in (("h", form.c, form.d), ("lh", form.late_c, form.late_d))
                    for row, (offset, factor) in enumerate(zip(offsets, factors, strict=True)))
     return FlatForm(Cell(form.states, terms, flat(form.v0).to(dtype), rest, form.at, form.many, form.lag,
-                         form.resets_late), drives)
+                         form.resets_late, form.late_above), drives)
 
 
 def _entries(form: StepForm) -> Iterator[tuple[str, Any]]:
@@ -86,8 +87,8 @@ def _entries(form: StepForm) -> Iterator[tuple[str, Any]]:
             for column, value in enumerate(entries):
                 if value is not None:
                     yield f"{name}_{row}{column}", value
-    for name, vector in (("b", form.b), ("lb", form.late_b), ("rc", form.reset_c), ("q", form.spike_c),
-                         ("gain", form.gain)):
+    for name, vector in (("b", form.b), ("lb", form.late_b), ("lz", form.late_after), ("rc", form.reset_c),
+                         ("q", form.spike_c), ("gain", form.gain)):
         for row, value in enumerate(vector):
             if value is not None:
                 yield f"{name}_{row}", value

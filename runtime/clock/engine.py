@@ -42,25 +42,16 @@ from ...ir.wiring import Wiring
 from .cell import Cell, FlatForm, flat_form
 from .lists import SpikeLists, lists_of
 from .scan import MAX_SOURCES, Scanned, Start, Want, runs_on_host, scan
+from .state import ClockState, form_of
 from .stateless import through
 from .surrogates import Surrogate
 
-__all__ = ["ClockActivity", "ClockEngine", "ClockState", "Parameters", "Signal"]
+__all__ = ["ClockActivity", "ClockEngine", "Parameters", "Signal"]
 
 SPARSE = 0.25
 """Share of elements that are not zero above which a matrix product over all rows is faster than gathering rows."""
 
 Parameters = Mapping[tuple[str, str], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class ClockState:
-    """Where a stream stands: every population, and `sent`, the last columns (delay, batch, *shape) of what nodes gave
-    that is still under way. `form`: of the graph and the grid that it belongs to."""
-
-    populations: Mapping[str, Start]
-    sent: Mapping[str, Tensor]
-    form: tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -167,9 +158,8 @@ class ClockEngine:
 
     @cached_property
     def form(self) -> tuple[Any, ...]:
-        """What two graphs must have in common for the state of one to mean anything to the other."""
-        return (self.grid, *((name, type(node).__name__, self.shapes[name].output)
-                             for name, node in self.graph.nodes.items()), *self.graph.edges)
+        """See `form_of`."""
+        return form_of(self.graph, self.grid, self.shapes)
 
     def flat_form(self, name: str, own: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device) -> FlatForm:
         """The form of a neuron node with these parameters; kept as long as they stay as they are, unless one of them is

@@ -59,7 +59,7 @@ def signals_of(engine: ClockEngine, given: Any, duration: Any, dt: Any, dtype: t
         faults.add("SC405", "inputs have different numbers of samples", value=sorted(sizes))
     if wanted is None and not lengths and not faults.errors:
         faults.add("SC402", "events do not say how long a run on a grid lasts",
-                   remedy="Give duration= in seconds.")
+                   remedy="Give duration=… in seconds.")
     if wanted is None and len(lengths) > 1:
         faults.add("SC405", "rasters have different numbers of columns", value=sorted(lengths))
     faults.raise_if_errors()
@@ -102,11 +102,15 @@ def _form(engine: ClockEngine, name: str, given: Any, faults: Diagnostics) -> tu
     if isinstance(given, Events):
         return given.batch, None
     shape = engine.shapes[name].output
-    layout = tuple(getattr(given, "shape", np.shape(given) if isinstance(given, list | tuple) else ()))
+    limit = "(" + ", ".join(["batch", "time", *map(str, shape)]) + ")"
+    if not (hasattr(given, "shape") or isinstance(given, list | tuple)):
+        faults.add("SC405", "an input of a run is Events or an array", node=name, value=type(given).__name__,
+                   limit=f"Events, {limit}",
+                   remedy="Read files first: numpy.load gives a raster, spikec.ir.event_files.read_events events.")
+        return None, None
+    layout = tuple(given.shape if hasattr(given, "shape") else np.shape(given))
     if len(layout) < 3 or layout[2:] not in (shape, (math.prod(shape),)):
-        faults.add("SC405", "the raster's shape differs from the input's", node=name,
-                   value=layout or type(given).__name__,
-                   limit="(" + ", ".join(["batch", "time", *map(str, shape)]) + ")")
+        faults.add("SC405", "the raster's shape differs from the input's", node=name, value=layout, limit=limit)
         return None, None
     return int(layout[0]), int(layout[1])
 
@@ -115,30 +119,51 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
             faults: Diagnostics) -> Signal:
     """A raster as a signal: lists where it is sparse, and else a tensor (time, batch, *shape)."""
     n = math.prod(shape)
-    if not isinstance(given, Tensor):
-        array = np.asarray(given)
-        if array.dtype.kind not in "biuf":
-            faults.add("SC405", "a raster holds numbers", node=name, value=array.dtype)
-            return Signal(shape)
-        array = array if array.flags.writeable and array.dtype.isnative else array.copy()
-        given = torch.from_numpy(array)
-    raster = given.to(device)
+    numbers = _numbers(name, given, faults)
+    if numbers is None:
+        return Signal(shape)
+    raster = numbers.to(device)
     if raster.dtype not in (torch.float32, torch.float64, torch.uint8) or (raster.dtype.is_floating_point and (
             raster.dtype != dtype)):
         raster = raster.to(dtype) if raster.dtype is not torch.bool else raster.view(torch.uint8)
     raster = raster.reshape(*raster.shape[:2], n)[:, :steps]
     if raster.shape[1] < steps:
         raster = torch.nn.functional.pad(raster, (0, 0, 0, steps - raster.shape[1]))
-    if not raster.requires_grad:
+    if raster.requires_grad:
+        _check_finite(name, raster.detach(), faults)
+    else:
         lists = lists_of(raster if raster.stride(2) == 1 else raster.contiguous(), time_first=False, flags=False)
         values = lists.values
         same = values is None or bool((values == 1).all())
-        if values is not None and not same and not bool(torch.isfinite(values).all()):
-            faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
+        if values is not None and not same:
+            _check_finite(name, values, faults)
         if lists.entries <= SPARSE * max(1, raster.numel()):
             values = None if same or values is None else values.to(dtype)
             return Signal(shape, found=replace(lists, values=values))
     return Signal(shape, tensor=raster.to(dtype).transpose(0, 1).reshape(steps, len(raster), *shape))
+
+
+def _numbers(name: str, given: Any, faults: Diagnostics) -> Tensor | None:
+    """What is given as a plain tensor of real numbers, or None where it is none."""
+    if isinstance(given, Tensor):
+        if given.layout is torch.strided and not given.is_meta and not given.is_complex():
+            return given
+        faults.add("SC405", "a raster holds numbers", node=name,
+                   value=f"{given.dtype}, layout {given.layout}, device {given.device}",
+                   remedy="Give a plain tensor of real numbers: x.to_dense(), or x.real.")
+        return None
+    array = np.asarray(given)
+    if array.dtype.kind not in "biuf":
+        faults.add("SC405", "a raster holds numbers", node=name, value=array.dtype)
+        return None
+    native = np.float64 if array.dtype.kind == "f" and array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    array = np.ascontiguousarray(array, dtype=native)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _check_finite(name: str, values: Tensor, faults: Diagnostics) -> None:
+    if not bool(torch.isfinite(values).all()):
+        faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
 
 
 def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, device: torch.device) -> SpikeLists:

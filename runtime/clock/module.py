@@ -8,27 +8,29 @@ from typing import Any
 
 import torch
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.nodes import is_spiking
 from ..graph_module import GraphModule
-from .engine import ClockEngine, ClockState
+from .engine import ClockEngine
 from .inputs import signals_of
 from .outputs import ClockOutputs
+from .state import ClockState, taken_up
 from .surrogates import Surrogate
+from .units import bias_units
 
-__all__ = ["ClockModule", "check_state"]
+__all__ = ["ClockModule"]
 
 
 class ClockModule(GraphModule):
     """A network as a `torch.nn.Module`; `Program.module` makes it, and a call gives `ClockOutputs`. Its parameters are
-    those of the model graph, as `GraphModule` says. The gradient of a spike is a heuristic, `surrogate`."""
+    those of the model graph, as `GraphModule` says, but that biases are in units of weights, as frameworks have them
+    (`bias_units`); `to_graph` makes them currents again. The gradient of a spike is a heuristic, `surrogate`."""
 
     _engine: ClockEngine
     surrogate: Surrogate
 
     def __init__(self, engine: ClockEngine, surrogate: Surrogate, dtype: torch.dtype = torch.float32,
                  train: Iterable[str] | None = None) -> None:
-        super().__init__(engine.graph, dtype, train)
+        super().__init__(engine.graph, dtype, train, bias_units(engine.graph, engine.grid))
         self._engine, self.surrogate = engine, surrogate
 
     def forward(self, events: Any, duration: float | None = None, state: ClockState | None = None,
@@ -43,13 +45,13 @@ class ClockModule(GraphModule):
         parameters, dtype = self._legal_by_node(), self._common_dtype()
         device = next((each.device for each in parameters.values()), torch.device("cpu"))
         signals, steps, batch = signals_of(self._engine, events, duration, dt, dtype, device)
-        check_state(self._engine, state, batch)
+        start = taken_up(self._engine, state, batch, dtype, device)
         shown = self._engine.wiring.shown_by
         nodes = self._engine.graph.nodes
         show = {shown.get(name, name) for name in record} | {
             name for name in self._engine.neurons if not is_spiking(nodes[name])}
         return ClockOutputs(self._engine.run(signals, steps, batch, parameters, dtype, self.surrogate,
-                                             torch.is_grad_enabled(), frozenset(show), state))
+                                             torch.is_grad_enabled(), frozenset(show), start))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ClockModule:
         twin = self.__class__.__new__(self.__class__)
@@ -65,26 +67,3 @@ class ClockModule(GraphModule):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._engine = ClockEngine(self._graph)
-
-
-def check_state(engine: ClockEngine, state: Any, batch: int) -> None:
-    """None, or the state of a run of this network over as many samples.
-
-    Raises:
-        BadInputError: it is not (SC403).
-    """
-    faults = Diagnostics()
-    if state is None:
-        return
-    if not isinstance(state, ClockState):
-        faults.add("SC403", "state is not that of a former result", value=type(state).__name__,
-                   remedy="Give state=result.state.")
-        raise BadInputError(*faults.errors)
-    if state.form != engine.form:
-        raise BadInputError(Diagnostic("SC403", "state belongs to another network",
-                                       remedy="Go on with the program whose result it is."))
-    for name, start in state.populations.items():
-        if start.states.shape[1] != batch:
-            raise BadInputError(Diagnostic("SC403", "state has another number of samples", node=name,
-                                           value=str(start.states.shape[1]), limit=str(batch),
-                                           remedy="Go on with as many samples, in the same order."))

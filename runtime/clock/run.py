@@ -15,8 +15,8 @@ from ..outputs import Result
 from ..trainer import check_device
 from .engine import ClockActivity, ClockEngine
 from .inputs import signals_of
-from .module import check_state
 from .outputs import events_of, probe_columns
+from .state import taken_up
 from .surrogates import Surrogate
 
 __all__ = ["run_program"]
@@ -28,14 +28,14 @@ def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping
     """See `targets.clock.program.ClockProgram.run`."""
     faults = Diagnostics()
     if dtype not in (torch.float32, torch.float64):
-        faults.add("SC403", "dtype is not one that the engine computes in", value=dtype,
+        faults.add("SC403", "dtype is not one that the engine computes in", value=repr(dtype),
                    limit="torch.float32, torch.float64")
     check_device(device, faults)
     wanted = _wanted(engine, probes, faults)
     faults.raise_if_errors()
     place = torch.device(device)
     signals, steps, batch = signals_of(engine, events, duration, dt, dtype, place)
-    check_state(engine, state, batch)
+    start = taken_up(engine, state, batch, dtype, place)
     columns = {label: np.arange(steps) if times is None else
                probe_columns(times, engine.grid.dt, steps, label, faults) for label, (_, times) in wanted.items()}
     faults.raise_if_errors()
@@ -43,7 +43,7 @@ def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping
         name for name in engine.neurons if not is_spiking(engine.graph.nodes[name])}
     parameters = {(name, param): torch.from_numpy(np.array(value)).to(place)
                   for name, node in engine.graph.nodes.items() for param, value in params(node).items()}
-    activity = engine.run(signals, steps, batch, parameters, dtype, Surrogate(), False, frozenset(show), state)
+    activity = engine.run(signals, steps, batch, parameters, dtype, Surrogate(), False, frozenset(show), start)
     shown = {label: activity.scanned[node].shown for label, (node, _) in wanted.items()}
     taken = {label: tensor.transpose(0, 1)[:, torch.from_numpy(columns[label])].cpu().numpy()
              for label, tensor in shown.items() if tensor is not None}

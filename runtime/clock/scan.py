@@ -112,21 +112,22 @@ def clock_source(machine: str, dtype: torch.dtype, lanes: int, cell: Cell, grads
                  surrogate: Surrogate, training: bool, show: bool, sources: int, recurrent: bool) -> str:
     """The text of the kernels of one kind of population."""
     return clock_text(machine, dtype, lanes, cell.states, tuple(cell.terms), tuple(grads), cell.spiking, cell.at,
-                      cell.many, cell.lag, cell.rest is not None, cell.late, cell.resets_late, surrogate.name,
-                      surrogate.detach_reset, training, show, sources, recurrent)
+                      cell.many, cell.lag, cell.rest is not None, cell.late, cell.resets_late, cell.above,
+                      surrogate.name, surrogate.detach_reset, training, show, sources, recurrent)
 
 
 @functools.cache
 def clock_text(machine: str, dtype: torch.dtype, lanes: int, states: int, terms: tuple[str, ...],
                grads: tuple[str, ...], spiking: bool, at: bool, many: bool, lag: bool, rest: bool, late: bool,
-               resets_late: bool, surrogate: str, detach: bool, training: bool, show: bool, sources: int,
+               resets_late: bool, above: bool, surrogate: str, detach: bool, training: bool, show: bool, sources: int,
                recurrent: bool) -> str:
     """The same by what the text depends on; `terms` and `grads` are names of a cell's terms."""
     return jit.render(
         "clock.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, states=states, terms=list(terms),
         grads=list(grads), spiking=spiking, at=at, many=many, lag=lag, rest=rest, late=late, resets_late=resets_late,
-        surrogate=surrogate, detach=detach, training=training, keep=_keeps(grads), show=show, sources=sources,
-        recurrent=recurrent, fields=jit.structure(_fields(terms, grads)),
+        above=above, noted=_notes(terms, late, above), surrogate=surrogate, detach=detach, training=training,
+        keep=training and _keeps(terms, grads, detach), show=show, sources=sources, recurrent=recurrent,
+        fields=jit.structure(_fields(terms, grads)),
     )
 
 
@@ -148,16 +149,25 @@ def _fields(terms: tuple[str, ...], grads: tuple[str, ...]) -> jit.Fields:
         *(("const real *", name, 0) for name in ("drive", "own", "own_back", "state_start")),
         *(("real *", name, 0) for name in ("state", "fired", "lagged", "arrived", "trace", "shown")),
         ("int32_t *", "left", 0), ("const int32_t *", "rest", 0), ("uint8_t *", "resting", 0),
-        ("spike *", "spikes", 0), ("const spike *", "past", 0),
+        ("uint8_t *", "noted", 0), ("spike *", "spikes", 0), ("const spike *", "past", 0),
         ("const spike *", "fired_start", 0),
         *(("real *", name, 0) for name in ("g_spikes", "g_shown", "g_drive", "g_fired", "g_weight", "costate")),
         *(("const real *", name, 0) for name in terms), *(("real *", f"g_{name}", 0) for name in grads),
     )
 
 
-def _keeps(grads: Sequence[str]) -> bool:
-    """Whether gradients need all states and inputs, not the membrane alone."""
-    return any(not name.startswith(("h_", "lh_", "theta", "rc_", "q_")) for name in grads)
+def _keeps(terms: Sequence[str], grads: Sequence[str], detach: bool) -> bool:
+    """Whether gradients need all states and inputs, not the membrane alone: those of factors, and those that pass
+    through a test or a reset where other states, or the input, have a part in it."""
+    through = ("gain_", "ra_") if detach else ("gain_", "ra_", "la_")
+    return any(not name.startswith(("h_", "lh_", "lz_", "theta", "rc_", "q_")) for name in grads) or any(
+        (name.startswith(through) and not name.endswith("0")) or (name.startswith("lb_") and not detach)
+        for name in terms)
+
+
+def _notes(terms: Sequence[str], late: bool, above: bool) -> bool:
+    """Whether gradients need f of each column recorded, which does not follow from the spikes of one."""
+    return late and (above or any(name.startswith("lz_") for name in terms))
 
 
 def scan(cell: Cell, steps: int, batch: int, drive: Tensor | None, sources: Sequence[tuple[SpikeLists, Tensor, Any]],
@@ -190,22 +200,25 @@ class _Scan(torch.autograd.Function):
         end = states.detach().clone()
         fired, lagged, left = (
             each.clone() if written else each for each, written in
-            ((plan.start.fired, cell.late), (plan.start.lagged, cell.lag), (plan.start.left, cell.rest is not None)))
+            ((plan.start.fired, cell.late and not cell.above), (plan.start.lagged, cell.lag),
+             (plan.start.left, cell.rest is not None)))
         flags = empty(layout if cell.spiking else (0,), dtype if cell.many else torch.uint8, device)
         shown = empty(layout if want.show else (0,), dtype, device)
         resting = empty(layout, torch.uint8, device) if training and cell.rest is not None else None
+        noted = empty(layout, torch.uint8, device) if training and _notes(plan.names, cell.late, cell.above) else None
         arrived = torch.empty((plan.batch, plan.n), **made) if plan.recurrent else None
         drive = None if drive is None else drive.contiguous()
         past = plan.start.past
         if plan.recurrent and past is None:
             past = torch.zeros((plan.delay, plan.batch, plan.n), dtype=flags.dtype, device=device)
         call = _Call(plan, grads if training else (), training)
-        recorded = (cell.states + 1 if _keeps(grads) else 1) * call.layer
+        keep = _keeps(plan.names, grads, want.surrogate.detach_reset)
+        recorded = (cell.states + 1 if keep else 1) * call.layer
         trace = empty((recorded,), dtype, device) if training else None
         call.sources([each.detach() for each in weights])
         call.set(drive=drive, own=None if own is None else own.contiguous(), state=end, fired=fired, lagged=lagged,
-                 left=left, rest=cell.rest, resting=resting, spikes=flags, past=past, trace=trace, shown=shown,
-                 arrived=arrived)
+                 left=left, rest=cell.rest, resting=resting, noted=noted, spikes=flags, past=past, trace=trace,
+                 shown=shown, arrived=arrived)
         call.set(**{name: each.detach().contiguous() for name, each in zip(plan.names, terms, strict=True)})
         call.run("forward")
         if plan.recurrent:
@@ -214,7 +227,7 @@ class _Scan(torch.autograd.Function):
         carrier = torch.zeros(1, **made).expand(layout if cell.spiking else (0,))
         if training:
             ctx.plan, ctx.grads, ctx.count = plan, grads, count
-            ctx.trace, ctx.resting = trace, resting
+            ctx.trace, ctx.resting, ctx.noted = trace, resting, noted
             ctx.save_for_backward(own, states, *weights, *terms)
         return carrier, shown, end
 
@@ -233,7 +246,8 @@ class _Scan(torch.autograd.Function):
         sums = {name: torch.zeros((plan.batch, plan.n), **made) for name in ctx.grads}
         call = _Call(plan, ctx.grads, True)
         g_drive = (zeros if cell.lag else empty)((call.layer,), plan.dtype, states.device)
-        call.set(spikes=plan.flags, trace=ctx.trace, resting=ctx.resting, costate=costate, g_drive=g_drive,
+        call.set(spikes=plan.flags, trace=ctx.trace, resting=ctx.resting, noted=ctx.noted, costate=costate,
+                 g_drive=g_drive,
                  g_shown=None if g_shown is None or not plan.want.show else g_shown.contiguous(),
                  g_spikes=g_spikes if cell.spiking else None, state_start=states.contiguous(),
                  fired_start=plan.start.fired.to(plan.flags.dtype), g_fired=torch.zeros((plan.batch, plan.n), **made),

@@ -18,7 +18,7 @@ from norse.torch.functional.reset import reset_subtract
 from norse.torch.module.snn import SNN, SNNCell, SNNRecurrent, SNNRecurrentCell
 from torch import Tensor, nn
 
-from .case import HIDDEN, INPUTS, OUTPUTS, Case, Recorder, Trace, by_step, linear, time_first
+from .case import HIDDEN, INPUTS, OUTPUTS, Case, Recorder, Trace, by_step, drive, linear, time_first
 
 MODULES = ("norse",)
 NEURONS = (SNN, SNNCell, SNNRecurrent, SNNRecurrentCell, norse.LILinearCell)
@@ -66,9 +66,9 @@ def _net(kind: str, make: Callable[[int, int], nn.Module], recurrent: bool, gain
         return norse.SequentialState(linear(INPUTS, HIDDEN, 8.0), first, *between, make(HIDDEN, OUTPUTS))
     if recurrent:
         first, last = make(INPUTS, HIDDEN), make(HIDDEN, OUTPUTS)
-        with torch.no_grad():
-            for each in (first, last):
-                each.input_weights.mul_(2 * gain).add_(0.15 * gain)
+        for each in (first, last):
+            drive(each.input_weights, gain)
+            drive(each.recurrent_weights, 0.2 * gain)
         return norse.SequentialState(first, last)
     return norse.SequentialState(linear(INPUTS, HIDDEN, gain), make(HIDDEN, HIDDEN), linear(HIDDEN, OUTPUTS, gain),
                                  make(OUTPUTS, OUTPUTS))
@@ -104,7 +104,7 @@ def cases() -> list[Case]:
     said = "tau_mem=8 ms, tau_syn=3 ms, v_leak=0.1, v_reset=−0.2, v_th=0.8"
     found = []
     for kind in ("LIFCell", "LIF", "LIFRecurrentCell", "LIFRecurrent"):
-        found += [_case(kind, gain=2.0), _case(kind, said, p=_lif(**other)),
+        found += [_case(kind, gain=2.0), _case(kind, said, gain=1.5, p=_lif(**other)),
                   _case(kind, f"{said}, dt=0.5 ms", gain=2.0, p=_lif(**other), dt=5e-4)]
     boxed = {name: value for name, value in other.items() if name != "tau_syn_inv"}
     box_said = said.replace("tau_syn=3 ms, ", "")
@@ -124,7 +124,7 @@ def cases() -> list[Case]:
     found += [_case("LIBoxCell"), _case("LIBoxCell", "tau_mem=8 ms, v_leak=0.1", p=_of(
         LIBoxParameters, tau_mem_inv=1 / 8e-3, v_leak=0.1))]
     for kind in ("LSNNCell", "LSNN", "LSNNRecurrentCell", "LSNNRecurrent"):
-        found += [_case(kind, gain=2.0), _case(kind, "tau_adapt=100 ms, beta=0.3", gain=2.0, p=_of(
+        found += [_case(kind, gain=40.0), _case(kind, "tau_adapt=100 ms, beta=0.3", gain=3.0, p=_of(
             LSNNParameters, tau_adapt_inv=10.0, beta=0.3))]
     # Their membranes are no linear equations.
     return [*found, *(_refused(kind) for kind in ("LIFEx", "LIFExCell", "LIFAdEx", "LIFAdExCell", "LIFAdExRefracCell")),

@@ -88,6 +88,8 @@ def _framework(framework: str, rows: list[Mapping[str, Any]]) -> str:
     equal = sum(row["verdict"] == "equal" for row in rows)
     refused = sum(row["verdict"].startswith("refused") for row in rows)
     text = f"{len(rows)} networks: {equal} equal, {refused} refused, {len(rows) - equal - refused} other."
+    fired = [row["activity"] for row in rows if row.get("activity") is not None]
+    text += f" Every neuron fires, in {100 * min(fired):.1f} % of the steps at least." if fired else ""
     return f"### {framework} {rows[0]['version']}\n\n{text}\n\n{_table(head, lines)}\n\n{_notes(notes)}"
 
 

@@ -82,7 +82,7 @@ def cases() -> list[Case]:
         _case("LIFTorch", "leak_mode='bitshifts', dash_mem=3, dash_syn=2", 0.4, leak_mode="bitshifts",
               dash_mem=Constant(3.0), dash_syn=Constant(2.0)),
         _case("LIFTorch", "has_rec=True", 0.3, has_rec=True,
-              w_rec=lambda size: 0.1 * torch.randn(size, size) - 0.1, **taus),
+              w_rec=lambda size: 0.02 * torch.randn(size, size), **taus),
         _case("LIFTorch", "dt=0.5 ms", 0.4, dt=5e-4, **taus),
         _case("LIFTorch", "noise_std=0.1", 0.4, noise_std=0.1, refused="SC223", **taus),
         _case("LIFBitshiftTorch", "max_spikes_per_dt=31", 0.3, refused="SC223", **bitshifts),

@@ -10,7 +10,7 @@ import sinabs.layers as sl
 import torch
 from torch import Tensor, nn
 
-from .case import HIDDEN, INPUTS, OUTPUTS, Case, Layout, Recorder, Trace, batch_first, linear
+from .case import HIDDEN, INPUTS, OUTPUTS, Case, Layout, Recorder, Trace, batch_first, drive, linear
 
 MODULES = ("sinabs",)
 
@@ -68,9 +68,10 @@ def _case(kind: str, settings: str = "defaults", gain: float = 1.0, refused: str
     recurrent, squeezed = "Recurrent" in kind, "Squeeze" in kind
 
     def cells(size: int) -> nn.Module:
-        given = {name: value(size) if name == "rec_connect" else value for name, value in options.items()}
+        given = dict(options)
         if recurrent:
-            given.setdefault("rec_connect", nn.Linear(size, size, bias=False))
+            given["rec_connect"] = nn.Linear(size, size, bias=False)
+            drive(given["rec_connect"].weight, 0.2 * gain)
         if squeezed:
             given["batch_size"] = 2
         made: nn.Module = getattr(sl, kind)(record_states=True, **given)
@@ -101,7 +102,7 @@ def cases() -> list[Case]:
     found = []
     for rule, options in _rules():
         found += [_case("IAF", rule, 0.5, **options),
-                  _case("LIF", f"tau_mem=10, {rule}", 4.0, tau_mem=10.0, **options),
+                  _case("LIF", f"tau_mem=10, {rule}", 5.0, tau_mem=10.0, **options),
                   _case("LIF", f"tau_mem=10, norm_input=False, {rule}", 1.0, tau_mem=10.0, norm_input=False,
                         **options)]
     found += [
@@ -116,7 +117,7 @@ def cases() -> list[Case]:
         _case("IAF", "MaxSpike(2)", 0.8, spike_fn=activation.MaxSpike(2), refused="SC223"),
         _case("IAFSqueeze", "defaults", 0.5), _case("IAFSqueeze", "min_v_mem=−1", 0.5, min_v_mem=-1.0),
         _case("LIFSqueeze", "tau_mem=10", 4.0, tau_mem=10.0),
-        _case("IAFRecurrent", "defaults", 0.4), _case("LIFRecurrent", "tau_mem=10", 3.0, tau_mem=10.0),
+        _case("IAFRecurrent", "defaults", 0.4), _case("LIFRecurrent", "tau_mem=10", 5.0, tau_mem=10.0),
         _case("IAFRecurrent", "SingleSpike", 0.4, spike_fn=activation.SingleSpike),
         _case("LIFRecurrent", "tau_mem=10, tau_syn=4, SingleSpike", 2.0, tau_mem=10.0, tau_syn=4.0,
               spike_fn=activation.SingleSpike),
@@ -126,9 +127,9 @@ def cases() -> list[Case]:
     adapt = {"tau_mem": torch.tensor(10.0), "tau_adapt": torch.tensor(20.0)}
     return [
         *found,
-        _case("ALIF", "tau_mem=10, tau_adapt=20", 4.0, **adapt),
-        _case("ALIF", "tau_mem=10, tau_adapt=20, MembraneReset", 4.0, reset_fn=activation.MembraneReset(), **adapt),
+        _case("ALIF", "tau_mem=10, tau_adapt=20", 6.0, **adapt),
+        _case("ALIF", "tau_mem=10, tau_adapt=20, MembraneReset", 6.0, reset_fn=activation.MembraneReset(), **adapt),
         _case("ALIF", "tau_mem=10, tau_adapt=20, tau_syn=4, norm_input=False", 0.5, tau_syn=torch.tensor(4.0),
               norm_input=False, **adapt),
-        _case("ALIFRecurrent", "tau_mem=10, tau_adapt=20", 4.0, **adapt),
+        _case("ALIFRecurrent", "tau_mem=10, tau_adapt=20", 6.0, **adapt),
     ]

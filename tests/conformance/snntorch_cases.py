@@ -10,7 +10,7 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from .case import HIDDEN, INPUTS, OUTPUTS, STEPS, Case, Recorder, Trace, by_step, linear
+from .case import HIDDEN, INPUTS, OUTPUTS, STEPS, Case, Recorder, Trace, by_step, driven, linear
 
 MODULES = ("snntorch",)
 
@@ -44,6 +44,8 @@ def net(kind: str, gain: float = 1.0, **options: Any) -> nn.Module:
             given["linear_features"] = size
         made: nn.Module = make(**{name: value(size) if callable(value) and name != "spike_grad" else value
                                   for name, value in given.items()})
+        if hasattr(made, "recurrent") and isinstance(made.recurrent, nn.Linear):
+            driven(made.recurrent, 0.2 * gain)
         return made
 
     return nn.Sequential(linear(INPUTS, HIDDEN, gain), cells(HIDDEN), linear(HIDDEN, OUTPUTS, gain), cells(OUTPUTS))
@@ -63,13 +65,14 @@ GAIN = {"Synaptic": 0.3, "Alpha": 2.0, "Lapicque": 3.0, "RLeaky": 0.6, "RSynapti
 """What makes neurons fire now and then: some take up less of a spike than Leaky, or more."""
 
 
-def _case(kind: str, settings: str = "", refused: str | None = None, **options: Any) -> Case:
+def _case(kind: str, settings: str = "", refused: str | None = None, gain: float | None = None,
+          **options: Any) -> Case:
     given = {**BASE[kind], **options}
     text = settings or ", ".join(f"{name}={value!r}" for name, value in options.items()) or "defaults"
     # A recurrent net without a reset grows without bound.
     steps = 40 if kind.startswith("R") and options.get("reset_mechanism") == "none" else STEPS
     text += "" if steps == STEPS else f"; {steps} steps"
-    return Case(kind=kind, settings=text, build=lambda: net(kind, GAIN.get(kind, 1.0), **given), play=play,
+    return Case(kind=kind, settings=text, build=lambda: net(kind, gain or GAIN.get(kind, 1.0), **given), play=play,
                 recurrent=kind.startswith("R"), refused=refused, steps=steps)
 
 
@@ -98,16 +101,14 @@ def cases() -> list[Case]:
             continue
         if kind in ("Alpha", "Lapicque"):  # they have no such option
             continue
-        # snnTorch then asks for twice the threshold where a membrane stays above it.
-        found.append(_case(kind, reset_mechanism="subtract", reset_delay=False, refused="SC223"))
-        found.append(_case(kind, reset_mechanism="zero", reset_delay=False))
+        found += [_case(kind, reset_mechanism=reset, reset_delay=False) for reset in ("subtract", "zero")]
     leaks = "beta, threshold: one a neuron"
     found += [
         _case("Leaky", leaks, beta=each(0.3, 0.95), threshold=each(0.2, 1.5)),
-        _case("Synaptic", "alpha, beta, threshold: one a neuron", alpha=each(0.9, 0.2), beta=each(0.3, 0.95),
+        _case("Synaptic", "alpha, beta, threshold: one a neuron", gain=0.6, alpha=each(0.9, 0.2), beta=each(0.3, 0.95),
               threshold=each(0.2, 1.5)),
         _case("RLeaky", leaks, beta=each(0.3, 0.95), threshold=each(0.2, 1.5)),
-        _case("Leaky", beta=1.0), _case("Leaky", beta=0.0), _case("Synaptic", alpha=0.0, beta=0.7),
+        _case("Leaky", beta=1.0), _case("Leaky", beta=0.0, gain=2.0), _case("Synaptic", alpha=0.0, beta=0.7, gain=2.0),
         _case("Leaky", learn_beta=True, learn_threshold=True), _graded(),
         _case("RLeaky", all_to_all=False, V=0.7), _case("RSynaptic", all_to_all=False, V=-0.7),
         _case("Leaky", inhibition=True, refused="SC223"),

@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from .case import HIDDEN, INPUTS, OUTPUTS, Case, Recorder, Trace, by_step, linear, time_first
+from .case import HIDDEN, INPUTS, OUTPUTS, Case, Recorder, Trace, by_step, driven, linear, time_first
 
 MODULES = ("spikingjelly",)
 NEURONS = (neuron.BaseNode, neuron.SimpleBaseNode, neuron.NonSpikingBaseNode, neuron.ActivationAwareIFNode)
@@ -52,7 +52,11 @@ def _case(kind: str, mode: str = "s", gain: float = 1.0, refused: str | None = N
             if hasattr(made, "store_v_seq"):
                 made.store_v_seq = True
         if back == "LinearRecurrentContainer":
-            return layer.LinearRecurrentContainer(made, size, size, step_mode=mode)
+            container = layer.LinearRecurrentContainer(made, size, size, step_mode=mode)
+            driven(container.rc, 0.2 * gain)
+            with torch.no_grad():
+                container.rc.weight[:, :size] += torch.eye(size)
+            return container
         if back == "ElementWiseRecurrentContainer":
             return layer.ElementWiseRecurrentContainer(made, torch.add, step_mode=mode)
         return made
@@ -72,8 +76,8 @@ def cases() -> list[Case]:
             found.append(_case("IFNode", mode, 0.5, v_reset=reset))
             for decay in (True, False):
                 found += [
-                    _case("LIFNode", mode, 2.0 if decay else 1.0, tau=3.0, decay_input=decay, v_reset=reset),
-                    _case("ParametricLIFNode", mode, 2.0 if decay else 1.0, init_tau=3.0, decay_input=decay,
+                    _case("LIFNode", mode, 3.0 if decay else 1.0, tau=3.0, decay_input=decay, v_reset=reset),
+                    _case("ParametricLIFNode", mode, 3.0 if decay else 1.0, init_tau=3.0, decay_input=decay,
                           v_reset=reset),
                 ]
             found.append(_case("CUBALIFNode", mode, v_reset=reset))

@@ -22,13 +22,16 @@ EXACT: Mapping[str, Callable[[spikec.Graph, Array], Mapping[str, Trace]]] = {
 """Columns in which every spike has to be that of the framework."""
 EVENT_STEPS = 200
 """Steps of the run in continuous time."""
+ACTIVE = 0.01
+"""In how many of all steps each neuron has to fire: of a silent one only the membrane is compared, and no reset."""
 
 
 @dataclass(slots=True)
 class Row:
     """What was found for one case. `targets` by column: a `Compared` as a dict, or a text that says why there is none;
     `event`: spikes of the framework and in continuous time. `told`: the warnings of the import. `check`: its verdict
-    on the model as the user has it, in float32. `failures`: why the row fails; empty where it does not."""
+    on the model as the user has it, in float32. `activity`: the share of steps in which the
+    neuron that fires least fires. `failures`: why the row fails; empty where it does not."""
 
     framework: str
     version: str
@@ -38,6 +41,7 @@ class Row:
     verdict: str = ""
     check: str | None = None
     told: list[str] = field(default_factory=list)
+    activity: float | None = None
     targets: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -61,8 +65,8 @@ def run(framework: str, version: str, case: Case, columns: frozenset[str] | None
     row.check = str(graph.metadata.get("import.check"))
     values = raster(min(case.steps, steps))
     theirs = native(case, values)
-    if not any(trace.spikes is None or trace.spikes.any() for trace in theirs.values()):
-        row.failures.append("no neuron of the framework's own run fires")
+    row.failures += silent(theirs)
+    row.activity = activity(theirs)
     precise = doubled(case)
     for column, ask in EXACT.items():
         if columns is None or column in columns:
@@ -97,6 +101,27 @@ def doubled(case: Case) -> spikec.Graph:
     their type."""
     with double_precision(), told():
         return imported(build(case).double(), case)
+
+
+def firing(trace: Trace) -> Array | None:
+    """The share of steps, over all samples, in which each neuron fires; None of a readout."""
+    if trace.spikes is None:
+        return None
+    shares: Array = (trace.spikes != 0).mean((0, 1))
+    return shares
+
+
+def activity(traces: Mapping[str, Trace]) -> float | None:
+    """The share of steps in which the neuron that fires least fires; None where there are readouts alone."""
+    found = [float(shares.min()) for shares in map(firing, traces.values()) if shares is not None]
+    return min(found, default=None)
+
+
+def silent(traces: Mapping[str, Trace]) -> list[str]:
+    """A failure for each node that has neurons which fire in fewer than `ACTIVE` of the steps."""
+    return [f"{name}: {int((shares < ACTIVE).sum())} of {shares.size} neurons fire in under {ACTIVE:.0%} of the steps"
+            for name, trace in traces.items() for shares in [firing(trace)] if shares is not None
+            and (shares < ACTIVE).any()]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import numpy as np
 
 from ....ir.diagnostics import Diagnostics, first_line
 from ....ir.nodes import Array
+from ....ir.paths import found_file
 from .hdf5_heaps import Texts
 
 __all__ = ["EXTENSION", "Limits", "RawNode", "Value", "read_tree"]
@@ -60,9 +61,13 @@ class RawNode:
 def read_tree(path: str | Path, limits: Limits, faults: Diagnostics) -> RawNode | None:
     """The root graph of the file; None where there is none. Every fault goes into `faults`; never raises."""
     root: RawNode | None = None
+    if not found_file(path, "SC203", faults):
+        return None
     with _guarded("the file", None, faults, remedy="Is it a NIR file, and complete?"):
-        if not Path(path).is_file():
-            raise OSError(f"there is no file '{path}'")
+        if not h5py.is_hdf5(path):
+            faults.add("SC203", f"'{path}' is no HDF5 file, which NIR files are",
+                       value=f"{Path(path).stat().st_size} bytes", remedy="Is it a NIR file, and complete?")
+            return None
         with open(path, "rb") as stream, h5py.File(path, "r", locking=False) as file, Texts(stream) as texts:
             root = _Walk(limits, faults, texts).root(file)
     return root

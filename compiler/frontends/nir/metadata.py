@@ -74,8 +74,8 @@ def report_steps(metadata: Mapping[str, Plain], grid: Discretization | None, fau
         if key.rsplit("/", 1)[-1].lower() == "dt" and (grid is None or value != grid.dt):
             faults.add("SC210", "the metadata speak of a time step, which says nothing of how it was used",
                        value=f"{key} = {value}", limit=None if grid is None else f"dt = {grid.dt}", severity="warning",
-                       remedy="Pass discretization=Discretization(dt=…), or --dt and --spike to the command, if the "
-                       "model was made on a grid." if grid is None else "What you stated is taken.")
+                       remedy="Pass discretization=Discretization(dt=…), if the model was made on a grid."
+                       if grid is None else "What you stated is taken.")
 
 
 def split_metadata(graph: Graph, faults: Diagnostics) -> tuple[dict[str, Plain], dict[str, dict[str, Plain]]]:

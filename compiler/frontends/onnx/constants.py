@@ -201,6 +201,18 @@ def _unary(compute: Callable[[Array], Array]) -> Callable[..., Array]:
     return fold
 
 
+def _rectified(data: Array) -> Array:
+    rectified: Array = np.maximum(data, data.dtype.type(0))
+    return rectified
+
+
+def _dropout(folder: Folder, operation: Operation, data: Array, ratio: Array | None = None,
+             training: Array | None = None) -> Array:
+    if training is not None and np.any(training) and (ratio is None or np.any(ratio != 0)):
+        raise Refusal("a dropout that is on draws random numbers", remedy="Export the model in eval mode.")
+    return data
+
+
 def _along(operation: Operation, values: Array, data: Array) -> Array:
     """Steps of a quantiser so that they spread over its data: along `axis`, in blocks where there is a block size."""
     if values.size == 1:
@@ -255,10 +267,11 @@ def _bipolar(folder: Folder, operation: Operation, data: Array, scale: Array) ->
 
 
 FOLDS: Mapping[str, Callable[..., Array]] = {
-    "Constant": _constant, "Identity": _identity, "Dropout": _identity, "Cast": _cast, "Reshape": _reshape,
+    "Constant": _constant, "Identity": _identity, "Dropout": _dropout, "Cast": _cast, "Reshape": _reshape,
     "Transpose": _transpose, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Concat": _concat, "Gather": _gather,
     "Slice": _slice, "Add": _arithmetic(np.add), "Sub": _arithmetic(np.subtract), "Mul": _arithmetic(np.multiply),
     "Div": _arithmetic(_divide), "Sqrt": _unary(np.sqrt), "Neg": _unary(np.negative),
+    "Relu": _unary(_rectified),
     "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize, "qonnx.Quant": _quant,
     "qonnx.BipolarQuant": _bipolar,
 }

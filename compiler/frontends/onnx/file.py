@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from ....ir.diagnostics import Diagnostics
 from ....ir.nodes import Array
+from ....ir.paths import found_file
 
 __all__ = ["LARGEST_FILE", "Contents", "OnnxLimits", "TensorReader", "read_model"]
 
@@ -56,8 +57,7 @@ class Contents:
 def read_model(path: str | Path, limits: OnnxLimits, faults: Diagnostics) -> Contents | None:
     """The model in the file, parsed; None where there is none, and `faults` then say why."""
     try:
-        if not Path(path).is_file():
-            faults.add("SC203", f"there is no file '{path}'")
+        if not found_file(path, "SC203", faults):
             return None
         size, limit = Path(path).stat().st_size, min(limits.data, LARGEST_FILE)
         if size > limit:

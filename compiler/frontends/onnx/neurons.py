@@ -3,7 +3,8 @@
 
     spikes, s0', s1', f', left' = CubaLIF(x, s0, s1, f, left, a0_0, a0_1, …, threshold, …)
 
-`f`: fired in the column before; `left`: columns of rest. What a neuron does not need is left out.
+`f`: fired in the column before, where that does not follow from the states; `left`: columns of rest. What a neuron does
+not need is left out.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Structure:
     at: bool
     many: bool
     resets_late: bool
+    above: bool
 
     def has(self, *names: str) -> bool:
         return any(term.startswith(names) for term in self.terms)
@@ -49,7 +51,7 @@ class Structure:
     @property
     def carried(self) -> tuple[str, ...]:
         """Names of what goes from column to column."""
-        fired = ("f",) if self.has("late_") or (self.resets_late and self.has("rest")) else ()
+        fired = ("f",) if (self.has("late_") and not self.above) or (self.resets_late and self.has("rest")) else ()
         return (*(f"s{number}" for number in range(self.states)), *fired, *(("left",) if self.has("rest") else ()))
 
 
@@ -78,7 +80,8 @@ def cells_of(node: Neuron, grid: Discretization, bias: Array) -> Cells:
         resting = ("reset_a0", "reset_c0", "spike_c0") if "rest" in terms else ()
         terms = {name: value for name, value in terms.items()
                  if not name.startswith(("reset_", "spike_c")) or name.startswith(resting)}
-    structure = Structure(type(node).__name__, form.states, tuple(terms), form.at, form.many, form.resets_late)
+    structure = Structure(type(node).__name__, form.states, tuple(terms), form.at, form.many, form.resets_late,
+                          form.late_above)
     starts = {"s0": np.asarray(form.v0, dtype=np.float64)}
     if form.resets_late and not isinstance(node, StepNeuron):
         v0, threshold = np.asarray(form.v0), np.asarray(form.threshold)
@@ -101,7 +104,7 @@ def _terms(form: StepForm, bias: Array) -> dict[str, Array]:
     for name in ("a", "late_a", "reset_a"):
         for row, entries in enumerate(getattr(form, name)):
             given.update({f"{name}{row}_{column}": entry for column, entry in enumerate(entries)})
-    for name in ("b", "late_b", "reset_c", "spike_c", "gain"):
+    for name in ("b", "late_b", "late_after", "reset_c", "spike_c", "gain"):
         given.update({f"{name}{row}": entry for row, entry in enumerate(getattr(form, name))})
     return {name: np.asarray(entry, dtype=np.float64) for name, entry in sorted(given.items()) if entry is not None}
 
@@ -127,9 +130,12 @@ class _Lines:
         self.structure = structure
         self.nodes: list[onnx.NodeProto] = []
         self.states = range(structure.states)
+        self.f = "f"
 
     def write(self) -> None:
         structure = self.structure
+        if structure.above and structure.has("late_"):
+            self.f = self.cast(self._over([f"s{row}" for row in self.states]))
         starred = [self._advanced(row) for row in self.states]
         if structure.has("rest"):
             resting = self.op("Greater", "left", self.number(0.0))
@@ -159,7 +165,7 @@ class _Lines:
         now = self.weighted("", row, states, "x")
         late = self.weighted("late_", row, states, "x")
         if late is not None:
-            now = self.total(now, self.op("Mul", "f", late))
+            now = self.total(now, self.op("Mul", self.f, late))
         if not self.structure.has(f"a{row}_", f"b{row}"):
             now = self.total(self.op("Mul", "x", self.number(0.0)), now)  # in the shape of the state
         return now or "x"
@@ -174,23 +180,33 @@ class _Lines:
 
     def _spikes(self, starred: list[str]) -> str:
         """How many spikes a neuron gives that does not rest."""
+        over = self._over(starred)
+        if not self.structure.many:
+            return self.cast(over)
+        count = self.op("Floor", self.op("Div", starred[0], self._threshold(starred)))
+        return self.op("Where", over, count, self.number(0.0))
+
+    def _over(self, states: list[str]) -> str:
+        """Whether the membrane stands where it fires."""
+        return self.op("GreaterOrEqual" if self.structure.at else "Greater", states[0], self._threshold(states))
+
+    def _threshold(self, states: list[str]) -> str:
         threshold = "threshold"
         for row in self.states:
             if f"gain{row}" in self.structure.terms:
-                threshold = self.op("Add", threshold, self.op("Mul", f"gain{row}", starred[row]))
-        above = self.op("GreaterOrEqual" if self.structure.at else "Greater", starred[0], threshold)
-        if not self.structure.many:
-            return self.cast(above)
-        return self.op("Where", above, self.op("Floor", self.op("Div", starred[0], threshold)), self.number(0.0))
+                threshold = self.op("Add", threshold, self.op("Mul", f"gain{row}", states[row]))
+        return threshold
 
     def _reset(self, row: int, starred: list[str], spikes: str, fired: str) -> str:
         value = starred[row]
         reset = self.weighted("reset_", row, starred)
         if reset is not None:
             value = self.op("Add", value, self.op("Mul", fired, reset))
-        if f"spike_c{row}" in self.structure.terms:
-            value = self.op("Add", value, self.op("Mul", spikes, f"spike_c{row}"))
-        return value
+        added: str | None = None
+        for factor, term in ((spikes, f"spike_c{row}"), (self.f, f"late_after{row}")):
+            if term in self.structure.terms:
+                added = self.total(added, self.op("Mul", factor, term))
+        return value if added is None else self.op("Add", value, added)
 
     def weighted(self, prefix: str, row: int, states: list[str], given: str | None = None) -> str | None:
         """A row of a matrix times the states, plus what is given times its gain, plus the constant; None if zero."""

@@ -220,6 +220,15 @@ def _nothing(model: Import, operation: Operation, signal: Signal, *_: Any) -> Si
     return signal
 
 
+def _dropout(model: Import, operation: Operation, signal: Any, ratio: Any = None, training: Any = None) -> Signal:
+    want(isinstance(signal, Signal) and known(ratio, training), "a dropout by constants")
+    ratio = operation.settings.get("ratio", 0.5) if ratio is None else ratio
+    if training is not None and np.any(training) and np.any(np.asarray(ratio) != 0):
+        raise Refusal("a dropout that is on draws random numbers", remedy="Export the model in eval mode.")
+    passed: Signal = signal
+    return passed
+
+
 def _cast(model: Import, operation: Operation, signal: Signal) -> Signal:
     if operation.settings.get("to") not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16,
                                             TensorProto.BFLOAT16):
@@ -290,7 +299,7 @@ RULES: dict[str, Rule] = {
     "Gemm": _gemm, "MatMul": _matmul, **WINDOWS, "BatchNormalization": _batch_norm,
     "Relu": _relu, "Clip": _clip, "Max": _larger, "Min": _smaller, "Add": _add, "Sum": _sum, "Sub": _subtract,
     "Mul": _multiply, "Div": _divide, "Neg": _negative, "Flatten": _flatten, "Reshape": _reshape,
-    "Squeeze": _squeeze, "Transpose": _transpose, "Identity": _nothing, "Dropout": _nothing, "Cast": _cast,
+    "Squeeze": _squeeze, "Transpose": _transpose, "Identity": _nothing, "Dropout": _dropout, "Cast": _cast,
     "Softmax": _softmax, "LogSoftmax": _softmax, "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize,
     "qonnx.Quant": _quantize,
 }

@@ -24,6 +24,9 @@ def _conv(model: Import, operation: Operation, signal: Any, weight: Any, bias: A
         raise Refusal("a convolution over other than one or two axes", value=f"kernel {weight.shape}",
                       limit=f"a sample is {signal.shape}")
     settings = operation.settings
+    if tuple(settings.get("kernel_shape", weight.shape[2:])) != weight.shape[2:]:
+        raise Refusal("the stated kernel_shape is not that of the weights", "SC240", value=settings["kernel_shape"],
+                      limit=weight.shape[2:], remedy="Export the model again.")
     stride, dilation = _numbers(settings, "strides", axes), _numbers(settings, "dilations", axes)
     pads = _pads(operation, signal, weight.shape[2:], stride, dilation)
     padding: Any

@@ -49,6 +49,9 @@ class Firing:
     `late`: in the next step. `held`: a late reset to zero takes what arrives in that step, too. `taken`: what a spike
     subtracts, if not the threshold. `at`: it spikes at the threshold, not only above it. `many`: as many spikes a step
     as the threshold fits into mem. `v_min`: mem is clipped there from below, after the reset.
+
+    `left`: a late reset goes by the mem that the last step left, not by its spike; with a subtraction that is not late,
+    a mem left above the threshold has it taken off before the next test, too, and given back after that.
     """
 
     threshold: Any
@@ -59,6 +62,7 @@ class Firing:
     at: bool = False
     many: bool = False
     v_min: Any = None
+    left: bool = False
 
 
 def place(conversion: Conversion, name: str, source: Signal, dt: float, cell: Cell, firing: Firing | None = None,
@@ -135,6 +139,8 @@ def _continuous(firing: Firing | None) -> bool:
     """Whether this is what a node of continuous time does at its threshold."""
     if firing is None:
         return True
+    if firing.left:
+        return False
     if firing.reset == "subtract":
         known = firing.taken is None or np.array_equal(firing.taken, firing.threshold)
     else:
@@ -183,12 +189,15 @@ def _stated(cell: Cell, firing: Firing | None, shape: tuple[int, ...]) -> StepNe
     if firing is None:
         return step_neuron(shape, states, entries)
     if firing.reset == "subtract":
-        entries["late_c" if firing.late else "spike_c"] = {
-            0: -(firing.threshold if firing.taken is None else firing.taken)}
+        taken = firing.threshold if firing.taken is None else firing.taken
+        entries["late_c" if firing.late else "spike_c"] = {0: -taken}
+        if firing.left and not firing.late:
+            entries |= {"late_c": {0: -taken}, "late_after": {0: taken}}
     elif firing.reset == "zero" and not firing.late:
         entries["reset_a"] = {(0, 0): -np.ones(shape)}
     elif firing.reset == "zero":
         entries["late_a"] = {at: -value for at, value in a.items() if at[0] == 0 and (firing.held or at == (0, 0))}
         if firing.held:
             entries |= {"late_b": {0: -b[0]}, "late_c": {0: -c[0]} if c[0].any() else {}}
-    return step_neuron(shape, states, entries, v_threshold=firing.threshold, v_min=firing.v_min)
+    return step_neuron(shape, states, entries, v_threshold=firing.threshold, v_min=firing.v_min,
+                       late="above" if firing.left else "fired")

@@ -16,19 +16,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import fx, nn
 
 from ....ir.checks import verify
 from ....ir.columns import recurrent_edges
-from ....ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
-from ....ir.facts import check_dt
+from ....ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
 from ....ir.graph import Discretization, Graph
 from ....ir.nodes import Delay, is_spiking
 from ....ir.readouts import with_readouts
+from .arguments import check_arguments, check_mode, sample_for
 from .bias_scaling import scale_biases
 from .conversion import NO_CONVERTER, Conversion
+from .filled import stack_filled
+from .hooks import check_hooks, without_hooks
 from .import_check import check_import, check_plain
+from .own_neurons import refuse_own_neurons
 from .places import Steps
 from .readout import add_outputs, end_layouts, returned_by, unflattened
 from .registry import Layout, Leaf, leaf_of, qualified_name
@@ -56,8 +58,8 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
     differ. The event target runs the graph in continuous time, where spikes differ: docs/importing.md says how much.
 
     Raises:
-        UnsupportedError: a module (SC220), an operation (SC221, SC226) or a setting (SC223) that a graph cannot
-            express; all of them are named.
+        UnsupportedError: a module (SC220), an operation (SC221, SC226), a setting or a hook (SC223) that a graph
+            cannot express; all of them are named.
         BadInputError: `dt` (SC222) or the input's shape (SC225) is missing or wrong, `module` is none (SC232), or the
             graph is not legal (NaN weights, …; SC101 to SC117).
     """
@@ -67,10 +69,15 @@ def from_torch(module: nn.Module, sample: Any = None, dt: float | None = None,
 def import_module(module: nn.Module, sample: Any = None, dt: float | None = None,
                   input_shape: tuple[int, ...] | None = None, check: bool = True) -> Source:
     """The module beside its graph. Arguments and errors as for `from_torch`."""
-    _check_arguments(module, sample, dt, input_shape)
-    traced = trace(private_copy(module), sample)
+    check_arguments(module, sample, dt, input_shape)
+    with without_hooks(private_copy(module)) as bare:
+        traced = trace(bare, sample_for(module, sample))
     conversion = Conversion(dt, {}, _spikes_unused(traced))
+    check_mode(module, conversion.faults)
     leaves = _leaves(traced, conversion)
+    if refuse_own_neurons(traced, leaves.values(), conversion):
+        _raise(conversion)
+    stack_filled(traced)
     steps = steps_of(traced, _layouts(traced, leaves, conversion), conversion.faults)
     conversion.shapes = _shapes(steps, input_shape)
     if any(found.code == "SC226" for found in conversion.faults.errors):
@@ -85,6 +92,7 @@ def import_module(module: nn.Module, sample: Any = None, dt: float | None = None
     if discretization is not None:
         graph = _shown(conversion, steps, graph)
     graph = verify(scale_biases(graph, conversion.bias_scales, conversion.faults))
+    check_hooks(graph, module, steps, leaves, conversion)
     _raise(conversion)
     for found in conversion.faults.found:
         warnings.warn(str(found), SpikecWarning, stacklevel=3)
@@ -95,31 +103,6 @@ def import_module(module: nn.Module, sample: Any = None, dt: float | None = None
         graph = check_plain(graph, module, conversion)
     return Source(graph, module, steps, leaves, conversion.origins,
                   {name: handle.name for name, handle in conversion.inputs.items()})
-
-
-def _check_arguments(module: Any, sample: Any, dt: Any, input_shape: Any) -> None:
-    faults = Diagnostics()
-    if not isinstance(module, nn.Module):
-        faults.add("SC232", "from_torch takes a torch.nn.Module", value=type(module).__name__,
-                   remedy="Give the module itself, not its class, file or state_dict.")
-    elif isinstance(module, torch.jit.ScriptModule):
-        faults.add("SC232", "a compiled module cannot be traced", value=type(module).__name__,
-                   remedy="Give the module that torch.jit compiled.")
-    elif any(tensor.is_meta for part in nn.Module.modules(module)
-             for tensor in (*part._parameters.values(), *part._buffers.values()) if tensor is not None):
-        faults.add("SC232", "the parameters of the module have no values", value="device meta",
-                   remedy="Move it to a device with module.to_empty, and load its parameters.")
-    if dt is not None:
-        check_dt(dt, "SC222", faults)
-    samples = sample if isinstance(sample, tuple | list) else (sample,)
-    if sample is not None and not all(hasattr(one, "shape") for one in samples[:1]):
-        faults.add("SC225", "sample is no tensor", value=type(samples[0]).__name__,
-                   remedy="Give one batch as forward takes it, (batch, *shape), or input_shape=(…).")
-    whole = isinstance(input_shape, tuple | list) and all(
-        isinstance(size, int | np.integer) and size > 0 for size in input_shape)
-    if input_shape is not None and not whole:
-        faults.add("SC225", "input_shape is a tuple of sizes, without the batch axis", value=repr(input_shape))
-    faults.raise_if_errors()
 
 
 def _leaves(traced: Trace, conversion: Conversion) -> dict[str, Leaf]:

@@ -31,6 +31,8 @@ __all__ = ["check_import", "check_plain"]
 STEPS = 20
 DRIVES = ((0.5, 8.0), (0.4, 1.0), (0.9, 1.0), (0.1, 1.0))
 """Spikes per input and step, and their height, of each sample. The first fires neurons that single spikes do not."""
+STRENGTHS = (1.0, 32.0, 1024.0)
+"""What the heights are multiplied with, one after another as long as no neuron spikes."""
 WEIGHTS = 5e7
 """Weights that a check may read: large networks are checked for fewer steps, but for at least `FEWEST`."""
 WORK = 4e8
@@ -52,26 +54,20 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
     that spiked meanwhile.
 
     Warns:
-        SpikecWarning: (SC224) the first neuron and step that differ, or why there was no check.
+        SpikecWarning: (SC224) the first neuron and step that differ, why there was no check, or that nothing spiked.
     """
-    inputs = {name: handle.name for name, handle in conversion.inputs.items()}
     runs: list[_Compared] = []
-    reason = ""
     for extent in dict.fromkeys((_extent(graph, steps), _extent(graph, steps, of_sample=True))):
-        for raster in _rasters(graph, steps, inputs, extent):
-            try:
-                theirs = run_source(module, steps, leaves, conversion.origins, raster)
-                ours = simulate_step(graph, {inputs[name]: values for name, values in raster.items()})
-            except SpikecError as error:
-                return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
-            except Exception as error:  # the user's own code, which may insist on the sizes of the sample
-                reason = first_line(error)
-                runs = []
-                break
-            runs.append(_compared(graph, ours, theirs))
-            del ours, theirs  # they may be as large as the weights
-        if runs:
+        try:
+            runs = []
+            for strength in STRENGTHS:
+                if not runs or (runs[0].fired and not any(np.any(fired) for run in runs for fired in run.fired)):
+                    runs += _side_by_side(graph, module, steps, leaves, conversion, extent, strength)
             break
+        except SpikecError as error:
+            return _said(graph, "not possible", f"the graph could not be compared with its source: {error}")
+        except Exception as error:  # the user's own code, which may insist on the sizes of the sample
+            reason = first_line(error)
     else:
         return _said(graph, "not possible", f"the source could not be run on random spikes: {reason}")
     difference = _first_difference(runs)
@@ -79,9 +75,27 @@ def check_import(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[
     graph = graph.replace(metadata={
         **graph.metadata, "import.check.steps": extent.columns,
         "import.check.fired": round(float(np.concatenate(fired).mean()), 4) if fired else 1.0})
+    if difference is None and fired and not any(map(np.any, fired)):
+        return _said(graph, "faithful on its grid", "no neuron spiked in the check, so spikes and resets were compared "
+                     "in silence", remedy="Give biases or weights that let neurons fire, as training does, and import "
+                     "again; or compare on your own data with spikec validate.")
     if difference is None:
         return graph.replace(metadata={**graph.metadata, "import.check": "faithful on its grid"})
     return _said(graph, "differs", "the graph differs from its source", **difference)
+
+
+def _side_by_side(graph: Graph, module: nn.Module, steps: Steps, leaves: Mapping[str, Leaf], conversion: Conversion,
+                  extent: _Extent, strength: float) -> list[_Compared]:
+    """What differs in runs on inputs that are `strength` times as high as `DRIVES` says."""
+    inputs = {name: handle.name for name, handle in conversion.inputs.items()}
+    runs = []
+    for raster in _rasters(graph, steps, inputs, extent):
+        raster = {name: values * strength for name, values in raster.items()}
+        theirs = run_source(module, steps, leaves, conversion.origins, raster)
+        ours = simulate_step(graph, {inputs[name]: values for name, values in raster.items()})
+        runs.append(_compared(graph, ours, theirs))
+        del ours, theirs  # they may be as large as the weights
+    return runs
 
 
 def check_plain(graph: Graph, module: nn.Module, conversion: Conversion) -> Graph:

@@ -88,13 +88,18 @@ def _positive(value: Any) -> int | None:
 
 def call_source(root: nn.Module, inputs: Mapping[str, Array]) -> Any:
     """`forward` with the inputs, and None for states without a default."""
-    parameters = inspect.signature(root.forward).parameters.values()
+    parameters = list(inspect.signature(root.forward).parameters.values())
     given: dict[str, Any] = {name: torch.from_numpy(np.array(values, order="C")) for name, values in inputs.items()}
     for parameter in parameters:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) and (
                 parameter.default is parameter.empty):
             given.setdefault(parameter.name, None)
-    return root(**given)
+    placed = []  # as far as they can be given by place: hooks before `forward` are handed these alone
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY or parameter.name not in given:
+            break
+        placed.append(given.pop(parameter.name))
+    return root(*placed, **given)
 
 
 def _laid_out(steps: Steps, name: str, values: Array) -> Array:

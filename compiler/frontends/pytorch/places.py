@@ -12,8 +12,8 @@ from .registry import Layout
 from .trace import Trace
 
 __all__ = [
-    "LEADING", "SAME", "SUMS", "Place", "Steps", "attribute", "first_input", "is_stateful", "keeps_state",
-    "nodes_in", "operation", "option", "structure",
+    "LEADING", "SAME", "SUMS", "Place", "Steps", "attribute", "element_of", "first_input", "is_stateful",
+    "keeps_state", "nodes_in", "operation", "option", "structure",
 ]
 
 LEADING: Mapping[Layout, int] = {"step": 1, "time_first": 2, "batch_first": 2, "folded": 1}
@@ -122,3 +122,19 @@ def option(node: fx.Node, position: int, name: str, default: int) -> int:
     """A whole number among the arguments of a call, by position or name."""
     value = node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
     return value if isinstance(value, int) else default
+
+
+def element_of(node: fx.Node, name: str, axis: int) -> tuple[int | None, int]:
+    """(axis, number) of the one element along an axis that an index or `name` takes; no axis where it is something
+    else. `axis`: that of the first index. Axes behind an ellipsis are counted from the end."""
+    if name == "select":
+        return option(node, 1, "dim", 0), option(node, 2, "index", 0)
+    if name != "getitem":
+        return None, 0
+    parts: Any = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+    numbers = [place for place, part in enumerate(parts) if isinstance(part, int)]
+    if len(numbers) != 1 or any(part not in (slice(None), Ellipsis) for part in parts if not isinstance(part, int)):
+        return None, 0
+    if Ellipsis in parts[:numbers[0]]:
+        return numbers[0] - len(parts), parts[numbers[0]]
+    return numbers[0] + axis, parts[numbers[0]]

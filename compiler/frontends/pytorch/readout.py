@@ -7,13 +7,14 @@ step or a softmax, is left to whoever reads the output, and said by a warning.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 from torch import fx
 
 from ....ir.graph import Graph
-from ....ir.nodes import Flatten, Neuron, Output
+from ....ir.nodes import Flatten, Neuron, Output, is_spiking
 from ....ir.shapes import infer_shapes
 from ..builder import Handle
 from .conversion import Argument, Conversion, Signal, State
@@ -64,6 +65,8 @@ def add_outputs(conversion: Conversion, walk: Walk, returned: Returned) -> None:
     shown = [entry for entry in values if isinstance(entry[1], (Signal, Argument))]
     shown = shown or [entry for entry in values if isinstance(entry[1], State)]
     conversion.line = ""
+    if not isinstance(shown[0][1] if shown else None, State):
+        _tell_states(conversion, walk, returned)
     if not shown and not any(value is BROKEN for _, value, _, _ in values):
         conversion.fail("SC226", "forward returns no spikes and no membrane")
     seen: dict[str, list[Handle]] = {}
@@ -132,6 +135,22 @@ def unflattened(conversion: Conversion, graph: Graph) -> Graph:
 def _tell(conversion: Conversion, name: str, left_out: tuple[str, ...]) -> None:
     conversion.fail("SC227", "the output gives every step; the model goes on from there", node=name,
                     value=", ".join(left_out), severity="warning", remedy="Do the rest with what the program returns.")
+
+
+def _tell_states(conversion: Conversion, walk: Walk, returned: Returned) -> None:
+    """Says which states are returned beside the spikes, by a `forward` that loops over time; others hand their states
+    on by returning them."""
+    if not walk.steps.loops:
+        return
+    states = [found for found in (walk.value(each) for _, each, _ in returned if isinstance(each, fx.Node))
+              if isinstance(found, State)]
+    owners = list(dict.fromkeys(state.owner for state in states if state.owner in conversion.grids and is_spiking(
+        conversion.builder.node(state.owner))))
+    if owners:
+        conversion.fail("SC227", "forward returns states of neurons beside spikes; the output shows the spikes",
+                        node=owners[0], severity="warning", value=", ".join(dict.fromkeys(
+                            f"{state.owner}: {state.name}" for state in states if state.owner in owners)),
+                        remedy=f"For membranes, probe {', '.join(repr(f'{owner}.v') for owner in owners)}.")
 
 
 def _steps_named(first: int, count: int) -> str:
@@ -234,6 +253,8 @@ def _is_start(steps: Steps, node: fx.Node) -> bool:
 def _joined(steps: Steps, value: Any, whole: set[fx.Node]) -> Any:
     """What is returned, with the last element in the place of a list that has the same of every step; it joins
     `whole`."""
+    if isinstance(value, fx.Node) and isinstance(value.target, type):
+        value = _fields_of(value)
     if isinstance(value, Mapping):
         return {key: _joined(steps, each, whole) for key, each in value.items()}
     if not isinstance(value, (tuple, list)):
@@ -244,6 +265,13 @@ def _joined(steps: Steps, value: Any, whole: set[fx.Node]) -> Any:
             whole.add(value[-1])
             return value[-1]
     return [_joined(steps, each, whole) for each in value]
+
+
+def _fields_of(node: fx.Node) -> Any:
+    """What a named tuple or a dataclass is made of, by name; the node itself where it makes neither."""
+    if hasattr(node.target, "_fields"):
+        return dict(zip(node.target._fields, node.args, strict=True))
+    return dict(node.kwargs) if is_dataclass(node.target) else node
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ....ir.diagnostics import Diagnostics
+
 if TYPE_CHECKING:
     from .conversion import Conversion
 
@@ -44,7 +46,25 @@ _registered: dict[str, Leaf] = {}
 
 
 def register(name: str, leaf: Leaf) -> None:
-    """Makes `from_torch` understand the module class with this qualified name, as `package.module.Class`."""
+    """Makes `from_torch` understand the module class with this qualified name, as `package.module.Class`.
+
+    Raises:
+        BadInputError: `name` is no such name, or `leaf` no `Leaf` of functions (SC220).
+    """
+    faults = Diagnostics()
+    given: Any = leaf  # whatever a caller without a type checker hands over
+    if not isinstance(name, str) or "." not in name or not all(name.split(".")):
+        faults.add("SC220", "a converter is registered for the qualified name of a class", value=repr(name)[:80],
+                   remedy="Give it as text: 'package.module.Class'; of a class C, f'{C.__module__}.{C.__qualname__}'.")
+    if not isinstance(given, Leaf):
+        faults.add("SC220", "a converter is no Leaf", value=type(given).__name__, remedy="Give Leaf(convert).")
+    else:
+        for part in ("convert", "advance", "time"):
+            value = getattr(given, part)
+            if not (callable(value) or (value is None and part != "convert")):
+                faults.add("SC220", f"{part} of a converter is no function", value=repr(value)[:80],
+                           remedy="Give Leaf(convert); advance and time may be left out.")
+    faults.raise_if_errors()
     _registered[name] = leaf
 
 

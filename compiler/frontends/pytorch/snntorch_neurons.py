@@ -7,7 +7,8 @@ dt/tau, and a neuron that is driven hard may spike more often than once a step.
 
 With reset_delay=False and reset by subtraction, a membrane that is still above its threshold after a reset needs twice
 the threshold for the next spike (`mem_reset` sees the old membrane, and takes the threshold off the new one before the
-test), so what a step does depends on the membrane that was left, not on the spike. No node says that: it is refused.
+test), so what a step does depends on the membrane that was left, not on the spike. So it does where a threshold is
+negative, above which a membrane is before the first spike. Both are StepNeurons, of `late` "above".
 
 Written from the behaviour of snnTorch 1.0.
 """
@@ -52,7 +53,8 @@ def _convert(conversion: Conversion, module: Any, name: str, arguments: tuple[An
         return _returned(module, name, source, source)
     # But for Leaky, a reset to zero that comes one step late also takes what arrives in that step.
     firing = None if silent else Firing(
-        threshold=array_of(module.threshold), reset=reset, late=_delayed(module), held=_kind(module) != "Leaky")
+        threshold=array_of(module.threshold), reset=reset, late=_delayed(module), held=_kind(module) != "Leaky",
+        left=_by_what_is_left(module, reset))
     if _kind(module) == "Alpha":
         cells = _alpha(conversion, module, name, source, dt, firing)
     elif _kind(module) == "Lapicque":
@@ -81,6 +83,11 @@ def _delayed(module: Any) -> bool:
     return getattr(module, "reset_delay", True) or _kind(module) == "RSynaptic"
 
 
+def _by_what_is_left(module: Any, reset: str) -> bool:
+    """Whether resets by the membrane that a step has left are others than resets by its spikes."""
+    return bool((array_of(module.threshold) < 0).any()) if _delayed(module) else reset == "subtract"
+
+
 def _fit(conversion: Conversion, module: Any, name: str, reset: str) -> bool:
     """Whether a graph can say these settings; else they are faults."""
     before = len(conversion.faults.errors)
@@ -103,14 +110,10 @@ def _fit(conversion: Conversion, module: Any, name: str, reset: str) -> bool:
         else:
             conversion.fail("SC223", "reset_delay=False has no effect in this class of snnTorch 1.0", node=name,
                             severity="warning", remedy="Set reset_delay=True, which is what it does.")
-    elif at_once and reset == "subtract":
-        conversion.fail("SC223", "with a reset by subtraction in the step of the spike, snnTorch asks for twice the "
-                        "threshold where a membrane stays above it; neurons of a graph have one threshold", node=name,
-                        value="reset_mechanism='subtract', reset_delay=False",
-                        remedy="Set reset_delay=True, or reset_mechanism='zero'.")
-    elif reset != "none" and (threshold < 0).any():
-        conversion.fail("SC223", "a membrane at rest is above a negative threshold, and snnTorch resets it before its "
-                        "first spike", node=name, value=threshold.min(), limit=">= 0")
+    elif at_once and reset == "zero" and (threshold < 0).any():
+        conversion.fail("SC223", "a membrane that is reset to zero is above a negative threshold, and snnTorch doubles "
+                        "it in the next step without a spike", node=name, value=threshold.min(), limit=">= 0",
+                        remedy="Set reset_delay=True.")
     return len(conversion.faults.errors) == before
 
 
@@ -148,7 +151,8 @@ def _alpha(conversion: Conversion, module: Any, name: str, source: Signal, dt: f
     elif firing is not None and firing.reset == "subtract":
         entries |= {"late_a": {(0, 2): np.ones(shape), (2, 2): -beta}, "late_b": {2: np.ones(shape)},
                     "late_c": {1: -threshold}}
-    node = step_neuron(shape, 3, entries, v_threshold=None if firing is None else threshold)
+    node = step_neuron(shape, 3, entries, v_threshold=None if firing is None else threshold,
+                       late="above" if firing is not None and firing.left else "fired")
     return conversion.neuron(name, node, source, Discretization(dt, integrator="decay", reset="next"))
 
 

@@ -24,6 +24,7 @@ from .places import (
     Place,
     Steps,
     attribute,
+    element_of,
     first_input,
     is_stateful,
     keeps_state,
@@ -46,7 +47,7 @@ def steps_of(trace: Trace, layouts: Mapping[str, Layout], faults: Diagnostics) -
     for node in trace.graph.nodes:
         if node.op != "output":
             placing.steps.places[node] = placing.place(node)
-    if placing.steps.looped:
+    if placing.steps.looped and not placing.refuse_late_axes():
         check_loop(placing.steps, faults)
     return placing.steps
 
@@ -76,6 +77,9 @@ class _Placing:
         self.roots, self.chains = steps.roots, steps.chains
         calls = [str(node.target) for node in self.trace.graph.nodes if is_stateful(self.steps, node)]
         self.steps.looped = steps.layout == "step" and len(set(calls)) < len(calls)
+        self.behind: dict[int, dict[int, fx.Node]] = {}
+        """By the key of a value, its elements along axes that do not lead, by number."""
+        self.turned: list[fx.Node] = []
         self.lifted = steps.layout != "step" and any(map(_lifts, self.trace.graph.nodes))
 
     # ---- places
@@ -171,6 +175,17 @@ class _Placing:
     def _fail(self, message: str, node: fx.Node, **facts: Any) -> None:
         self.faults.add("SC226", message + line_of(node), node=str(node.target), **facts)
 
+    def refuse_late_axes(self) -> bool:
+        """Whether time is an axis behind the first two, which is a fault: that is where steps were taken, or what was
+        brought to the front."""
+        length = max(len(calls) for calls in self.steps.neurons.values())
+        late = [*self.turned, *(taken[0] for taken in self.behind.values() if len(taken) == length and 0 in taken)]
+        for node in late:
+            self.faults.add("SC226", f"time is another axis than the first or the second{line_of(node)}",
+                            node=node.name, remedy="Let forward take (time, batch, …) or (batch, time, …); permute "
+                            "the input outside of it.")
+        return bool(late)
+
     # ---- other names for the same
 
     def _alias(self, node: fx.Node, name: str) -> Place | None:
@@ -186,6 +201,8 @@ class _Placing:
         if place.time is not None or (name == "getitem" and is_stateful(self.steps, given) and is_several(given)):
             return None
         if name in ("transpose", "swapaxes", "permute", "movedim"):
+            if self.steps.looped and self.roots[place.key] and _brings_forward(name, node, shape_of(given)):
+                self.turned.append(node)
             return _swapped(place, name, node)
         if name in ("view", "reshape") and shape_of(node) is not None and shape_of(node) == shape_of(given):
             return place
@@ -242,12 +259,15 @@ class _Placing:
         """The place of a step that is taken from a sequence: x[step], x[:, step], select, an element of unbind."""
         unbound = operation(given) == "unbind"
         source: Any = given.args[0] if unbound else given
-        axis, step = _index(node, name, option(given, 1, "dim", 0) if unbound else 0)
-        place = self.steps.places[source]
-        if axis is None or axis > 1 or (place.axis is not None and place.axis != axis):
+        axis, step = element_of(node, name, option(given, 1, "dim", 0) if unbound else 0)
+        place, shape = self.steps.places[source], shape_of(source)
+        if axis is not None and axis < 0 and shape is not None:
+            axis += len(shape)
+        if axis is not None and axis not in (0, 1) and self.roots[place.key]:
+            self.behind.setdefault(place.key, {})[step] = node
+        if axis not in (0, 1) or (place.axis is not None and place.axis != axis):
             return None
         if step < 0:
-            shape = shape_of(source)
             if shape is None:
                 return None
             step += shape[axis]
@@ -280,16 +300,15 @@ def _swapped(place: Place, name: str, node: fx.Node) -> Place | None:
     return replace(place, swapped=not place.swapped, axis=None if place.axis is None else 1 - place.axis)
 
 
-def _index(node: fx.Node, name: str, axis: int) -> tuple[int | None, int]:
-    """(axis, number) of the one element along an axis that is taken; no axis where it is something else."""
-    if name == "select":
-        return option(node, 1, "dim", 0), option(node, 2, "index", 0)
-    if name != "getitem":
-        return None, 0
-    parts: Any = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
-    numbers = [place for place, part in enumerate(parts) if isinstance(part, int)]
-    if len(numbers) != 1 or any(part not in (slice(None), Ellipsis) for part in parts if not isinstance(part, int)):
-        return None, 0
-    if Ellipsis in parts[:numbers[0]]:
-        return None, 0
-    return numbers[0] + axis, parts[numbers[0]]
+def _brings_forward(name: str, node: fx.Node, shape: tuple[int, ...] | None) -> bool:
+    """Whether an exchange of axes puts another one among the first two, as far as sizes are known."""
+    if shape is None:
+        return False
+    rest = [*node.args[1:], *node.kwargs.values()]
+    given: Any = rest[0] if len(rest) == 1 and isinstance(rest[0], (list, tuple)) else rest
+    if not all(isinstance(each, int) for each in given):
+        return False
+    axes = [each % len(shape) for each in given]
+    if name == "permute":
+        return set(axes[:2]) != {0, 1}
+    return len({axis < 2 for axis in axes}) == 2

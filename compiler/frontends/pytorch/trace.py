@@ -21,8 +21,9 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.overrides import TorchFunctionMode
 
-from ....ir.diagnostics import Diagnostic, UnsupportedError, first_line
+from ....ir.diagnostics import BadInputError, Diagnostic, UnsupportedError, first_line
 from .registry import leaf_of, qualified_name
 
 __all__ = ["Trace", "is_several", "line_of", "private_copy", "rooted", "shape_of", "trace"]
@@ -38,6 +39,7 @@ _WRAPPERS: Mapping[str, str] = {
     "torch.optim.swa_utils.AveragedModel": "module",
 }
 """Where these have the module that they compute."""
+_HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs")
 _SIZES = ("size", "dim", "ndimension", "numel", "nelement")
 _FACTS = ("shape", "ndim", "dtype", "device", "is_cuda", "layout")
 _VALUES = ("item", "tolist", "numpy")
@@ -85,9 +87,12 @@ def private_copy(module: nn.Module) -> nn.Module:
             made_again.append((part, memo[id(part)]))
     for part in reversed(list(nn.Module.modules(module))):
         if qualified_name(type(part)) in _WRAPPERS:
-            memo[id(part)] = copy.deepcopy(getattr(part, _WRAPPERS[qualified_name(type(part))]), memo)
-    for part, copied in made_again:
-        vars(copied).update(copy.deepcopy(vars(part), memo))
+            copied = copy.deepcopy(getattr(part, _WRAPPERS[qualified_name(type(part))]), memo)
+            for table in _HOOKS:
+                getattr(copied, table).update(getattr(part, table))
+            memo[id(part)] = copied
+    for part, again in made_again:
+        vars(again).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(module, memo).eval()
 
 
@@ -97,25 +102,30 @@ def trace(module: nn.Module, sample: Any = None) -> Trace:
     Raises:
         UnsupportedError: (SC221) its `forward` cannot be traced; modules without a converter that were met before are
             told, too (SC220).
+        BadInputError: (SC225) an operation fails on what the sample gives.
     """
     root = rooted(module)
-    parameters = [(name, parameter.default) for name, parameter in inspect.signature(root.forward).parameters.items()
-                  if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)]
+    parameters = inspect.signature(root.forward).parameters
+    positional = [name for name, each in parameters.items()
+                  if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     given = () if sample is None else tuple(sample) if isinstance(sample, (tuple, list)) else (sample,)
-    known = dict(zip((name for name, _ in parameters), given, strict=False))
+    known = dict(zip(positional, given, strict=False))
     constants = {name: value for name, value in known.items() if isinstance(value, (int, float, str, type(None)))}
-    constants |= {name: default for name, default in parameters
-                  if name not in known and isinstance(default, (int, float, str, type(None)))}
-    if any(each.kind is each.VAR_POSITIONAL for each in inspect.signature(root.forward).parameters.values()):
+    constants |= {name: each.default for name, each in parameters.items()
+                  if name not in known and isinstance(each.default, (int, float, str, type(None)))}
+    if any(each.kind is each.VAR_POSITIONAL for each in parameters.values()):
         raise UnsupportedError(Diagnostic(
             "SC221", f"forward of {qualified_name(type(module))} takes any number of arguments",
             remedy="Name its parameters, or wrap it in a module whose forward does."))
     tracer = _Tracer({name: _copied(value) for name, value in known.items() if name not in constants})
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _Writes(tracer):
             graph = tracer.trace(root, concrete_args=constants or None)
+    except _Misfit as error:
+        unknown = _unknown_modules(tracer)
+        raise (UnsupportedError if unknown else BadInputError)(*unknown, _misfit(error)) from error
     except Exception as error:
-        raise UnsupportedError(*_unknown_modules(tracer), _untraceable(module, error)) from error
+        raise UnsupportedError(*_unknown_modules(tracer), _untraceable(module, error, bool(given))) from error
     return Trace(root, graph)
 
 
@@ -141,6 +151,14 @@ class _Untraceable(Exception):
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.remedy = remedy
+
+
+class _Misfit(Exception):
+    """What an operation fails with on the sample. `what`: the operation, and the shape of what it was given."""
+
+    def __init__(self, what: str, error: Exception) -> None:
+        super().__init__(first_line(error))
+        self.what = what
 
 
 class _Missing(Exception):
@@ -197,7 +215,7 @@ class _Tracer(fx.Tracer):
         raise _Untraceable("a loop runs over a tensor of unknown length", "Pass sample=, which tells it.")
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        raise _Untraceable(*_BRANCH)
+        raise _Untraceable(*(_SIZE_BRANCH if _is_size(obj.node) else _BRANCH))
 
     def _value(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
         """What the node gives for the sample, and whether that is known."""
@@ -212,13 +230,17 @@ class _Tracer(fx.Tracer):
         self.running = True
         try:
             return self._run(kind, target, *values), True
+        except (RuntimeError, IndexError, ValueError) as error:
+            first = next((each for each in values[0] if isinstance(each, torch.Tensor)), None)
+            given = "" if first is None else f" on a value of shape {tuple(first.shape)}"
+            raise _Misfit(f"'{getattr(target, '__name__', target)}' fails{given}", error) from error
         finally:
             self.running = False
             torch.set_rng_state(self.random)  # what an operation draws is its own affair
 
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         name = target if isinstance(target, str) else getattr(target, "__name__", "")
-        if args and isinstance(args[0], torch.Tensor) and (name.endswith("_") or name.startswith("i")):
+        if args and isinstance(args[0], torch.Tensor) and (name.endswith("_") or name.startswith(("i", "setitem"))):
             args = (args[0].clone(), *args[1:])  # in place: what came before keeps its value
         if kind == "call_function":
             return target(*args, **kwargs)
@@ -231,9 +253,55 @@ class _Tracer(fx.Tracer):
         return nn.Module.__call__(found, *args, **kwargs)
 
 
-_BRANCH = ("forward branches on the values of a tensor",
-           "A graph does the same for every input: compute both sides and blend them, or branch outside of forward.")
+class _Writes(TorchFunctionMode):
+    """Notes into which tensors of the user values of the trace are written; what is made of those is traced, too."""
 
+    def __init__(self, tracer: _Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+        self.written: dict[int, torch.Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
+                           kwargs: Mapping[str, Any] | None = None) -> Any:
+        named, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if self.tracer.running or name in ("__get__", "__len__", *_SIZES):
+            return func(*args, **named)
+        if name == "__setitem__" and isinstance(args[0], torch.Tensor) and _proxies(args[1:]):
+            self.written[args[0].untyped_storage().data_ptr()] = args[0]
+        elif self.written and not _proxies((args, named)) and any(
+                each.untyped_storage().data_ptr() in self.written for each in _tensors((args, named))):
+            plain = getattr(operator, name.strip("_"), None) if name.startswith("__") else None
+            if plain is None and torch.overrides.is_tensor_method_or_property(func):
+                return self.tracer.create_proxy("call_method", name, args, named)
+            return self.tracer.create_proxy("call_function", plain or func, args, named)
+        return func(*args, **named)
+
+
+def _proxies(value: Any) -> list[Any]:
+    found: list[Any] = []
+    fx.node.map_aggregate(value, lambda each: found.append(each) if isinstance(each, fx.Proxy) else None)
+    return found
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    fx.node.map_aggregate(value, lambda each: found.append(each) if isinstance(each, torch.Tensor) else None)
+    return found
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Whether a value is made of sizes of others alone."""
+    if node.op == "call_method" and node.target in _SIZES:
+        return True
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in _FACTS
+    parts = node.all_input_nodes
+    return bool(parts) and all(map(_is_size, parts))
+
+
+_BRANCH = ("forward branches on the values of a tensor",
+           "A graph does the same for every input: let a loop run all its steps, and choose outside of forward.")
+_SIZE_BRANCH = ("forward branches on a size, which is not known", "Pass sample=, one batch as forward takes it.")
 
 _RANDOM = ("forward draws random numbers", "A graph does the same at every step: draw them outside, and give them as "
            "an input, or as a buffer of the module.")
@@ -261,7 +329,7 @@ class _Proxy(fx.Proxy):
         raise _Untraceable(*_BRANCH)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise _Untraceable("a tensor is filled element by element", "Collect the steps in a list and torch.stack them.")
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
 
 
 class _Known(_Proxy):
@@ -311,20 +379,30 @@ def _unknown_modules(tracer: _Tracer) -> list[Diagnostic]:
     return list(found.values())
 
 
-def _untraceable(module: nn.Module, error: Exception) -> Diagnostic:
+def _misfit(error: _Misfit) -> Diagnostic:
+    return Diagnostic("SC225", f"{error.what}, which the sample leads to: {error}{_place(error)}",
+                      remedy="Give one batch as forward takes it, with as many features as its first layers take.")
+
+
+def _untraceable(module: nn.Module, error: Exception, sampled: bool) -> Diagnostic:
+    what = f"forward of {qualified_name(type(module))} cannot be traced"
+    return Diagnostic("SC221", f"{what}: {first_line(error)}{_place(error)}",
+                      remedy=error.remedy if isinstance(error, _Untraceable) else
+                      _LAYERS if sampled else f"{_SAMPLE} {_LAYERS}")
+
+
+def _place(error: Exception) -> str:
+    """The last line of the user's code that an error came through, to be appended to a message."""
     line, step = None, error.__traceback__
     while step is not None:
         if _is_users(step.tb_frame.f_code.co_filename):
             line = _shown(step.tb_frame.f_code.co_filename, step.tb_lineno)
         step = step.tb_next
-    place = f" ({line})" if line else ""
-    what = f"forward of {qualified_name(type(module))} cannot be traced"
-    return Diagnostic("SC221", f"{what}: {first_line(error)}{place}",
-                      remedy=error.remedy if isinstance(error, _Untraceable) else _HELP)
+    return f" ({line})" if line else ""
 
 
-_HELP = ("Pass sample=, one batch as forward takes it, so that sizes are known. forward is made of layers, sums and "
-         "loops over steps, without branches on values.")
+_SAMPLE = "Pass sample=, one batch as forward takes it, so that sizes are known."
+_LAYERS = "forward is made of layers, sums and loops over steps, without branches on values."
 
 
 def _user_line(frame: FrameType | None) -> str | None:

@@ -51,7 +51,7 @@ def widen_buffers(module: nn.Module) -> None:
 
 
 def _in_place(name: str) -> bool:
-    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+    return name.startswith("__i") or name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
 
 
 def _in_parts(func: Any, value: Any, weight: Any, bias: Any = None, *rest: Any, **options: Any) -> Any:
