@@ -1,0 +1,1 @@
+"""What the targets for Loihi have in common."""

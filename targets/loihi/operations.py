@@ -1,0 +1,69 @@
+"""What spikes make synapses do: operations by target neuron, and the synapses that there are.
+
+An operation is a spike that meets a weight that is not zero, as the core holds it. A convolution is never unrolled.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ...ir.integer import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
+from ...ir.nodes import Array
+from ..model import stencil_synapses
+
+__all__ = ["dense_synapses", "operations", "synapses"]
+
+_MOST = 1 << 22
+"""Weights looked at at once."""
+
+
+def operations(projection: IntegerProjection, sent: Array) -> Array:
+    """(n_target,): operations at each target neuron, where source i sends `sent[i]` spikes, (n_source,)."""
+    connection = projection.connection
+    there = held_weight(projection) != 0
+    if isinstance(connection, IntegerDense):
+        rows = max(1, _MOST // max(1, there.shape[1]))
+        return np.concatenate([there[first:first + rows].astype(np.float64) @ sent
+                               for first in range(0, max(1, len(there)), rows)])
+    if isinstance(connection, IntegerSparse):
+        rows = np.repeat(np.arange(len(connection.indptr) - 1), np.diff(connection.indptr))
+        met = np.where(there, sent[connection.indices], 0.0)
+        return np.bincount(rows, weights=met, minlength=len(connection.indptr) - 1)
+    return _correlated(connection, there.astype(np.float64), sent)
+
+
+def synapses(projection: IntegerProjection) -> int:
+    """Synapses with a weight that is not zero."""
+    connection = projection.connection
+    if isinstance(connection, IntegerConv):
+        return round(float(operations(projection, np.ones(prod(connection.input_shape))).sum()))
+    return int(np.count_nonzero(held_weight(projection)))
+
+
+def dense_synapses(projection: IntegerProjection, n_source: int, n_target: int) -> int:
+    """Synapses if no weight were zero: of a stencil those that it reaches, of all else all to all."""
+    connection = projection.connection
+    if not isinstance(connection, IntegerConv):
+        return n_source * n_target
+    pairs = stencil_synapses(connection.weight.shape[2:], connection.stride, connection.padding, connection.dilation,
+                             connection.input_shape[1:], connection.output_shape[1:])
+    return pairs * connection.output_shape[0] * int(connection.weight.shape[1])
+
+
+def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:
+    """Cross-correlation with zeros around, one tap after the other."""
+    features, channels, high, wide = weight.shape
+    image = sent.reshape(conv.groups, channels, *conv.input_shape[1:])
+    image = np.pad(image, ((0, 0), (0, 0), *((each, each) for each in conv.padding)))
+    _, height, width = conv.output_shape
+    grouped = weight.reshape(conv.groups, features // conv.groups, channels, high, wide)
+    total = np.zeros((conv.groups, features // conv.groups, height, width))
+    for row in range(high):
+        for column in range(wide):
+            top, left = row * conv.dilation[0], column * conv.dilation[1]
+            seen = image[..., top:top + height * conv.stride[0]:conv.stride[0],
+                         left:left + width * conv.stride[1]:conv.stride[1]][..., :height, :width]
+            total += np.einsum("gfc,gchw->gfhw", grouped[..., row, column], seen)
+    return total.reshape(-1)
