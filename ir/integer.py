@@ -9,7 +9,8 @@ In column n of a raster, which is Lava's time step n + 1, with >> of magnitudes 
     v = clip(sign(v) (|v| (4096 - dv) >> 12) + u + bias)        2^24 onto a u <= -2^23; clip: to +-(2^23 - 1)
     a spike where v > threshold << 6, and v = 0 there;          bias = mantissa << bias_exponent
 
-A spike, of an input or of a population, arrives one column later, and `delay` columns more.
+Before the first column, u = u0 and v = v0, and nothing is under way. A spike, of an input or of a population, arrives
+one column later, and `delay` columns more.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ Sign = Literal["mixed", "excitatory", "inhibitory"]
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class IntegerPopulation:
     """`n` neurons. `du`, `dv` 0..4095: decays of current and membrane, of 4096; `threshold` 0..2^17-1: Lava's vth;
-    `bias` (n,) -4096..4095 or None: its mantissa; `bias_exponent` 0..7."""
+    `bias` (n,) -4096..4095 or None: its mantissa; `bias_exponent` 0..7. `u0`, `v0` (n,), as wide as the registers, or
+    None for zeros: current and membrane before the first column."""
 
     name: str
     shape: tuple[int, ...]
@@ -45,6 +47,8 @@ class IntegerPopulation:
     threshold: int
     bias: Array | None = None
     bias_exponent: int = 0
+    u0: Array | None = None
+    v0: Array | None = None
 
     @property
     def n(self) -> int:

@@ -29,9 +29,9 @@ MAX_DELAY = 63
 FIELDS: Mapping[str, tuple[int, int]] = {
     "du": (0, 4095), "dv": (0, 4095), "threshold": (0, (1 << 17) - 1), "bias": (-4096, 4095), "bias_exponent": (0, 7),
     "exponent": (-8, 7), "weight_bits": (1, 8), "message_bits": (0, 24), "delay": (0, MAX_DELAY),
-    "weight": (-(1 << 31), (1 << 31) - 1),
+    "weight": (-(1 << 31), (1 << 31) - 1), "u0": (1 - (1 << 23), 1 << 23), "v0": (1 - (1 << 23), (1 << 23) - 1),
 }
-"""The least and the largest value of each field."""
+"""The least and the largest value of each field; u0 and v0: what u and v can be."""
 MOST_SOURCES = 1 << 22
 """So that no sum of 9-bit weights leaves 32 bits."""
 
@@ -86,8 +86,9 @@ def _populations(network: IntegerNetwork, faults: Diagnostics) -> None:
             faults.add("SC102", "a population's shape is positive", node=name, value=population.shape)
             continue
         _whole_numbers(population, ("du", "dv", "threshold", "bias_exponent"), name, faults)
-        if population.bias is not None:
-            _array("bias", population.bias, (population.n,), name, faults)
+        for field in ("bias", "u0", "v0"):
+            if (array := getattr(population, field)) is not None:
+                _array(field, array, (population.n,), name, faults)
 
 
 def _projections(network: IntegerNetwork, faults: Diagnostics) -> None:

@@ -23,6 +23,7 @@ from .integer import (
 )
 from .integer_checks import verify_integer
 from .integer_inputs import Rasters, check_rasters
+from .integer_state import IntegerState, check_state, columns_under_way, first_state
 from .nodes import Array
 
 __all__ = ["IntegerResult", "simulate_integer"]
@@ -34,41 +35,46 @@ LIMIT = 1 << 23
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class IntegerResult:
     """By population, (batch, time, n): `u` and `v`, int32, after each column (v after the reset), where they were asked
-    for, and `spikes`, uint8."""
+    for, and `spikes`, uint8. `state`: from which a run goes on, where it was asked for."""
 
     spikes: Mapping[str, Array]
     u: Mapping[str, Array]
     v: Mapping[str, Array]
+    state: IntegerState | None = None
 
 
-def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None = None) -> IntegerResult:
-    """Runs an integer network from u = v = 0.
+def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None = None,
+                     state: IntegerState | None = None) -> IntegerResult:
+    """Runs an integer network, and says where it stands then.
 
     Args:
         network: a legal integer network.
         inputs: by input, (batch, time, n) or (batch, time, *shape), whole numbers: what a projection without message
             bits takes for a spike where it is not zero.
         steps: columns; None: as many as the longest raster has.
+        state: where an earlier run ended; None: before the first column.
 
     Raises:
-        BadInputError: the network (SC101 to SC142) or a raster (SC403) is malformed.
+        BadInputError: the network (SC101 to SC142), a raster or the state (SC403) is malformed.
     """
     rasters, batch, steps = check_rasters(verify_integer(network), inputs, steps)
     shape = {name: (batch, steps, population.n) for name, population in network.populations.items()}
     u = {name: np.zeros(each, dtype=np.int32) for name, each in shape.items()}
     v = {name: np.zeros(each, dtype=np.int32) for name, each in shape.items()}
     spikes = {name: np.zeros(each, dtype=np.uint8) for name, each in shape.items()}
+    start = first_state(network, batch) if state is None else check_state(network, state, batch)
+    late = columns_under_way(network)
     # What is under way, by target and column of arrival: each projection's sums are 32 bits wide, and so is their sum.
-    arriving = {name: np.zeros((steps, batch, population.n), dtype=np.int64)
+    arriving = {name: np.zeros((steps + late[name], batch, population.n), dtype=np.int64)
                 for name, population in network.populations.items()}
+    for name, under_way in start.under_way.items():
+        arriving[name][:late[name]] = under_way.swapaxes(0, 1)
     paths = [(projection, _by_delay(projection)) for projection in network.projections]
-    state: dict[str, tuple[Array, Array]] = {
-        name: (np.zeros((batch, population.n), dtype=np.int64),) * 2
-        for name, population in network.populations.items()}
+    now = {name: (start.u[name].astype(np.int64), start.v[name].astype(np.int64)) for name in network.populations}
     for column in range(steps):
         for name, population in network.populations.items():
-            *after, fired = step_lif(population, *state[name], _wrap(arriving[name][column], 32))
-            state[name] = u[name][:, column], v[name][:, column] = after[0], after[1]
+            *after, fired = step_lif(population, *now[name], _wrap(arriving[name][column], 32))
+            now[name] = u[name][:, column], v[name][:, column] = after[0], after[1]
             spikes[name][:, column] = fired
         for projection, by_delay in paths:
             source = rasters.get(projection.source, spikes.get(projection.source))
@@ -76,9 +82,12 @@ def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None
                 continue
             sent = source[:, column].astype(np.int64)
             for delay, weight in by_delay.items():
-                if column + 1 + delay < steps:
-                    arriving[projection.target][column + 1 + delay] += _activation(projection, weight, sent)
-    return IntegerResult(spikes=spikes, u=u, v=v)
+                arriving[projection.target][column + 1 + delay] += _activation(projection, weight, sent)
+    end = IntegerState(
+        u={name: each.astype(np.int32) for name, (each, _) in now.items()},
+        v={name: each.astype(np.int32) for name, (_, each) in now.items()},
+        under_way={name: _wrap(each[steps:], 32).swapaxes(0, 1).astype(np.int32) for name, each in arriving.items()})
+    return IntegerResult(spikes=spikes, u=u, v=v, state=end)
 
 
 def step_lif(population: IntegerPopulation, u: Array, v: Array, a: Array) -> tuple[Array, Array, Array]:

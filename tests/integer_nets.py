@@ -66,7 +66,14 @@ def _population(rng: np.random.Generator, name: str, shape: tuple[int, ...], wil
     bias = None if low else rng.integers(-4096, 4096, n) if wild else rng.integers(-60, 60, n)
     return IntegerPopulation(
         name=name, shape=shape, du=decays[0], dv=decays[1], bias=bias, bias_exponent=int(rng.integers(0, 8)),
-        threshold=int(rng.choice([0, rng.integers(1, 400), rng.integers(1 << 16, 1 << 17)], p=[0.05, 0.65, 0.3])))
+        threshold=int(rng.choice([0, rng.integers(1, 400), rng.integers(1 << 16, 1 << 17)], p=[0.05, 0.65, 0.3])),
+        u0=_first(rng, n, wild), v0=_first(rng, n, wild))
+
+
+def _first(rng: np.random.Generator, n: int, wild: bool) -> Any:
+    """In half of the cases; in wild ones up to the ends of a register."""
+    most = (1 << 23) - 1 if wild else 20_000
+    return rng.integers(-most, most + 1, n) if rng.random() < 0.5 else None
 
 
 def _projection(rng: np.random.Generator, name: str, source: str, target: str, connection: IntegerConnection,
@@ -163,7 +170,8 @@ def _told(network: IntegerNetwork, rasters: dict[str, Any], put: Any) -> dict[st
         "steps": next(iter(rasters.values())).shape[1], "inputs": dict(network.inputs), "projections": projections,
         "rasters": {name: put(raster[0].reshape(raster.shape[1], -1)) for name, raster in rasters.items()},
         "populations": {name: {"n": each.n, "du": each.du, "dv": each.dv, "threshold": each.threshold,
-                               "bias": 0 if each.bias is None else put(each.bias),
+                               **{field: 0 if (array := getattr(each, field)) is None else put(array)
+                                  for field in ("bias", "u0", "v0")},
                                "bias_exponent": each.bias_exponent} for name, each in network.populations.items()},
     }
 

@@ -83,8 +83,8 @@ def lif_model(population):
     from lava.proc.lif.models import PyLifModelBitAcc
 
     shape = (population["n"],)
-    model = model_of(PyLifModelBitAcc, {}, u=(shape, 0), v=(shape, 0), du=((1,), population["du"]),
-                     dv=((1,), population["dv"]), vth=((1,), population["threshold"]),
+    model = model_of(PyLifModelBitAcc, {}, u=(shape, population["u0"]), v=(shape, population["v0"]),
+                     du=((1,), population["du"]), dv=((1,), population["dv"]), vth=((1,), population["threshold"]),
                      bias_mant=(shape, population["bias"]), bias_exp=(shape, population["bias_exponent"]))
     model.a_in, model.s_out = Receiver(shape, np.int16), Sender()
     return model
@@ -227,8 +227,9 @@ def run_processes(case):
 
     steps = case["steps"]
     ports = {name: RingBuffer(data=case["rasters"][name].T.astype(np.int32)).s_out for name in case["inputs"]}
-    lifs = {name: LIF(shape=(each["n"],), du=each["du"], dv=each["dv"], vth=each["threshold"],
-                      bias_mant=np.broadcast_to(each["bias"], (each["n"],)), bias_exp=each["bias_exponent"])
+    lifs = {name: LIF(shape=(each["n"],), u=each["u0"], v=each["v0"], du=each["du"], dv=each["dv"],
+                      vth=each["threshold"], bias_mant=np.broadcast_to(each["bias"], (each["n"],)),
+                      bias_exp=each["bias_exponent"])
             for name, each in case["populations"].items()}
     ports |= {name: lif.s_out for name, lif in lifs.items()}
     for each in case["projections"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,9 @@ from spikec.ir.integer import (
     held_weight,
 )
 from spikec.ir.integer_checks import check_integer, verify_integer
+from spikec.ir.integer_state import IntegerState
 from spikec.ir.integer_step import simulate_integer
+from spikec.runtime.integer.engine import IntegerEngine
 
 CONV = IntegerConv(weight=np.arange(-9, 9).reshape(2, 1, 3, 3), input_shape=(1, 4, 4), output_shape=(2, 2, 2))
 LEGAL = IntegerNetwork(
@@ -66,6 +69,9 @@ FAULTS: dict[str, tuple[IntegerNetwork, str, str | None, str]] = {
     "threshold": (with_population("a", threshold=1 << 17), "SC140", "a", "0..131071"),
     "bias": (with_population("b", bias=np.array([0, 4096])), "SC140", "b", "4096"),
     "bias of floats": (with_population("b", bias=np.zeros(2)), "SC107", "b", "float64"),
+    "first current": (with_population("b", u0=np.array([0, (1 << 23) + 1])), "SC140", "b", "8388608"),
+    "first membrane": (with_population("b", v0=np.array([0, -(1 << 23)])), "SC140", "b", "-8388607"),
+    "first membrane of floats": (with_population("b", v0=np.zeros(2)), "SC107", "b", "v0"),
     "bias exponent": (with_population("b", bias_exponent=8), "SC140", "b", "0..7"),
     "source": (with_projection("ab", source="z"), "SC101", "ab", "z"),
     "target": (with_projection("ab", target="x"), "SC101", "ab", "x"),
@@ -141,6 +147,24 @@ def run(*columns: Any, **inputs: Any) -> None:
 def test_rasters_are_checked(inputs: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInputError, match=f"(?s)SC403.*{words}"):
         run(**inputs)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda state: replace(state, u={}), "u of the state is not of these"),
+    (lambda state: replace(state, v={**state.v, "z": state.v["a"]}), "z.*not of these"),
+    (lambda state: replace(state, v={**state.v, "b": np.full((2, 2), 1 << 23)}), "does not fit its register"),
+    (lambda state: replace(state, u={**state.u, "b": np.zeros((2, 2))}), "float64"),
+    (lambda state: replace(state, under_way={**state.under_way, "b": np.zeros((2, 63, 2), int)}), r"\(2, 64, 2\)"),
+])
+def test_states_are_checked(change: Callable[[IntegerState], IntegerState], words: str) -> None:
+    rasters = {"x": np.zeros((2, 3, 1, 4, 4), dtype=int)}
+    state = simulate_integer(LEGAL, rasters).state
+    assert state is not None
+    simulate_integer(LEGAL, rasters, state=state)
+    for call in (lambda: simulate_integer(LEGAL, rasters, state=change(state)),
+                 lambda: IntegerEngine(LEGAL).run(rasters, state=change(state))):
+        with pytest.raises(BadInputError, match=f"(?s)SC403.*{words}"):
+            call()
 
 
 def test_columns_are_checked() -> None:

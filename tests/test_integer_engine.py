@@ -90,6 +90,37 @@ def test_spikes_of_any_value_and_type(kind: type[Any]) -> None:
     agree(IntegerEngine(network).run({"x": raster}, states=["h1"]), simulate_integer(network, {"x": raster}))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_stream_goes_on(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of any length, of rasters that end early, bit for bit as one long run."""
+    monkeypatch.setattr(engine_module, "_MOST_BYTES", 20_000 if seed % 2 else 1 << 26)
+    network, rasters = random_case(seed, batch=7, steps=24)
+    rasters = {name: raster[:, :24 - 5 * (name == "y")] for name, raster in rasters.items()}
+    whole, engine, state, parts = simulate_integer(network, rasters), IntegerEngine(network), None, []
+    stops = sorted(np.random.default_rng(seed).integers(0, 24, 3))
+    for first, stop in zip((0, *stops), (*stops, 24), strict=True):
+        given = {name: raster[:, first:stop] for name, raster in rasters.items()}
+        parts.append(engine.run(given, stop - first, states=network.populations, state=state, keep_state=True))
+        state = parts[-1].state
+    agree(IntegerResult(**{field: {name: np.concatenate([getattr(part, field)[name] for part in parts], axis=1)
+                                   for name in network.populations} for field in ("spikes", "u", "v")}), whole)
+    assert state is not None and whole.state is not None
+    for field in ("u", "v", "under_way"):
+        for name, wanted in getattr(whole.state, field).items():
+            np.testing.assert_array_equal(getattr(state, field)[name], wanted, f"{field} of {name}")
+
+
+def test_a_state_that_was_given_stays() -> None:
+    network, rasters = random_case(3, batch=2)
+    state = simulate_integer(network, rasters).state
+    assert state is not None
+    before = {name: array.copy() for name, array in state.v.items()}
+    engine = IntegerEngine(network)
+    agree(engine.run(rasters, states=network.populations, state=state), simulate_integer(network, rasters, state=state))
+    assert all(np.array_equal(before[name], array) for name, array in state.v.items())
+    assert engine.run(rasters, state=state).state is None
+
+
 def test_a_batch_may_be_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "_MOST_BYTES", 20_000)
     for seed in range(3):

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from integer_nets import random_case
 
 from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer_state import columns_under_way
 from spikec.ir.integer_step import IntegerResult, simulate_integer
 
 
@@ -80,6 +82,34 @@ def test_a_current_wraps_and_a_membrane_does_not() -> None:
 def test_a_bias_has_an_exponent() -> None:
     network = chain(2, bias=np.array([-3]), bias_exponent=5, threshold=100, dv=0)
     assert fed(network, 0, 0, 0).v["a"][0, :, 0].tolist() == [-96, -192, -288]
+
+
+def test_a_run_begins_with_what_is_there() -> None:
+    """u0 and v0 decay in the first column as in any other, and v0 is compared only after that."""
+    network = chain(2, u0=np.array([4096]), v0=np.array([-2049]), du=2047, dv=2048, threshold=100)
+    result = fed(network, 0, 0)
+    assert result.u["a"][0, :, 0].tolist() == [2048, 1024]
+    assert result.v["a"][0, :, 0].tolist() == [1024, 1536]
+    over = fed(chain(2, v0=np.array([6401]), dv=1, threshold=100), 0)
+    assert not over.spikes["a"].any() and over.v["a"][0, 0, 0] == 6399
+    assert fed(chain(2, v0=np.array([6401]), dv=0, threshold=100), 0).spikes["a"].all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_stream_goes_on(seed: int) -> None:
+    network, rasters = random_case(seed, batch=2, steps=20)
+    whole, state, parts = simulate_integer(network, rasters), None, []
+    for first, stop in ((0, 7), (7, 7), (7, 9), (9, 20)):
+        given = {name: raster[:, first:stop] for name, raster in rasters.items()}
+        parts.append(simulate_integer(network, given, stop - first, state))
+        state = parts[-1].state
+    for field in ("spikes", "u", "v"):
+        for name, wanted in getattr(whole, field).items():
+            assert np.array_equal(np.concatenate([getattr(part, field)[name] for part in parts], axis=1), wanted)
+    assert state is not None and whole.state is not None
+    for name, wanted in whole.state.under_way.items():
+        assert np.array_equal(state.under_way[name], wanted)
+        assert state.under_way[name].shape[1] == columns_under_way(network)[name]
 
 
 def test_a_raster_may_end_early() -> None:

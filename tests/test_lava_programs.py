@@ -58,7 +58,8 @@ def small(**names: str) -> IntegerNetwork:
     sparse = IntegerSparse(indptr=np.array([0, 2, 3, 3]), indices=np.array([0, 5, 11]), weight=draw.integers(1, 90, 3))
     return IntegerNetwork(
         inputs={x: (2, 4, 4)},
-        populations={a: population(a, 2, 2, 3), b: population(b, 3, bias=np.array([5, -3, 0]), bias_exponent=2)},
+        populations={a: population(a, 2, 2, 3, u0=np.arange(12) * 500),
+                     b: population(b, 3, bias=np.array([5, -3, 0]), bias_exponent=2, v0=np.array([-9000, 0, 9000]))},
         projections=(
             IntegerProjection(name=x + a, source=x, target=a, connection=conv, exponent=1),
             IntegerProjection(name=a + b, source=a, target=b, connection=sparse, sign="excitatory"),

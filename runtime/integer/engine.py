@@ -21,6 +21,7 @@ from ...ir.diagnostics import BadInputError, Diagnostics
 from ...ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
 from ...ir.integer_checks import verify_integer
 from ...ir.integer_inputs import Rasters, check_rasters
+from ...ir.integer_state import IntegerState, check_state, columns_under_way, first_state
 from ...ir.integer_step import IntegerResult
 from ...ir.nodes import Array
 from ..arenas import empty, zeros
@@ -48,24 +49,28 @@ class IntegerEngine:
         self._biases: dict[str, Tensor] = {}
 
     def run(self, inputs: Rasters, steps: int | None = None, *, spikes: Iterable[str] | None = None,
-            states: Iterable[str] = ()) -> IntegerResult:
-        """Runs a batch from u = v = 0.
+            states: Iterable[str] = (), state: IntegerState | None = None, keep_state: bool = False) -> IntegerResult:
+        """Runs a batch.
 
         Args:
             inputs: by input, (batch, time, n) or (batch, time, *shape), whole numbers; as of `simulate_integer`.
             steps: columns; None: as many as the longest raster has.
             spikes: populations whose spikes are wanted; None: all.
             states: populations whose u and v after each column are wanted.
+            state: where an earlier run ended, from which this one goes on; None: before the first column.
+            keep_state: whether the result says where it ends.
 
         Raises:
-            BadInputError: a raster, or what is asked for, is malformed (SC403).
+            BadInputError: a raster, the state, or what is asked for, is malformed (SC403).
             KernelError: kernels cannot be built here (SC421 to SC423, SC430, SC431).
         """
         wanted = self._wanted(self.network.populations if spikes is None else spikes)
         shown = self._wanted(states)
         rasters, batch, columns = check_rasters(self.network, inputs, steps)
         sizes = {name: population.n for name, population in self.network.populations.items()}
+        now = self._state(state, batch, keep_state)
         result = IntegerResult(
+            state=now if keep_state else None,
             spikes={name: _array((batch, columns, sizes[name]), torch.uint8) for name in wanted},
             u={name: _array((batch, columns, sizes[name]), torch.int32) for name in shown},
             v={name: _array((batch, columns, sizes[name]), torch.int32) for name in shown})
@@ -73,9 +78,11 @@ class IntegerEngine:
         for first in range(0, batch if columns else 0, part):
             chosen = slice(first, min(first + part, batch))
             given = {name: raster[chosen, :columns] for name, raster in rasters.items()}
-            run = _Run(self, given, chosen.stop - first, columns, result, chosen)
+            run = _Run(self, given, chosen.stop - first, columns, result, chosen, now)
             for component in self.schedule:
                 run.component(component)
+            if keep_state:
+                run.keep_under_way()
         return result
 
     @cached_property
@@ -116,6 +123,16 @@ class IntegerEngine:
             self._biases[population.name] = torch.from_numpy(bias).to(self.device)
         return self._biases[population.name]
 
+    def _state(self, given: IntegerState | None, batch: int, kept: bool) -> IntegerState | None:
+        """Where the run starts, as arrays that it may write to; None: zeros, of which nothing is to be known."""
+        if given is not None:
+            start = check_state(self.network, given, batch)
+        elif kept or any(each.u0 is not None or each.v0 is not None for each in self.network.populations.values()):
+            start = first_state(self.network, batch)
+        else:
+            return None
+        return IntegerState(u=_copied(start.u), v=_copied(start.v), under_way=_copied(start.under_way))
+
     def _wanted(self, names: Iterable[str]) -> list[str]:
         faults, found = Diagnostics(), list(names)
         for name in found:
@@ -130,9 +147,13 @@ def _array(shape: tuple[int, ...], dtype: torch.dtype) -> Array:
     return empty(shape, dtype, torch.device("cpu")).numpy()
 
 
+def _copied(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.array(array, dtype=np.int32) for name, array in arrays.items()}
+
+
 @dataclass(slots=True)
 class _Run:
-    """One part of a batch."""
+    """One part of a batch. `now`: where it starts, and, when it is over, where it ends."""
 
     engine: IntegerEngine
     rasters: Mapping[str, Array]
@@ -140,6 +161,7 @@ class _Run:
     steps: int
     result: IntegerResult
     chosen: slice
+    now: IntegerState | None
     sources: dict[str, Source] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,47 +178,74 @@ class _Run:
         engine, projections = self.engine, self.engine.network.incoming[name]
         gathered = [each for each in projections if isinstance(each.connection, IntegerDense) and each.delay is None]
         others = [each for each in projections if each not in gathered]
-        drive = self._drive(name, others) if others else None
+        begun = self._under_way(name)
+        drive = self._drive(name, others, begun) if others or begun is not None else None
         call = self._call(name)
         for projection in gathered:
             self._add_path(call, projection, "values" if projection.message_bits else "groups")
-        shown = self._add_population(call, name, drive)
+        state = {} if self.now is None else self._state(name)
+        shown = self._add_population(call, name, drive, **state)
         blocks = blocks_of(engine.network.populations[name].n, engine.lanes[name])
         call.run("forward", call.chunks() * blocks)
-        self._keep(name, shown)
+        self._keep(name, shown, state)
 
     def _recur(self, names: tuple[str, ...]) -> None:
         network = self.engine.network
         inside = [each for each in network.projections if each.source in names and each.target in names]
         inside.sort(key=lambda each: names.index(each.source))
-        drives = {name: self._drive(name, [each for each in network.incoming[name] if each.source not in names])
-                  for name in names}
+        drives = {name: self._drive(name, [each for each in network.incoming[name] if each.source not in names],
+                                    self._under_way(name)) for name in names}
         call = self._call(names[0])
         most = max(network.size(name) for name in names)
         for projection in inside:
             for table in self.engine.tables(projection):
                 call.add(PATH, {**table.numbers, "source": names.index(projection.source)},
                          {**table.tensors, "drive": drives[projection.target]})
-        shown = {}
-        for name in names:
-            n = network.size(name)
-            state = {key: self._zeros((self.batch, n)) for key in ("u", "v")}
-            shown[name] = self._add_population(call, name, drives[name], **state)
+        states = {name: self._state(name) for name in names}
+        shown = {name: self._add_population(call, name, drives[name], **states[name]) for name in names}
         call.arguments.most = most
         call.run("recur", self.batch, listed=self._zeros((self.batch, most)), scratch=self._zeros((self.batch, most)))
         for name in names:
-            self._keep(name, shown[name])
+            self._keep(name, shown[name], states[name])
 
-    def _drive(self, name: str, projections: list[IntegerProjection]) -> Tensor:
-        """(batch, time, n): what projections from outside bring."""
+    def keep_under_way(self) -> None:
+        """What spikes of the last columns bring in later ones, and what was under way before and still is."""
+        if self.now is None:
+            return
+        for name, late in columns_under_way(self.engine.network).items():
+            last = min(self.steps, late)
+            begun = self._under_way(name) if self.steps < late else None
+            ends = self._drive(name, self.engine.network.incoming[name], begun, last + late, self.steps - last)
+            self.now.under_way[name][self.chosen] = ends[:, last:].cpu().numpy()
+
+    def _under_way(self, name: str) -> Tensor | None:
+        """(batch, columns, n): what is under way when the run begins; None: nothing."""
+        if self.now is None or not (found := self.now.under_way[name][self.chosen]).any():
+            return None
+        return torch.from_numpy(found).to(self.engine.device)
+
+    def _state(self, name: str) -> dict[str, Tensor]:
+        """`u` and `v`, which the kernel starts from and leaves as they are at the end."""
+        if self.now is None:
+            return {key: self._zeros((self.batch, self.engine.network.size(name))) for key in ("u", "v")}
+        return {key: torch.from_numpy(each[name][self.chosen]).to(self.engine.device)
+                for key, each in (("u", self.now.u), ("v", self.now.v))}
+
+    def _drive(self, name: str, projections: Iterable[IntegerProjection], begun: Tensor | None,
+               columns: int | None = None, first: int = 0) -> Tensor:
+        """(batch, columns, n), of all columns unless stated: `begun`, and what projections bring of the spikes from
+        column `first` on, which is column 0 of it."""
         engine, n = self.engine, self.engine.network.size(name)
-        drive = self._zeros((self.batch, self.steps, n))
+        columns = self.steps if columns is None else columns
+        drive = self._zeros((self.batch, columns, n))
+        if begun is not None:
+            drive[:, :begun.shape[1]] = begun[:, :columns]
         on_host = engine.device.type in HOSTS
         for projection in projections:
-            source = self.sources[projection.source]
+            source = self.sources[projection.source].since(first)
             lists = source.lists("values" if projection.message_bits else "ones")
             for table in engine.tables(projection):
-                call = self._call(name)
+                call = self._call(name, columns)
                 tasks = self.batch if on_host else self.batch * source.columns
                 call.add(PATH, {**table.numbers, "columns": source.columns}, {
                     **table.tensors, "begins": lists.begins, "ends": lists.ends, "indices": lists.indices,
@@ -204,8 +253,8 @@ class _Run:
                 call.run("deliver", tasks, scratch=self._zeros((tasks, n)) if table.scratch else None)
         return drive
 
-    def _call(self, name: str) -> Call:
-        return Call(self.engine.device, self.engine.lanes[name], self.steps, self.batch)
+    def _call(self, name: str, columns: int | None = None) -> Call:
+        return Call(self.engine.device, self.engine.lanes[name], self.steps if columns is None else columns, self.batch)
 
     def _add_path(self, call: Call, projection: IntegerProjection, way: Any) -> None:
         source = self.sources[projection.source]
@@ -235,11 +284,14 @@ class _Run:
             return torch.from_numpy(into[name][self.chosen])
         return empty((self.batch, self.steps, self.engine.network.size(name)), dtype, self.engine.device)
 
-    def _keep(self, name: str, shown: Mapping[str, Tensor]) -> None:
+    def _keep(self, name: str, shown: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         self.sources[name] = Source(shown["spikes"], self.engine.device)
         for key, of in (("spikes", self.result.spikes), ("u", self.result.u), ("v", self.result.v)):
             if name in of and shown[key].device.type != "cpu":
                 of[name][self.chosen] = shown[key].cpu().numpy()
+        if self.now is not None and self.engine.device.type != "cpu":
+            for key, now in (("u", self.now.u), ("v", self.now.v)):
+                now[name][self.chosen] = state[key].cpu().numpy()
 
     def _zeros(self, shape: tuple[int, ...]) -> Tensor:
         return zeros(shape, torch.int32, self.engine.device)

@@ -26,6 +26,10 @@ class Source:
     def columns(self) -> int:
         return int(self._raster.shape[1])
 
+    def since(self, column: int) -> Source:
+        """The same from this column on."""
+        return Source(self._raster[:, column:], self._device) if column else self
+
     def lists(self, way: Literal["groups", "ones", "values"]) -> SpikeLists:
         """Row = column * batch + sample. `groups`: of four neighbours where that is worth it; `ones`: indices;
         `values`: indices, and int32 values beside them."""

@@ -85,7 +85,8 @@ def _projection_keys(network: IntegerNetwork) -> dict[str, str]:
 def _population(population: IntegerPopulation, keys: Mapping[str, str], orders: Mapping[str, int]) -> dict[str, Any]:
     return {"key": keys[population.name], "n": population.n, "du": population.du, "dv": population.dv,
             "threshold": population.threshold, "bias": population.bias is not None,
-            "bias_exponent": population.bias_exponent, "rows": _reordered(population.name, keys, orders, "[{}]")}
+            "bias_exponent": population.bias_exponent, "rows": _reordered(population.name, keys, orders, "[{}]"),
+            "first": [each for each in ("u", "v") if getattr(population, f"{each}0") is not None]}
 
 
 def _projection(network: IntegerNetwork, projection: IntegerProjection, key: str, keys: Mapping[str, str],
@@ -166,6 +167,9 @@ def _parameters(network: IntegerNetwork, keys: Mapping[str, str], synapses: Mapp
     for name, population in network.populations.items():
         if population.bias is not None:
             arrays[f"{keys[name]}_bias"] = population.bias.astype(np.int16)
+        for field in ("u0", "v0"):
+            if (first := getattr(population, field)) is not None:
+                arrays[f"{keys[name]}_{field}"] = first.astype(np.int32)
     for projection in network.projections:
         key, connection = synapses[projection.name], projection.connection
         arrays[f"{key}_weight"] = held_weight(projection).astype(np.int16)

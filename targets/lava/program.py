@@ -103,7 +103,7 @@ class LavaProgram:
     def run(self, inputs: Rasters, steps: int | None = None, *, record: Sequence[str] = (),
             worker: LavaWorker | None = None, time_limit: float = float("inf"), patience: float = 300.0,
             progress: Callable[[float], None] | None = None) -> IntegerResult:
-        """Runs the network in Lava, from u = v = 0 in every sample.
+        """Runs the network in Lava, every sample from before its first column.
 
         Args:
             inputs, steps: as `simulate_integer`.
@@ -154,7 +154,8 @@ def _network(told: Any, arrays: Mapping[str, Array]) -> IntegerNetwork:
     names = {key: each["name"] for kind in ("inputs", "populations") for key, each in told[kind].items()}
     populations = {each["name"]: IntegerPopulation(
         name=each["name"], shape=tuple(each["shape"]), du=each["du"], dv=each["dv"], threshold=each["threshold"],
-        bias=arrays.get(f"{key}_bias"), bias_exponent=each["bias_exponent"],
+        bias=arrays.get(f"{key}_bias"), bias_exponent=each["bias_exponent"], u0=arrays.get(f"{key}_u0"),
+        v0=arrays.get(f"{key}_v0"),
     ) for key, each in told["populations"].items()}
     projections = tuple(IntegerProjection(
         name=each["name"], source=names[each["source"]], target=names[each["target"]],
