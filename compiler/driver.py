@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Graph
@@ -12,13 +12,14 @@ from ..passes.manager import PassManager
 from ..targets.artefact import GRAPH, check_artefact
 from ..targets.clock.program import ClockProgram
 from ..targets.event.program import Program
+from ..targets.loihi.program import LOIHI_TARGETS, LoihiProgram
 from ..targets.registry import target_named
 from .frontends.builder import Builder
 from .pipeline import lower
 
 __all__ = ["AnyProgram", "compile", "load"]
 
-AnyProgram = Program | ClockProgram
+AnyProgram = Program | ClockProgram | LoihiProgram
 
 
 @overload
@@ -31,18 +32,25 @@ def compile(graph: Graph | Builder, target: Literal["clock"], dump_ir: str | Pat
 
 
 @overload
-def compile(graph: Graph | Builder, target: str, dump_ir: str | Path | None = None) -> AnyProgram: ...
+def compile(graph: Graph | Builder, target: Literal["loihi1", "loihi2"], dump_ir: str | Path | None = None,
+            **options: Any) -> LoihiProgram: ...
 
 
-def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None) -> AnyProgram:
-    """Makes a program for `target`: lowers `graph` for `event`, keeps it node by node for `clock`. A `Builder` is built
-    first. `dump_ir`: a folder for the text of the graph after each pass.
+@overload
+def compile(graph: Graph | Builder, target: str, dump_ir: str | Path | None = None, **options: Any) -> AnyProgram: ...
+
+
+def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None,
+            **options: Any) -> AnyProgram:
+    """Makes a program for `target`: lowers `graph` for `event`, keeps it node by node for `clock`, lowers and quantises
+    it for `loihi1` and `loihi2`. A `Builder` is built first. `dump_ir`: a folder for the text of the graph after each
+    pass. `options`: of the target, for Loihi those of `targets.loihi.options.LoihiOptions`.
 
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
-            (SC530), or `dump_ir` is no path (SC525) or cannot be written (SC522).
-        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306), or the target is only planned
-            (SC531).
+            (SC530) or option (SC533), or `dump_ir` is no path (SC525) or cannot be written (SC522).
+        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324), or the target
+            is only planned (SC531).
     """
     target_named(target)
     if isinstance(graph, Builder):
@@ -52,6 +60,10 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
             "SC232", "compile takes a Graph", value=type(graph).__name__,
             remedy="Make one with spikec.from_torch (PyTorch modules), spikec.from_nir (NIR), spikec.Builder, or "
                    "spikec.compiler.frontends.load_model (model files); spikec.load reads a compiled folder."))
+    if target in LOIHI_TARGETS:
+        return LoihiProgram(graph, target, lower, options, dump_ir)
+    if options:
+        raise BadInputError(Diagnostic("SC533", f"the target {target} has no options", value=", ".join(options)))
     if target == "clock":
         if dump_ir is not None:
             PassManager(()).run(graph, dump_ir)
@@ -68,4 +80,6 @@ def load(folder: str | Path) -> AnyProgram:
             unknown version (SC521).
     """
     target = check_artefact(folder)
+    if target in LOIHI_TARGETS:
+        return LoihiProgram.load(Path(folder), target, lower)
     return compile(read(Path(folder) / GRAPH), target)

@@ -84,6 +84,9 @@ CODES: dict[str, str] = {
     "SC320": "cycle is faster than the chip's projections",
     "SC321": "a core of the chip cannot hold this",
     "SC322": "what a core does is not what the model says",
+    "SC323": "the chip does something differently than the model says",
+    "SC324": "node asks for what the chip cannot do",
+    "SC325": "state of the chip leaves its register",
     "SC401": "neuron would fire twice at one instant",
     "SC402": "duration is needed",
     "SC403": "argument of a run is wrong",
@@ -103,6 +106,9 @@ CODES: dict[str, str] = {
     "SC424": "number of threads is out of range",
     "SC430": "package for CUDA kernels is missing",
     "SC431": "CUDA compiler fails",
+    "SC485": "measured spikes are malformed",
+    "SC486": "outside program does not answer as the network asks",
+    "SC487": "setting of a measured module is wrong",
     "SC501": "constant of a loss is out of range",
     "SC502": "loss does not say which output it is of",
     "SC503": "training rule is not there",
@@ -123,6 +129,7 @@ CODES: dict[str, str] = {
     "SC530": "target does not exist",
     "SC531": "target is planned, not there yet",
     "SC532": "optional package is missing",
+    "SC533": "target has no such option, or its value is out of range",
     "SC540": "data set is not present",
     "SC541": "data set cannot be fetched",
     "SC542": "checksum differs",
@@ -141,6 +148,7 @@ CODES: dict[str, str] = {
     "SC560": "two models have nothing in common to compare",
     "SC561": "model cannot be run by what is asked for",
     "SC562": "data of a comparison are malformed",
+    "SC570": "energy profile is malformed",
 }
 
 

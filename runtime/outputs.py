@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -53,7 +53,8 @@ def form_of(network: Network) -> tuple[Any, ...]:
 class Result:
     """`spikes`: `Events` by output and by population. `probes`: (batch, times, n) by label. `voltage_max`: for each
     readout, its highest voltage and when, (batch, n) each. `state`: to go on from, as the target keeps it.
-    `duration` s. `truncated`: whether spikes were cut off. `grazing`: crossings whose slope was below the guard."""
+    `duration` s. `truncated`: whether spikes were cut off. `grazing`: crossings whose slope was below the guard.
+    `latency`: columns that a chip's axons owe, by output and population; none elsewhere."""
 
     spikes: Mapping[str, Events]
     probes: Mapping[str, np.ndarray[Any, Any]]
@@ -62,6 +63,7 @@ class Result:
     duration: float
     truncated: bool
     grazing: int
+    latency: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Names and sizes; the arrays are there to be asked for."""

@@ -31,9 +31,9 @@ TARGETS: dict[str, Target] = {
         Target("clock", "fixed-step simulator with any stated discretisation, on the CPU; CUDA kernels are generated, "
                "not run yet", "available", "steps",
                "surrogate", "the source framework, step by step"),
-        Target("loihi1", "Intel Loihi, as a generated Lava program", "planned", "steps",
+        Target("loihi1", "Intel Loihi, as a generated Lava program", "available", "steps",
                "chip in the loop", "Lava's fixed-point models, bit by bit"),
-        Target("loihi2", "Intel Loihi 2, as a generated Lava program", "planned", "steps",
+        Target("loihi2", "Intel Loihi 2, as a generated Lava program", "available", "steps",
                "chip in the loop", "Lava's fixed-point models, bit by bit"),
         Target("xylo", "SynSense Xylo", "planned", "steps", "chip in the loop", "the vendor's bit-exact simulator"),
         Target("brainscales2", "BrainScaleS-2", "planned", "continuous",

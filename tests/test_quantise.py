@@ -11,9 +11,11 @@ import pytest
 from spikec import Discretization, Graph, SpikecError
 from spikec.compiler.pipeline import lower
 from spikec.ir import nodes as ir
+from spikec.ir.diagnostics import Diagnostics
 from spikec.ir.integer_step import simulate_integer
 from spikec.ir.step import simulate_step
 from spikec.passes.quantise import Quantised, quantise
+from spikec.passes.split_populations import split_populations
 from spikec.passes.state_delays import StateDelays
 
 GRID = Discretization(1e-3)
@@ -22,7 +24,9 @@ STEPS = 120
 
 def quantised(graph: Graph) -> Quantised:
     assert graph.discretization is not None
-    return quantise(lower(StateDelays().run(graph)), graph.discretization)
+    grid, faults = graph.discretization, Diagnostics()
+    split = split_populations(lower(StateDelays().run(graph)), dict.fromkeys(graph.nodes, grid), faults)
+    return quantise(split.network, grid, diagnostics=faults)
 
 
 def whole(rng: np.random.Generator, *shape: int, most: int = 60) -> Any:
@@ -155,16 +159,16 @@ def test_currents_and_leaks_are_rounded_and_nothing_else(integrator: Any, lag: i
 def test_what_a_core_cannot_hold_is_told_at_once() -> None:
     rng = np.random.default_rng(7)
     n = 6
-    neuron = ir.LIF(shape=(n,), tau=np.linspace(5e-3, 20e-3, n), r=np.ones(n), refractory=np.full(n, 3e-3),
-                    v0=np.full(n, 0.5), reset="zero")
+    neuron = ir.LIF(shape=(n,), tau=np.full(n, 10e-3), r=np.ones(n), refractory=np.full(n, 3e-3),
+                    v_threshold=np.ones(n), reset="zero")
     nodes = {"in": ir.Input(shape=(4,)), "fc": ir.Linear(weight=rng.normal(size=(n, 4))), "n": neuron,
              "out": ir.Output(shape=(n,))}
-    graph = Graph(nodes, (("in", "fc"), ("fc", "n"), ("n", "out")), GRID)
+    graph = Graph(nodes, (("in", "fc"), ("fc", "n"), ("n", "out")), Discretization(1e-3, spikes="many"))
     with pytest.raises(SpikecError) as caught:
         quantised(graph)
-    assert [each.code for each in caught.value.diagnostics] == ["SC321"] * 3
+    assert [each.code for each in caught.value.diagnostics] == ["SC321"] * 2
     told = " ".join(each.message for each in caught.value.diagnostics)
-    assert all(word in told for word in ("membrane decay", "refractory", "starts where"))
+    assert all(word in told for word in ("at most once a column", "refractory"))
 
 
 def test_a_constant_current_beyond_the_bias_is_told() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 from ...ir.diagnostics import Diagnostics
 from ...ir.events import Events
 from ...ir.facts import is_number
-from .engine import SPARSE, ClockEngine, Signal
+from ...ir.graph import Discretization, Graph
+from ...ir.shapes import Shapes
+from .engine import SPARSE, Signal
 from .lists import SpikeLists, lists_of
 
 __all__ = ["Given", "columns_of", "signals_of"]
@@ -27,11 +29,25 @@ MOST_COLUMNS = 1 << 28
 _MOST_FLAGS = 1 << 28
 """Bytes that events may take up as a raster on the way."""
 
+
+class OnGrid(Protocol):
+    """A graph on a grid, and the shapes of its nodes."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def grid(self) -> Discretization: ...
+
+    @property
+    def shapes(self) -> Mapping[str, Shapes]: ...
+
+
 Given = tuple[dict[str, Signal], int, int]
 """Signals by input node, number of columns, and of samples."""
 
 
-def signals_of(engine: ClockEngine, given: Any, duration: Any, dt: Any, dtype: torch.dtype,
+def signals_of(engine: OnGrid, given: Any, duration: Any, dt: Any, dtype: torch.dtype,
                device: torch.device) -> Given:
     """The inputs of a run. `given`: Events, a (batch, time, *shape) array of spike counts or any values, or a dict of
     these by input node. An event at t is in the column n with n dt < t <= (n + 1) dt, one at 0 in the first.
@@ -97,7 +113,7 @@ def columns_of(times: Any, dt: float) -> Any:
     return np.maximum(np.ceil(np.asarray(times) / dt - _SLACK).astype(np.int64) - 1, 0)
 
 
-def _form(engine: ClockEngine, name: str, given: Any, faults: Diagnostics) -> tuple[int | None, int | None]:
+def _form(engine: OnGrid, name: str, given: Any, faults: Diagnostics) -> tuple[int | None, int | None]:
     """(samples, columns) of one input."""
     if isinstance(given, Events):
         return given.batch, None

@@ -1,0 +1,135 @@
+"""A run of a program for Loihi, from rasters or events to a `Result` in the units of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.integer_state import IntegerState
+from ...ir.integer_step import IntegerResult
+from ...ir.network import Network
+from ...ir.nodes import Array
+from ..clock.outputs import events_of, probe_columns
+from ..outputs import Result
+
+if TYPE_CHECKING:
+    from ...ir.graph import Discretization
+    from ...passes.quantise import Quantised
+    from ...passes.split_populations import SplitNetwork
+    from .engine import IntegerEngine
+    from .inputs import ModelInputs
+
+__all__ = ["BACKENDS", "IntegerProgram", "StreamState", "run_program"]
+
+BACKENDS = ("emulator", "lava")
+
+
+class IntegerProgram(Protocol):
+    """What a run needs of a program."""
+
+    network: Network
+    quantised: Quantised
+    split: SplitNetwork
+    grid: Discretization
+
+    @property
+    def latency(self) -> int: ...
+
+    @property
+    def lava(self) -> Any: ...
+
+    @property
+    def engine(self) -> IntegerEngine: ...
+
+    @property
+    def inputs(self) -> ModelInputs: ...
+
+    def latency_of(self, population: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """Where a stream stands: the state of the integer network."""
+
+    integer: IntegerState
+
+
+def run_program(program: IntegerProgram, events: Any, duration: Any, probes: Mapping[str, Any] | None, state: Any, *,
+                backend: str, dt: Any, drain: bool, worker: Any, time_limit: float) -> Result:
+    """See `targets.loihi.program.LoihiProgram.run`."""
+    faults = Diagnostics()
+    if backend not in BACKENDS:
+        faults.add("SC403", "there is no such backend", value=repr(backend), limit=", ".join(BACKENDS))
+    if state is not None and not isinstance(state, StreamState):
+        faults.add("SC403", "state is not that of a former result", value=type(state).__name__,
+                   remedy="Give state=result.state.")
+    if state is not None and backend == "lava":
+        faults.add("SC403", "Lava starts every run anew", value="state", remedy="Use backend='emulator'.")
+    wanted = _wanted(program.network, probes, faults)
+    faults.raise_if_errors()
+    rasters, steps, _ = program.inputs.rasters(events, duration, dt)
+    steps += program.latency if drain else 0
+    step = program.grid.dt
+    columns = {label: np.arange(steps) if times is None else probe_columns(times, step, steps, label, faults)
+               for label, (_, times) in wanted.items()}
+    faults.raise_if_errors()
+    readouts = {name for name, each in program.network.populations.items() if not each.spiking}
+    shown = {name for name, _ in wanted.values()} | readouts
+    parts = {name: tuple(program.split.parts.get(name, (name,))) for name in program.network.populations}
+    states = tuple(part for name in shown for part in parts[name])
+    if backend == "lava":
+        found = program.lava.run(rasters, steps, record=("spikes", *(("u", "v") if states else ())), worker=worker,
+                                 time_limit=time_limit)
+    else:
+        found = program.engine.run(rasters, steps, states=states, keep_state=True,
+                                   state=None if state is None else state.integer)
+    spikes = {name: events_of(torch.from_numpy(program.split.whole(name, found.spikes)).transpose(0, 1), step).numpy()
+              for name, each in program.network.populations.items() if each.spiking}
+    membranes = {name: _membrane(program, name, parts[name], found) for name in shown}
+    highest = {name: _highest(membranes[name], step) for name in readouts if steps}
+    latency = {name: program.latency_of(name) for name in program.network.populations}
+    return Result(_with_outputs(program.network, spikes),
+                  {label: membranes[name][:, columns[label]] for label, (name, _) in wanted.items()},
+                  _with_outputs(program.network, highest),
+                  None if found.state is None else StreamState(found.state), steps * step, False, 0,
+                  latency | {output: latency[name] for output, name in program.network.outputs.items()})
+
+
+def _membrane(program: IntegerProgram, name: str, parts: tuple[str, ...], found: IntegerResult) -> Array:
+    """(batch, time, n) in the units of the model."""
+    records = program.quantised.populations
+    return program.split.whole(name, {
+        part: found.v[part] / records[part].scale + records[part].offset for part in parts})
+
+
+def _highest(membrane: Array, dt: float) -> tuple[Array, Array]:
+    return membrane.max(1), (membrane.argmax(1) + 1) * dt
+
+
+def _with_outputs(network: Network, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {**found, **{output: found[name] for output, name in network.outputs.items() if name in found}}
+
+
+def _wanted(network: Network, probes: Any, faults: Diagnostics) -> dict[str, tuple[str, Any]]:
+    """(population, times or None) by label `<node>.v`; faults are SC407."""
+    if probes is None:
+        return {}
+    if not isinstance(probes, Mapping):
+        faults.add("SC407", "probes are times by name", value=type(probes).__name__,
+                   remedy="Give probes={'<neuron node>.v': times in seconds, or None for all columns}.")
+        return {}
+    wanted = {}
+    for label, times in probes.items():
+        name, _, quantity = str(label).rpartition(".")
+        node = network.outputs.get(name, name)
+        if quantity != "v" or node not in network.populations:
+            known = ", ".join(f"{each}.v" for each in (*network.outputs, *network.populations))
+            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
+        else:
+            wanted[str(label)] = (node, times)
+    return wanted

@@ -1,0 +1,221 @@
+"""A program for Loihi: the integer network of a model, which runs in the emulator and in Lava, bit for bit alike."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
+from ...ir.graph import Discretization, Graph
+from ...ir.network import Network
+from ...ir.nodes import Array, Neuron
+from ...ir.npz import pack_npz, read_npz, write_atomically
+from ...ir.shapes import infer_shapes
+from ...ir.text import read, write
+from ...passes.quantise import Quantised, quantise
+from ...passes.scales import ScalePlan, ScaleSearch
+from ...passes.split_populations import SplitNetwork, split_populations
+from ...passes.state_delays import StateDelays
+from ..artefact import GRAPH, write_artefact
+from ..lava.program import LavaProgram
+from ..program import GraphProgram
+from .accept import accept
+from .calibrate import Calibration, calibrated
+from .options import LoihiOptions
+
+if TYPE_CHECKING:
+    from ...runtime.integer.engine import IntegerEngine
+    from ...runtime.integer.inputs import ModelInputs
+    from ...runtime.lava.worker import LavaWorker
+    from ...runtime.outputs import Result
+
+__all__ = ["LOIHI_TARGETS", "LoihiProgram"]
+
+LOIHI_TARGETS = ("loihi1", "loihi2")
+PLAN, RATES = "plan.json", "rates.npz"
+_COMPILE_AGAIN = "Compile the model again."
+
+
+class LoihiProgram(GraphProgram):
+    """A model on `loihi1` or `loihi2`; `compile` and `load` make it. `graph`: the model as the user stated it.
+    `network`: the same, lowered. `split`: with populations that a core can hold. `quantised`: in whole numbers, and how
+    these came about. `lava`: as a program for Lava.
+
+    Raises:
+        BadInputError: the graph states no grid (SC403), or an option is out of range (SC533).
+        UnsupportedError: what the chip cannot do (SC302 to SC305, SC320, SC321, SC324).
+    """
+
+    def __init__(self, graph: Graph, target: str, lower: Callable[[Graph, Any, Diagnostics], Network],
+                 options: Mapping[str, Any] | None = None, dump_ir: str | Path | None = None,
+                 plan: ScalePlan | None = None, calibration: Calibration | None = None) -> None:
+        super().__init__(graph)
+        self.target = target  # type: ignore[misc]  # one class, two chips
+        self._lower, self._given = lower, dict(options or {})
+        self.options = LoihiOptions.of(target, graph.inputs, self._given)
+        faults = Diagnostics()
+        accept(graph, target, faults)
+        grid = graph.discretization
+        if grid is None:
+            raise BadInputError(Diagnostic("SC403", "a program for Loihi needs a grid, and the model states none",
+                                           remedy="Set graph.discretization, or give --dt and --spike."))
+        self.grid: Discretization = grid
+        self.network = lower(StateDelays().run(graph), dump_ir, faults)
+        self.grids = {name: node.grid or grid for name, node in graph.nodes.items()
+                      if isinstance(node, Neuron) and name in self.network.populations}
+        self.split: SplitNetwork = split_populations(self.network, self.grids, faults)
+        self._part_grids = {part: self.grids[name] for name in self.network.populations
+                            for part in self.split.parts.get(name, (name,))}
+        self.calibration = calibration
+        if plan is not None:
+            self.quantised = self._quantised(faults, plan=plan)
+        elif self.options.calibration is None:
+            self.quantised = self._searched({}, {}, faults)
+        else:
+            rasters, steps, _ = self.inputs.rasters(self.options.calibration, self.options.duration)
+            rounds = Diagnostics()  # the last round's warnings are the program's
+            self.quantised, self.calibration = calibrated(
+                lambda rates, ranges: self._searched(rates, ranges, rounds), rasters, steps, faults)
+            faults.extend(dict.fromkeys(rounds.found))
+        for each in faults.found:
+            warnings.warn(str(each), SpikecWarning, stacklevel=3)
+
+    @property
+    def plan(self) -> ScalePlan:
+        """The scales that were chosen."""
+        return self.quantised.plan
+
+    @property
+    def rates(self) -> Mapping[str, Array] | None:
+        """Spikes a column of each neuron, (n,), by input and part of a population, on the calibration data."""
+        return None if self.calibration is None else self.calibration.rates
+
+    @property
+    def latency(self) -> int:
+        """Columns that the latest population acts later than the model: what `run` is to be given beyond the data for
+        all that they cause to be seen."""
+        return max((each.latency for each in self.quantised.populations.values()), default=0)
+
+    @cached_property
+    def engine(self) -> IntegerEngine:
+        """The emulator of the integer network."""
+        from ...runtime.integer.engine import IntegerEngine
+
+        return IntegerEngine(self.quantised.network)
+
+    @cached_property
+    def lava(self) -> LavaProgram:
+        """The integer network as a program for Lava."""
+        return LavaProgram(self.quantised.network)
+
+    @cached_property
+    def inputs(self) -> ModelInputs:
+        """What makes rasters of what a run is given."""
+        from ...runtime.integer.inputs import ModelInputs
+
+        shapes, _ = infer_shapes(self.graph)
+        return ModelInputs(self.graph, self.grid, shapes, self.options.message_bits)
+
+    def latency_of(self, population: str) -> int:
+        """Columns that a population of the model acts later than the model."""
+        part = next(iter(self.split.parts.get(population, (population,))))
+        return self.quantised.populations[part].latency
+
+    def run(self, events: Any, duration: float | None = None, probes: Mapping[str, Any] | None = None,
+            state: Any = None, *, backend: str = "emulator", dt: float | None = None, drain: bool = False,
+            worker: LavaWorker | None = None, time_limit: float = float("inf")) -> Result:
+        """Runs a batch of samples, column by column, in the chip's arithmetic.
+
+        Times are those of the chip: column n (from 0) is the time (n + 1) dt, and every projection takes a column; what
+        a population does comes `result.latency` columns later than in the model.
+
+        Args:
+            events, duration, probes, state, dt: as `ClockProgram.run`; probes are in the units of the model. An input
+                is spikes, at most one of a channel and column, unless it was compiled with message bits.
+            backend: "emulator", or "lava", which runs the same program in Lava (one sample after another, some thousand
+                columns a second), without `state`.
+            drain: goes on for `latency` columns without input, so that all that the data cause is seen.
+            worker, time_limit: of Lava, as `LavaProgram.run`.
+
+        Raises:
+            BadInputError: naming every fault of the duration, the input, the probes, the state or the options (SC402 to
+                SC407).
+            LavaError: as `LavaProgram.run`.
+        """
+        from ...runtime.integer.run import run_program
+
+        return run_program(self, events, duration, probes, state, backend=backend, dt=dt, drain=drain, worker=worker,
+                           time_limit=time_limit)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the compiled folder: the program for Lava, which runs by itself, with its parameters; the model graph
+        with its arrays; the scales; a manifest of hashes.
+
+        Raises:
+            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
+                was there stays.
+        """
+        write_artefact(folder, self.target, self._fill)
+
+    def _fill(self, place: Path) -> None:
+        write(self.graph, place / GRAPH)
+        for name, content in self._files().items():
+            write_atomically(place / name, content)
+
+    def _files(self) -> dict[str, bytes]:
+        """All files but the graph and the manifest, which follow from graph, plan and calibration."""
+        options = {"method": self.options.method, "percentile": self.options.percentile,
+                   "message_bits": dict(self.options.message_bits), "chips": self.options.chips,
+                   "seed": self.options.seed}
+        told = {"options": options, "thresholds": dict(self.plan.thresholds), "exponents": dict(self.plan.exponents),
+                "peaks": None if self.calibration is None else dict(self.calibration.peaks)}
+        files = {**self.lava.files, PLAN: json.dumps(told, indent=1).encode() + b"\n"}
+        if self.rates is not None:
+            files[RATES] = pack_npz({name: np.asarray(rate) for name, rate in self.rates.items()})
+        return files
+
+    @classmethod
+    def load(cls, folder: Path, target: str, lower: Callable[[Graph, Any, Diagnostics], Network]) -> Self:
+        """The program of a folder whose manifest was checked. Nothing in it is executed: graph and scales are read, the
+        rest is made of them again, and every file is to be that, byte by byte.
+
+        Raises:
+            BadInputError: what is in the folder is no such program, or was changed (SC520), or what `compile` says.
+        """
+        try:
+            told = json.loads((folder / PLAN).read_bytes())
+            plan = ScalePlan({str(name): float(value) for name, value in told["thresholds"].items()},
+                             {str(name): int(value) for name, value in told["exponents"].items()})
+            calibration = None if told["peaks"] is None else Calibration(
+                read_npz(folder / RATES), {str(name): (float(u), float(v)) for name, (u, v) in told["peaks"].items()})
+            program = cls(read(folder / GRAPH), target, lower, told["options"], plan=plan, calibration=calibration)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            if isinstance(error, BadInputError):
+                raise
+            raise BadInputError(Diagnostic("SC520", f"'{folder / PLAN}' says no scales: {error!r}",
+                                           remedy=_COMPILE_AGAIN)) from error
+        faults = Diagnostics()
+        for name, content in program._files().items():
+            if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+                faults.add("SC520", f"'{folder / name}' is not what is made of the graph and the scales beside it",
+                           remedy=_COMPILE_AGAIN)
+        faults.raise_if_errors()
+        return program
+
+    def _like(self, graph: Graph) -> Self:
+        return type(self)(graph, self.target, self._lower, self._given)
+
+    def _quantised(self, faults: Diagnostics, plan: ScalePlan | None = None,
+                   search: ScaleSearch | None = None) -> Quantised:
+        return quantise(self.split.network, self._part_grids, plan=plan, search=search,
+                        message_bits=self.options.message_bits, most_delay=62 if self.target == "loihi1" else 63,
+                        diagnostics=faults)
+
+    def _searched(self, rates: Mapping[str, Array], ranges: Mapping[str, float], faults: Diagnostics) -> Quantised:
+        return self._quantised(faults, search=ScaleSearch(self.options.method, self.options.percentile, rates, ranges))
