@@ -16,6 +16,7 @@ import numpy as np
 
 from ..ir.events import Events
 from ..ir.nodes import Array
+from ..targets.loihi.check import ExactCheck
 
 __all__ = ["EXACT", "Comparison", "Divergence", "LayerComparison", "LayerPair", "Recording", "compare", "matched"]
 
@@ -94,11 +95,19 @@ class LayerComparison:
         """Spikes of B without one of A."""
         return self.spikes_b - self.agree
 
+    @property
+    def drift(self) -> float:
+        """By how much the numbers of spikes differ, relative to the larger one; of readouts 0."""
+        return abs(self.spikes_a - self.spikes_b) / max(1, self.spikes_a, self.spikes_b)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What `spikec.validate` found; `print` shows it. `a`, `b`: the sides and what ran them. `notes`: what was done to
-    compare at all, and what was left out. `recordings`: of A and B."""
+    compare at all, and what was left out. `recordings`: of A and B.
+
+    For chips there are two results: `exact`, whether what runs is what was compiled, and how far that is from the
+    model, of which `drift_limit` says how much a layer's number of spikes may differ."""
 
     a: str
     b: str
@@ -108,6 +117,8 @@ class Comparison:
     tolerance_time: float
     tolerance_voltage: float | None
     notes: tuple[str, ...] = ()
+    drift_limit: float | None = None
+    exact: ExactCheck | None = None
     recordings: tuple[Recording, Recording] = field(default=(Recording({}, {}), Recording({}, {})), repr=False)
 
     @property
@@ -118,14 +129,23 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs beyond the tolerances."""
-        return self.first is None
+        """Whether nothing differs beyond the tolerances, or the limit of the drift where there is one."""
+        if self.exact is not None and not self.exact.ok:
+            return False
+        return self.first is None or (self.drift_limit is not None and self.drift <= self.drift_limit)
 
     @property
-    def verdict(self) -> Literal["spike-exact", "within tolerance", "differs"]:
+    def drift(self) -> float:
+        """The largest of the layers'."""
+        return max((each.drift for each in self.layers), default=0.0)
+
+    @property
+    def verdict(self) -> Literal["spike-exact", "within tolerance", "within drift", "differs"]:
         """`spike-exact`: every spike agrees to within a nanosecond."""
         if not self.ok:
             return "differs"
+        if self.first is not None:
+            return "within drift"
         return "spike-exact" if all(each.latest <= EXACT for each in self.layers) else "within tolerance"
 
     @property
@@ -150,6 +170,8 @@ class Comparison:
         return {
             "a": self.a, "b": self.b, "verdict": self.verdict, "samples": self.samples, "duration": self.duration,
             "tolerance_time": self.tolerance_time, "tolerance_voltage": self.tolerance_voltage, "fired": self.fired,
+            "drift": self.drift, "drift_limit": self.drift_limit,
+            "exact": None if self.exact is None else self.exact.as_dict(),
             "first": None if self.first is None else asdict(self.first),
             "layers": [asdict(each) | {"alone_a": each.alone_a, "alone_b": each.alone_b} for each in self.layers],
             "notes": list(self.notes),
@@ -157,10 +179,14 @@ class Comparison:
 
     def __str__(self) -> str:
         lines = [f"A: {self.a}", f"B: {self.b}", *(f"note: {note}" for note in self.notes)]
+        lines += [] if self.exact is None else [str(self.exact)]
         for each in self.layers:
             name = each.pair.a if each.pair.a == each.pair.b else f"{each.pair.a} = {each.pair.b}"
             lines.append(f"{name}: {each.spikes_a} and {each.spikes_b} spikes, {each.agree} agree"
                          + ("" if each.membrane is None else f", membranes within {each.membrane:.3g}"))
+        if self.drift_limit is not None:
+            lines.append(f"drift: numbers of spikes differ by {self.drift:.2%} of a layer at most, limit "
+                         f"{self.drift_limit:.0%}")
         return "\n".join([*lines, f"{self.verdict}{'' if self.first is None else f': {self.first}'}"])
 
 

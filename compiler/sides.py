@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from ..ir.graph import Discretization, Graph
 from ..ir.nodes import Array, Input, Neuron
 from ..ir.step import simulate_step
 from ..ir.wiring import Wiring
+from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS, target_named
 from .comparison import Recording
-from .driver import compile, load
+from .driver import AnyProgram, compile, load
 from .frontends.builder import Builder
 from .frontends.models import as_graph, is_code, is_folder, is_module, load_code, load_model, refuse_sample
 from .stimulus import Stimulus
@@ -55,12 +56,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`name`: as the user spelled it. `source`: the torch module that the graph was imported from, if any."""
+    """`name`: as the user spelled it. `source`: the torch module that the graph was imported from, if any. `program`:
+    of the target that runs the side, where it is one."""
 
     name: str
     graph: Graph
     source: Source | None
     engine: str
+    program: AnyProgram | None = None
 
     def __str__(self) -> str:
         return f"{self.name} on {self.engine}"
@@ -154,16 +157,19 @@ def open_side(model: Model, engine: str | None, first: bool, dt: float | None, d
             model (SC561).
         UnsupportedError: a target that is only planned (SC531), or a model that cannot be read.
     """
-    graph, source, target = _opened(model, dt, discretization, sample)
+    graph, source, program = _opened(model, dt, discretization, sample)
+    target = None if program is None else program.target
     chosen = engine or (_for_program(graph, target) if first else _for_source(graph, source))
     side = Side(model.name, graph, source, chosen)
     _check_engine(side)
+    if chosen in TARGETS:
+        side = replace(side, program=program if chosen == target else compile(graph, chosen))
     return side
 
 
 def _opened(model: Model, dt: float | None, discretization: Discretization | None,
-            sample: Any) -> tuple[Graph, Source | None, str | None]:
-    """The graph; the module that it is of, if any; the target that it is compiled for already, if any."""
+            sample: Any) -> tuple[Graph, Source | None, AnyProgram | None]:
+    """The graph; the module that it is of, if any; the program that it is already, if any."""
     given = model.given.build() if isinstance(model.given, Builder) else model.given
     if is_module(given):
         source = _imported(given, dt, sample)
@@ -173,11 +179,11 @@ def _opened(model: Model, dt: float | None, discretization: Discretization | Non
         return given if stated is None else as_graph(given, model.name, stated, None), None, None
     if isinstance(given, str | Path) and is_folder(given):
         program = load(given)
-        return program.graph, None, program.target
+        return program.graph, None, program
     if isinstance(given, str | Path):
         return load_model(given, discretization), None, None
     if isinstance(getattr(given, "graph", None), Graph):
-        return given.graph, None, given.target
+        return given.graph, None, given
     raise BadInputError(Diagnostic("SC232", "this is no model that could be compared", value=type(given).__name__,
                                    limit="a path, a Graph, a Builder, a torch module or a program"))
 
@@ -242,15 +248,43 @@ def _run_exact(side: Side, stimulus: Stimulus, names: Mapping[str, str], instant
 def _run_event(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
                recorded: list[str]) -> Recording:
     probes = {f"{name}.v": instants for name in recorded}
-    result = compile(side.graph, side.engine).run(_renamed(stimulus.events(), names, side), stimulus.duration, probes)
+    result = _program(side).run(_renamed(stimulus.events(), names, side), stimulus.duration, probes)
     return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
 
 
 def _run_clock(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
                recorded: list[str]) -> Recording:
     probes = {f"{name}.v": instants for name in recorded}
-    result = compile(side.graph, side.engine).run(_renamed(stimulus.rasters(_step(side)), names, side), probes=probes)
+    result = _program(side).run(_renamed(stimulus.rasters(_step(side)), names, side), probes=probes)
     return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
+
+
+def _run_loihi(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+               recorded: list[str]) -> Recording:
+    """What every population did, each by its own latency earlier."""
+    program, dt = cast(LoihiProgram, _program(side)), _step(side)
+    rasters = _renamed(stimulus.rasters(dt), names, side)
+    steps = max(raster.shape[1] for raster in rasters.values())
+    result = program.run(rasters, probes={f"{name}.v": None for name in recorded}, drain=True)
+    columns = np.rint(instants / dt).astype(np.int64) - 1
+    spikes = {name: _earlier(events, program.latency_of(name) * dt, (steps + 0.5) * dt)
+              for name, events in _neurons_only(side, result.spikes).items()}
+    voltages = {name: values[:, columns + program.latency_of(name)]
+                for name, values in _flat(result.probes).items()}
+    return Recording(spikes, voltages)
+
+
+def _earlier(events: Events, late: float, end: float) -> Events:
+    """The spikes by `late` seconds earlier, without those after `end`."""
+    plain = events.numpy()
+    times = plain.times - late
+    kept = times <= end
+    offsets = np.concatenate([[0], np.cumsum(kept)])[plain.offsets]
+    return Events(times[kept], plain.indices[kept], offsets)
+
+
+def _program(side: Side) -> AnyProgram:
+    return compile(side.graph, side.engine) if side.program is None else side.program
 
 
 def _run_source(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
@@ -261,7 +295,7 @@ def _run_source(side: Side, stimulus: Stimulus, names: Mapping[str, str], instan
 
 _RUNS: Mapping[str, Callable[[Side, Stimulus, Mapping[str, str], Array, list[str]], Recording]] = {
     "reference": _run_reference, "exact": _run_exact, "source": _run_source, "event": _run_event,
-    "clock": _run_clock,
+    "clock": _run_clock, "loihi1": _run_loihi, "loihi2": _run_loihi,
 }
 
 

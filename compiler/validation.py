@@ -11,6 +11,9 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.facts import check_dt, is_number
 from ..ir.graph import Graph
 from ..ir.nodes import Array, is_spiking, params
+from ..targets.loihi.check import ExactCheck, check_program
+from ..targets.loihi.program import LoihiProgram
+from ..targets.registry import TARGETS
 from .comparison import EXACT, Comparison, LayerPair, compare
 from .frontends.models import stated_grid
 from .sides import Side, loaded, open_sides
@@ -48,7 +51,7 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
         tolerance_time: seconds that two spikes may be apart. By default 0 between grids of one dt, a step where one of
             the two runs in steps, 1e-9 in continuous time.
         tolerance_voltage: what membranes may differ by, relative to the largest one where that is above 1. By default
-            1e-5 between grids of one dt; else membranes are measured, and nothing follows from it.
+            1e-5 between grids of one dt; else, and beside a chip, membranes are measured, and nothing follows from it.
         samples, seed: of random data.
 
     Raises:
@@ -71,7 +74,8 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
         tolerance_time = 0.0 if together else max(one.dt or EXACT, other.dt or EXACT)
         if not together and tolerance_time > EXACT:
             notes.append(f"spikes may be {tolerance_time:g} s apart: one step of the coarser grid")
-    if tolerance_voltage is None and together:
+    drift = _drift(one, other)
+    if tolerance_voltage is None and together and drift is None:
         tolerance_voltage = VOLTAGE
     instants = _instants(one, other, stimulus)
     recorded = _recorded(pairs, stimulus, instants, notes)
@@ -90,7 +94,21 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
     if silent:
         notes.append(f"no neuron of {', '.join(silent)} spiked on either side, which shows little")
     return Comparison(str(one), str(other), layers, stimulus.samples, stimulus.duration, tolerance_time,
-                      tolerance_voltage, tuple(notes), recordings)
+                      tolerance_voltage, tuple(notes), drift, _exact(one, other), recordings)
+
+
+def _drift(*sides: Side) -> float | None:
+    """How far apart a chip and its model may be: the larger of the limits of both sides, None without a chip."""
+    limits = [TARGETS[side.engine].drift for side in sides if side.engine in TARGETS]
+    return max((limit for limit in limits if limit is not None), default=None)
+
+
+def _exact(*sides: Side) -> ExactCheck | None:
+    """Whether what runs on a chip is what was compiled for it."""
+    for side in sides:
+        if isinstance(side.program, LoihiProgram):
+            return check_program(side.program)
+    return None
 
 
 def _check_numbers(dt: float | None, **numbers: float | None) -> None:

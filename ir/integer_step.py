@@ -113,31 +113,30 @@ def _wrap(value: Array, bits: int) -> Array:
 
 
 def _by_delay(projection: IntegerProjection) -> dict[int, Array]:
-    """The weights as they are held, int64: (post, pre), or a stencil's, by delay."""
+    """The weights as they are held, int64, by delay: those of other delays are zero."""
     weight, delay = held_weight(projection).astype(np.int64), projection.delay
     if delay is None:
-        return {0: _matrix(projection, weight)}
-    return {int(each): _matrix(projection, np.where(delay == each, weight, 0)) for each in np.unique(delay)}
-
-
-def _matrix(projection: IntegerProjection, weight: Array) -> Array:
-    connection = projection.connection
-    if not isinstance(connection, IntegerSparse):
-        return weight
-    rows = len(connection.indptr) - 1
-    full = np.zeros((rows, int(connection.indices.max(initial=-1)) + 1), dtype=np.int64)
-    full[np.repeat(np.arange(rows), np.diff(connection.indptr)), connection.indices] = weight
-    return full
+        return {0: weight}
+    return {int(each): np.where(delay == each, weight, 0) for each in np.unique(delay)}
 
 
 def _activation(projection: IntegerProjection, weight: Array, sent: Array) -> Array:
     """What the spikes of one column, (batch, n_source), add to the targets, (batch, n_target)."""
+    connection = projection.connection
     if not projection.message_bits:
         sent = (sent != 0).astype(np.int64)
-    if isinstance(projection.connection, IntegerConv):
-        return _wrap(_correlated(projection.connection, weight << projection.exponent, sent), 24)
-    total = _wrap(sent[:, :weight.shape[1]] @ weight.T, 32)
+    if isinstance(connection, IntegerConv):
+        return _wrap(_correlated(connection, weight << projection.exponent, sent), 24)
+    total = _wrap(_rows(connection, weight, sent) if isinstance(connection, IntegerSparse) else sent @ weight.T, 32)
     return _wrap(total << projection.exponent if projection.exponent > 0 else total >> -projection.exponent, 32)
+
+
+def _rows(sparse: IntegerSparse, weight: Array, sent: Array) -> Array:
+    """Sums over the rows of a sparse matrix: differences of running sums, in which 64 bits wrap without loss."""
+    products = sent[:, sparse.indices] * weight
+    running = np.concatenate([np.zeros((len(sent), 1), dtype=np.int64), np.cumsum(products, axis=1)], axis=1)
+    total: Array = running[:, sparse.indptr[1:]] - running[:, sparse.indptr[:-1]]
+    return total
 
 
 def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:

@@ -71,12 +71,12 @@ def lava_rules(longest_delay: Limit) -> tuple[Rule, ...]:
         Rule((IF,), "approximate", "states of 24 bits, a threshold of 17 bits", source=_LIF),
         Rule((I, LI, CubaLI), "approximate", "a neuron whose threshold is out of reach, read by a probe; 24 bits",
              source=_LIF),
-        Rule(MEMBRANES, "approximate", "the model states no grid: its dt is yours to give (--dt, --spike)",
+        Rule(MEMBRANES, "unsupported", "runs in steps, and the model states no grid: give --dt and --spike",
              in_continuous_time),
         Rule(MEMBRANES, "approximate", "one decay and one threshold a population: neurons that differ are grouped",
              differing("tau", "tau_mem", "tau_syn", "v_threshold"), source=_LIF),
-        Rule(SPIKING, "unsupported", "reset by subtraction; the neurons of Lava are reset to zero", subtracts,
-             source=_LIF),
+        Rule(SPIKING, "approximate", "a reset by subtraction becomes one to zero: exact where nothing of a membrane is "
+             "left a step later, else what was above the threshold is lost", subtracts, source=_LIF),
         Rule(SPIKING, "approximate", "the distance from the reset value to the resting one becomes a bias, of 13 bits "
              "with an exponent", resets_off_rest, source=_LIF),
         Rule(SPIKING, "unsupported", "a refractory period; Lava's fixed-point neurons have none",

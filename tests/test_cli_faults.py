@@ -22,7 +22,8 @@ from spikec.compiler.cli import run
     (("compile", "net.py", "-o", "net"), 4, "net.py:NAME"),
     (("compile", "net.py:nothing", "-o", "net"), 4, "nothing"),
     (("compile", "absent.onnx", "-o", "net"), 4, "SC203"),
-    (("compile", "net.py:make", "-o", "net", "-t", "loihi2"), 3, "SC531"),
+    (("compile", "net.py:make", "-o", "net", "-t", "xylo"), 3, "SC531"),
+    (("compile", "net.py:make", "-o", "net", "-t", "loihi2"), 4, "--dt"),
     (("compile", "net.py:make", "-o", "net", "-t", "abacus"), 4, "SC530"),
     (("compile", "net.py:ambiguous", "-o", "net"), 3, "pool"),
     (("compile", "net.py:make"), 4, "--output"),
@@ -118,7 +119,8 @@ def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
 def test_targets_lists_what_can_be_compiled_for(capsys: pytest.CaptureFixture[str]) -> None:
     code, told = say_json(capsys, "targets")
     assert code == 0
-    assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {"clock", "event"}
+    assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {
+        "clock", "event", "loihi1", "loihi2"}
     assert "loihi2" in say(capsys, "targets")[1]
 
 

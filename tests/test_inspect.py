@@ -127,7 +127,7 @@ def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_
     (cuba(reset="subtract"), "xylo", "approximate"),
     (cuba(), "xylo", "unsupported"),
     (cuba(), "loihi1", "approximate"),
-    (cuba(reset="subtract"), "loihi1", "unsupported"),
+    (cuba(reset="subtract"), "loihi1", "approximate"),
     (cuba(v_reset=-0.5), "loihi2", "approximate"),
     (cuba(v_reset=-0.5), "dynapse2", "approximate"),
     (cuba(v_reset=0.5), "dynapse2", "unsupported"),
@@ -282,7 +282,8 @@ def test_inspect_for_one_target_says_whether_it_can(place: Path, capsys: pytest.
     code, out, _ = say(capsys, "inspect", "net.py:make", "-t", "xylo")
     assert code == 3
     assert "xylo (planned): cannot take this model" in out
-    assert say(capsys, "inspect", "net.py:make", "-t", "loihi1")[0] == 0
+    assert say(capsys, "inspect", "net.py:make", "-t", "loihi1")[0] == 3
+    assert say(capsys, "inspect", "net.py:make", "-t", "loihi1", "--dt", "1e-3", "--spike", "delta")[0] == 0
     assert say(capsys, "inspect", "net.py:make", "-t", "loihi3")[0] == 4
 
 

@@ -184,7 +184,7 @@ def test_each_side_runs_as_what_it_is() -> None:
     assert (found.a, found.b) == ("Program on event", "Graph on exact")
     found = spikec.validate(stated, stated, "random:0.2:20")
     assert (found.a, found.b) == ("Graph on clock", "Graph on reference")
-    assert set(ENGINES) == {"reference", "exact", "source", "event", "clock"}
+    assert set(ENGINES) == {"reference", "exact", "source", "event", "clock", "loihi1", "loihi2"}
 
 
 def test_what_cannot_run_a_side_is_told() -> None:

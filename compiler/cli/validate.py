@@ -76,5 +76,9 @@ def _say(found: Comparison) -> None:
           "" if each.first is None else f"{each.first.time:.9g} s") for each in found.layers])
     say()
     voltage = "" if found.tolerance_voltage is None else f", membranes {found.tolerance_voltage:g}"
+    if found.exact is not None:
+        say(found.exact)
+    if found.drift_limit is not None:
+        say(f"drift: numbers of spikes differ by {found.drift:.2%} of a layer at most, limit {found.drift_limit:.0%}")
     say(f"{found.samples} samples of {found.duration:g} s; tolerance: spikes {found.tolerance_time:g} s{voltage}")
     say(found.verdict if found.first is None else f"{found.verdict}: {found.first}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
-from ...ir.graph import Discretization, Graph
+from ...ir.graph import Discretization, Graph, same_node
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
 from ...ir.npz import pack_npz, read_npz, write_atomically
@@ -30,8 +30,11 @@ from .calibrate import Calibration, calibrated
 from .options import LoihiOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from ...runtime.integer.engine import IntegerEngine
     from ...runtime.integer.inputs import ModelInputs
+    from ...runtime.integer.module import IntegerModule
     from ...runtime.lava.worker import LavaWorker
     from ...runtime.outputs import Result
 
@@ -60,11 +63,11 @@ class LoihiProgram(GraphProgram):
         self._lower, self._given = lower, dict(options or {})
         self.options = LoihiOptions.of(target, graph.inputs, self._given)
         faults = Diagnostics()
-        accept(graph, target, faults)
         grid = graph.discretization
         if grid is None:
             raise BadInputError(Diagnostic("SC403", "a program for Loihi needs a grid, and the model states none",
                                            remedy="Set graph.discretization, or give --dt and --spike."))
+        accept(graph, target, faults)
         self.grid: Discretization = grid
         self.network = lower(StateDelays().run(graph), dump_ir, faults)
         self.grids = {name: node.grid or grid for name, node in graph.nodes.items()
@@ -153,6 +156,35 @@ class LoihiProgram(GraphProgram):
         return run_program(self, events, duration, probes, state, backend=backend, dt=dt, drain=drain, worker=worker,
                            time_limit=time_limit)
 
+    def requantised(self, network: Network) -> Quantised:
+        """`split.network` with other weights and biases, on the scales of this program."""
+        return self._quantised(Diagnostics(), network=network, plan=self.plan)
+
+    def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,
+               surrogate: str = "fast_sigmoid", sharpness: float | None = None,
+               detach_reset: bool = True) -> IntegerModule:
+        """A `torch.nn.Module` over the parameters of the model graph, whose forward pass is the chip's arithmetic, bit
+        for bit; its gradients are those of a surrogate, and pass through all rounding. `recompile(module.to_graph())`
+        is the program that it became, on the same scales.
+
+        `dtype`: of parameters and gradients (default float32). `train`: names of the parameters that require grad, as
+        "weight"; without it weights, biases and scales. `surrogate`, `sharpness`, `detach_reset`: as of
+        `ClockProgram.module`.
+
+        Raises:
+            BadInputError: `dtype` is not float32 or float64, `train` names no parameter, the surrogate is not known
+                (SC412), or a parameter does not train here (SC480).
+        """
+        import torch
+
+        from ...runtime.clock.surrogates import surrogate_named
+        from ...runtime.integer.module import IntegerModule
+
+        faults = Diagnostics()
+        chosen = surrogate_named(surrogate, sharpness, detach_reset, faults)
+        faults.raise_if_errors()
+        return IntegerModule(self, chosen, torch.float32 if dtype is None else dtype, train)
+
     def save(self, folder: str | Path) -> None:
         """Writes the compiled folder: the program for Lava, which runs by itself, with its parameters; the model graph
         with its arrays; the scales; a manifest of hashes.
@@ -209,13 +241,33 @@ class LoihiProgram(GraphProgram):
         return program
 
     def _like(self, graph: Graph) -> Self:
+        """On the same scales where nothing but weights and biases has changed: they are what was trained."""
+        if _same_neurons(graph, self.graph):
+            return type(self)(graph, self.target, self._lower, self._given, plan=self.plan, calibration=self.calibration)
         return type(self)(graph, self.target, self._lower, self._given)
 
-    def _quantised(self, faults: Diagnostics, plan: ScalePlan | None = None,
-                   search: ScaleSearch | None = None) -> Quantised:
-        return quantise(self.split.network, self._part_grids, plan=plan, search=search,
+    def __reduce__(self) -> Any:
+        return _again, (type(self), self.graph, self.target, self._lower, self._given, self.plan, self.calibration)
+
+    def _quantised(self, faults: Diagnostics, plan: ScalePlan | None = None, search: ScaleSearch | None = None,
+                   network: Network | None = None) -> Quantised:
+        return quantise(self.split.network if network is None else network, self._part_grids, plan=plan, search=search,
                         message_bits=self.options.message_bits, most_delay=62 if self.target == "loihi1" else 63,
                         diagnostics=faults)
 
     def _searched(self, rates: Mapping[str, Array], ranges: Mapping[str, float], faults: Diagnostics) -> Quantised:
         return self._quantised(faults, search=ScaleSearch(self.options.method, self.options.percentile, rates, ranges))
+
+
+def _again(kind: type[LoihiProgram], graph: Graph, target: str, lower: Callable[[Graph, Any, Diagnostics], Network],
+           options: Mapping[str, Any], plan: ScalePlan, calibration: Calibration | None) -> LoihiProgram:
+    with warnings.catch_warnings():  # they were issued when it was compiled
+        warnings.simplefilter("ignore", SpikecWarning)
+        return kind(graph, target, lower, options, plan=plan, calibration=calibration)
+
+
+def _same_neurons(one: Graph, other: Graph) -> bool:
+    """Whether two graphs have the same wiring, grid and neurons."""
+    return (one.edges == other.edges and one.discretization == other.discretization
+            and one.nodes.keys() == other.nodes.keys()
+            and all(same_node(one.nodes[name], node) for name, node in other.nodes.items() if isinstance(node, Neuron)))
