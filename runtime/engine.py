@@ -196,13 +196,17 @@ class Engine:
 
     def _stage(self, component: tuple[str, ...]) -> Stage:
         incoming = tuple(number for number, each in enumerate(self.network.projections) if each.target in component)
+        if self._sweeps(component, incoming):
+            return Stage(component, incoming, self._sweep(self.network.populations[component[0]], incoming))
+        return Stage(component, incoming, Loop(self.network, component, incoming, self.box))
+
+    def _sweeps(self, component: tuple[str, ...], incoming: tuple[int, ...]) -> bool:
+        """Whether a component is one feedforward population with dense inputs."""
         projections = [self.network.projections[number] for number in incoming]
         dense = all(isinstance(each.connection, Dense) and (each.delay is None or each.delay_per == "source")
                     for each in projections)
         recurrent = any(each.source in component for each in projections)
-        if len(component) == 1 and dense and not recurrent and len(projections) <= MAX_SOURCES:
-            return Stage(component, incoming, self._sweep(self.network.populations[component[0]], incoming))
-        return Stage(component, incoming, Loop(self.network, component, incoming, self.box))
+        return len(component) == 1 and dense and not recurrent and len(projections) <= MAX_SOURCES
 
     def _sweep(self, population: Population, incoming: tuple[int, ...], spiking: bool | None = None) -> Sweep:
         fires = population.spiking if spiking is None else spiking
@@ -221,7 +225,7 @@ class Engine:
         """
         if name not in self._free:
             stage = self.stage_of[name]
-            if not isinstance(stage.kernel, Sweep):
+            if not self._sweeps(stage.populations, stage.projections):
                 raise BadInputError(Diagnostic(
                     "SC404", "the free membrane is offered for feedforward dense populations", node=name,
                     remedy="Use a readout (LI, CubaLI) for losses on voltages.",
@@ -250,6 +254,11 @@ class Engine:
     def evaluate(self, values: Values, inputs: Mapping[str, Spikes], duration: float | None,
                  state: RunState | None = None) -> Activity:
         """Spikes of every population over `duration` s, differentiable with respect to `values` and input times."""
+        return self.complete(self.begin(values, inputs, duration, state))
+
+    def begin(self, values: Values, inputs: Mapping[str, Spikes], duration: float | None,
+              state: RunState | None = None) -> Activity:
+        """What there is before any population has run."""
         batch = len(next(iter(inputs.values())).offsets) - 1
         faults = Diagnostics()
         check_duration(duration, faults)
@@ -258,7 +267,10 @@ class Engine:
         self.build(values)
         limit = self.horizon(values, inputs) if duration is None else float(duration)
         here = {name: spikes.to(values.device) for name, spikes in inputs.items()}
-        activity = Activity(self, values, here, batch, limit, None if state is None else state.to(values.device))
+        return Activity(self, values, here, batch, limit, None if state is None else state.to(values.device))
+
+    def complete(self, activity: Activity) -> Activity:
+        """Runs every population that spikes."""
         for stage in self.stages:
             if any(self.network.populations[name].spiking for name in stage.populations):
                 for name, result in self.stage_run(stage, activity, stage.populations).items():

@@ -17,7 +17,7 @@ from ..ir.network import Conv, Network, Projection, Sparse
 from .cells import Cell, cell_kind
 from .jit import KernelError
 from .loop_kernels import LOOP_CELL, LOOP_GRADIENTS, MAX_PROJECTIONS, LoopArguments, loop_library, loop_source
-from .signals import GRAZING, Spikes, State, SweepResult, count_grazing
+from .signals import GRAZING, Played, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
 
 __all__ = ["CALLS", "Loop", "LoopCall"]
@@ -114,9 +114,10 @@ class Loop:
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], cells: Sequence[Cell], duration: float, *, batch: int,
             states: Sequence[State] | None = None, probe_times: Tensor | None = None, want_highest: bool = False,
-            want_integral: bool = False, integral_decay: float | None = None) -> dict[str, SweepResult]:
+            want_integral: bool = False, integral_decay: float | None = None,
+            played: Played | None = None) -> dict[str, SweepResult]:
         """Spikes and voltages of every population of the component over [0, duration] s. The highest voltage and the
-        integral are those of readouts."""
+        integral are those of readouts. `played`: when its neurons fire, whatever their membranes say."""
         slots = [name for name in external if name not in self.component]
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
@@ -126,7 +127,7 @@ class Loop:
                                        dense)
         if want_highest:
             call.set(highest_slopes=call.empty(), highest_times=call.empty(torch.float64))
-        call.want_highest, call.want_integral = want_highest, want_integral
+        call.want_highest, call.want_integral, call.played = want_highest, want_integral, played
         call.set(integral_rate=0.0 if integral_decay is None else 1.0 / integral_decay)
         packed = [torch.cat(each) for each in zip(*(cell.differentiable() for cell in cells), strict=True)]
         times = [source.times for source in sources]
@@ -161,8 +162,9 @@ class _Part:
         crossings = log[used & (log["what"] == _SMOOTH)]
         mine = crossings[call.loop.population.numpy()[crossings["index"]] == self.number]
         neurons = torch.from_numpy(mine["index"].astype(np.int64))
-        rates = {name: call.buffers[name].cpu().to(torch.float64)[neurons] for name in ("a", "rho", "theta")}
-        return count_grazing(rates, torch.from_numpy(mine["j"].copy()))
+        rates = {name: call.buffers[name].cpu().to(torch.float64)[neurons]
+                 for name in ("a", "rho", "theta", "least_slope")}
+        return count_grazing(rates, torch.from_numpy(mine["j"].copy()), call.arguments.grazing)
 
     def ending(self) -> State:
         ends = ("u_end", "j_end", "c_end", "hold_end")
@@ -218,6 +220,7 @@ class LoopCall:
         self.buffers: dict[str, Tensor] = {}
         self.populations: list[tuple[Tensor, Tensor]] = []
         self.truncated = self.want_highest = self.want_integral = False
+        self.played: Played | None = None
 
     def empty(self, dtype: torch.dtype | None = None) -> Tensor:
         """Room for a number of every neuron and sample."""
@@ -269,6 +272,25 @@ class LoopCall:
                       for name in ("u", "j", "c", "hold")}
             self.set(**{f"{name}_start": value for name, value in joined.items()})
 
+    def play(self, played: Played) -> None:
+        """Lays out spikes that take the place of crossings: by sample, time and wave."""
+        neurons = torch.cat([each.indices + first for each, first in
+                             zip(played.spikes, self.loop.firsts.values(), strict=True)]).cpu().numpy()
+        times = torch.cat([each.times.detach() for each in played.spikes]).cpu().numpy()
+        samples = np.concatenate([np.repeat(np.arange(self.batch), each.offsets.diff().cpu().numpy())
+                                  for each in played.spikes])
+        order = np.lexsort((neurons, self.loop.wave.cpu().numpy()[neurons], times, samples))
+        offsets = np.searchsorted(samples[order], np.arange(self.batch + 1)).astype(np.int64)
+        held = {name: self.buffers[name] for name in ("a", "theta", "reset")}
+        least = (held["theta"] - held["reset"]).abs() / self.duration if self.duration > 0 else held["a"] * 0
+        most = len(times) + 1
+        self.set(
+            played=1, grazing=played.guard, limit=most, burst=most,
+            least_slope=played.guard * torch.maximum(held["a"] * held["theta"].abs(), least),
+            played_times=torch.from_numpy(times[order]).to(self.device),
+            played_neurons=torch.from_numpy(neurons[order].astype(np.int32)).to(self.device),
+            played_offsets=torch.from_numpy(offsets).to(self.device))
+
 
 CALLS["cpu"] = LoopCall
 
@@ -292,7 +314,7 @@ class _LoopFunction(torch.autograd.Function):
             **values, batch=batch, n=loop.n, slots=len(call.sources), projections=wires, n_probes=probes,
             fresh=int(call.states is None), limit=loop.limit, burst=loop.burst, window=_shortest(rates),
             uniform=int(bool((rates == rates[:, :1]).all())), has_c=int(loop.has_c),
-            duration=call.duration, box=loop.box, grazing=GRAZING,
+            duration=call.duration, box=loop.box, grazing=GRAZING, least_slope=torch.zeros_like(values["a"]),
             refractory=loop.refractory.to(dtype), longest_k=_longest_k(values["a"], values["b"]),
             spiking=loop.spiking, subtract=loop.subtract, moves_u=loop.moves_u, population=loop.population,
             population_first=loop.population_first, wave=loop.wave,
@@ -300,6 +322,8 @@ class _LoopFunction(torch.autograd.Function):
             hold_end=call.zeros(batch, loop.n, dtype=torch.float64),
         )
         call.start()
+        if call.played is not None:
+            call.play(call.played)
         first = 0
         for number, source in enumerate(call.sources):
             arrays = {"times": source.times.detach(), "indices": source.indices, "offsets": source.offsets}

@@ -18,7 +18,7 @@ LOOP_GRADIENTS = tuple(f"g_{name}" for name in LOOP_CELL)
 _LOOP: jit.Fields = (
     *(("int64_t", name, 0) for name in (
         "batch", "n", "slots", "projections", "n_probes", "fresh", "limit", "burst", "log_capacity", "queue_capacity",
-        "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c", "failed")),
+        "trace_capacity", "scratch_bytes", "chunks", "uniform", "want_rates", "has_c", "played", "failed")),
     ("double", "duration", 0), ("double", "box", 0), ("double", "grazing", 0),
     ("double", "window", 0),
     *(("const real *", name, 0) for name in (*LOOP_CELL, "refractory", "longest_k")),
@@ -37,6 +37,8 @@ _LOOP: jit.Fields = (
     ("void *", "log", 0), ("int64_t *", "log_counts", 0), ("int64_t *", "faults", 0), ("int64_t *", "trace_counts", 0),
     ("char *", "scratch", 0),
     ("int64_t *", "spike_counts", 0), ("double *", "spike_times", 0), ("int64_t *", "spike_neurons", 0),
+    ("const double *", "played_times", 0), ("const int32_t *", "played_neurons", 0),
+    ("const int64_t *", "played_offsets", 0), ("const real *", "least_slope", 0),
     ("const int64_t *", "spike_firsts", 0), ("const int64_t *", "spike_ranks", 0),
     ("real *", "highest", 0), ("real *", "highest_slopes", 0), ("double *", "highest_times", 0),
     ("real *", "integral", 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ class EventModule(GraphModule):
     _network: Network
     _engine: Engine
     _values: Values
+    _engine_type: ClassVar[type[Engine]] = Engine
+    _shared: ClassVar[frozenset[str]] = frozenset({"_graph", "_network", "_engine", "_values"})
+    """What a copy of the module has in common with it."""
 
     def __init__(self, graph: Graph, network: Network, dtype: torch.dtype = torch.float32,
                  train: Iterable[str] | None = None) -> None:
@@ -51,7 +54,7 @@ class EventModule(GraphModule):
 
     def _prepare(self) -> None:
         """Everything that is derived: made again after copying, moving or unpickling."""
-        engine = self.__dict__.get("_engine") or Engine(self._network)
+        engine = self.__dict__.get("_engine") or self._engine_type(self._network)
         values = Values(self._network, self._common_dtype(), self._by_node())
         self.__dict__.update(_engine=engine, _values=values)
 
@@ -63,8 +66,7 @@ class EventModule(GraphModule):
     def __deepcopy__(self, memo: dict[int, Any]) -> EventModule:
         twin = self.__class__.__new__(self.__class__)
         memo[id(self)] = twin
-        shared = {"_graph", "_network", "_engine", "_values"}
-        twin.__dict__.update({key: value if key in shared else copy.deepcopy(value, memo)
+        twin.__dict__.update({key: value if key in self._shared else copy.deepcopy(value, memo)
                               for key, value in self.__dict__.items()})
         twin._prepare()
         return twin

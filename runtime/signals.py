@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..ir.diagnostics import Diagnostic
 
-__all__ = ["GRAZING", "Ending", "Spikes", "State", "SweepResult", "count_grazing", "cut_off"]
+__all__ = ["GRAZING", "Ending", "Played", "Spikes", "State", "SweepResult", "count_grazing", "cut_off"]
 
 GRAZING = 1e-6
 """A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
@@ -30,6 +30,16 @@ class Spikes:
 
     def to(self, device: torch.device) -> Spikes:
         return Spikes(self.times.to(device), self.indices.to(device), self.offsets.to(device))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Played:
+    """Spikes that take the place of crossings, one list for each population of a component. A nominal membrane that
+    rises slower at one of them than `guard`, as a fraction of its drive, of what it leaks at the threshold, or of what
+    would bring it from the reset to the threshold within the run, is taken to rise that fast."""
+
+    spikes: Sequence[Spikes]
+    guard: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,10 +84,12 @@ class SweepResult:
     truncated: bool
 
 
-def count_grazing(rates: Mapping[str, Tensor], j: Tensor) -> int:
-    """Of crossings at current `j` by neurons of these `a`, `rho`, `theta`: how many rise slower than the guard."""
+def count_grazing(rates: Mapping[str, Tensor], j: Tensor, guard: float = GRAZING) -> int:
+    """Of crossings at current `j` by neurons of these `a`, `rho`, `theta` and `least_slope`, if there is one: how many
+    rise slower than the guard."""
     drive = rates["rho"] * j
-    return int((drive - rates["a"] * rates["theta"] < GRAZING * drive.abs()).sum())
+    slope = drive - rates["a"] * rates["theta"]
+    return int(((slope < guard * drive.abs()) | (slope < rates.get("least_slope", -torch.inf))).sum())
 
 
 def cut_off(names: Sequence[str], limits: str, on_a_grid: bool) -> Diagnostic:

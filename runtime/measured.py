@@ -1,0 +1,183 @@
+"""Chip in the loop: spikes measured on an outside program, exact gradients of the nominal model at them.
+
+The forward pass is somebody else's: an emulator of a chip, a vendor's simulator, the chip itself. It says when each
+neuron fired, and nothing more. The reverse pass is the adjoint of the nominal model (Wunderlich & Pehle 2021) at those
+times, as if its neurons had fired then: currents follow from the measured spikes, a membrane is taken to be at its
+threshold when its neuron fires and at its reset after that, and dV/dt at a spike is the nominal one there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from ..ir.derived import Derived, evaluate, expr_of
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.events import Events
+from ..ir.facts import first_event, is_number
+from ..ir.graph import Graph
+from ..ir.network import Network
+from ..ir.nodes import Array
+from .engine import Activity, Engine, Stage, as_spikes
+from .loop import Loop
+from .module import EventModule
+from .outputs import Outputs, RunState
+from .signals import Played, Spikes, SweepResult
+
+__all__ = ["GUARD", "MeasuredModule", "Outside", "Playback"]
+
+GUARD = 0.1
+"""Least slope of a nominal membrane at a measured spike, as a fraction of what `Played` says. On a chip many a neuron
+fires where the nominal one only grazes its threshold, or stays below it."""
+
+Outside = Callable[[Network, Mapping[str, Events], float], Mapping[str, Events]]
+"""The network with its parameters as they are, input events by node, seconds -> spikes of every spiking population."""
+
+
+@dataclass(slots=True)
+class _Playing(Activity):
+    """An activity whose spikes are known beforehand."""
+
+    measured: Mapping[str, Spikes] = field(default_factory=dict)
+    guard: float = GUARD
+
+
+class Playback(Engine):
+    """An engine whose neurons fire when they are told to. Readouts, and what the membranes are, it works out."""
+
+    def play(self, activity: Activity, measured: Mapping[str, Spikes], guard: float) -> Activity:
+        """Goes on from what `begin` gave, with the spikes of every population that has any."""
+        begun = {entry.name: getattr(activity, entry.name) for entry in fields(Activity)}
+        return self.complete(_Playing(**begun, measured=measured, guard=guard))
+
+    def stage_run(self, stage: Stage, activity: Activity, names: tuple[str, ...],
+                  **wanted: Any) -> dict[str, SweepResult]:
+        if isinstance(activity, _Playing) and stage is self.stage_of[names[0]] and names[0] in activity.measured:
+            wanted["played"] = Played([activity.measured[name] for name in stage.populations], activity.guard)
+        return Engine.stage_run(self, stage, activity, names, **wanted)
+
+    def _stage(self, component: tuple[str, ...]) -> Stage:
+        if not self.network.populations[component[0]].spiking:
+            return Engine._stage(self, component)
+        incoming = tuple(number for number, each in enumerate(self.network.projections) if each.target in component)
+        return Stage(component, incoming, Loop(self.network, component, incoming, self.box))
+
+
+class MeasuredModule(EventModule):
+    """A network as a `torch.nn.Module` whose spikes an outside program says, and whose gradients are those of the
+    event engine at these spikes. Parameters, copies, `state_dict`, `to_graph` and outputs are those of `EventModule`.
+
+    Args:
+        graph, network: the model, and the same lowered and scheduled.
+        forward: called once a batch, as `Outside` says. Spikes are those of all spiking populations, with times in the
+            model's seconds, ascending within a sample, within the duration. It is shared by copies of the module.
+        dtype, train: as of `EventModule`.
+        guard: where the nominal membrane rises slower at a measured spike than this fraction of its drive, or falls, it
+            is taken to rise so fast (see `Played`); `outputs.grazing` counts them. With 1e-6 and spikes of the event
+            engine itself, gradients are those of `EventModule`.
+
+    A spike that the chip left out, or made without the nominal model's consent, is as it was measured: nothing flows
+    into a spike that is not there. What a spike's time depends on are the inputs that came before it or with it.
+
+    Raises:
+        BadInputError: as `EventModule`; `guard` is out of range (SC487). From a call: the measured spikes are malformed
+            (SC485), or not those of the network's populations over this batch (SC486).
+        UnsupportedError: as `EventModule` (SC411).
+    """
+
+    _engine: Playback
+    _engine_type: ClassVar[type[Engine]] = Playback
+    _shared: ClassVar[frozenset[str]] = EventModule._shared | {"_outside"}
+
+    def __init__(self, graph: Graph, network: Network, forward: Outside, dtype: torch.dtype = torch.float32,
+                 train: Iterable[str] | None = None, guard: float = GUARD) -> None:
+        faults = Diagnostics()
+        if not (is_number(guard) and 0 < guard <= 1):
+            faults.add("SC487", "guard is a fraction of a membrane's drive", value=repr(guard), limit="0 < guard <= 1")
+        outside: Any = forward
+        if not callable(outside):
+            faults.add("SC487", "forward runs the outside program", value=type(outside).__name__,
+                       limit="a callable of (network, events by input, duration)")
+        faults.raise_if_errors()
+        super().__init__(graph, network, dtype, train)
+        self._outside, self._guard = forward, float(guard)
+
+    def forward(self, events: Any, duration: float | None = None, state: RunState | None = None,
+                dt: float | None = None) -> Outputs:
+        """Runs the outside program on a batch. `events`: as for `Program.run`; event times may require grad. There is
+        no `state` (SC403): the outside program keeps its own, and starts anew."""
+        if state is not None:
+            raise BadInputError(Diagnostic("SC403", "a stream does not go on here: the outside program starts anew",
+                                           value=type(state).__name__, remedy="Leave out state."))
+        engine = self._engine
+        activity = engine.begin(self._values, engine.inputs(events, dt), duration)
+        given = {name: _events(spikes) for name, spikes in activity.spikes.items()}
+        found = self._outside(self.network_now(), given, activity.duration)
+        measured = _checked(self._network, found, activity.batch, activity.duration)
+        there = {name: as_spikes(each).to(self._values.device) for name, each in measured.items()}
+        return Outputs(engine.play(activity, there, self._guard))
+
+    def network_now(self) -> Network:
+        """The network with the parameters as they are now, as constants."""
+        held = {key: value.detach().cpu().numpy().copy() for key, value in self._by_node().items()}
+        populations = {name: _valued(each, held) for name, each in self._network.populations.items()}
+        projections = tuple(replace(_valued(each, held), connection=_valued(each.connection, held))
+                            for each in self._network.projections)
+        return replace(self._network, populations=populations, projections=projections)
+
+
+def _valued(part: Any, parameters: Mapping[tuple[str, str], Array]) -> Any:
+    """A part of a network, its derived arrays evaluated."""
+    derived = {entry.name: value for entry in fields(part) if isinstance(value := getattr(part, entry.name), Derived)}
+    return replace(part, **{name: np.asarray(evaluate(expr_of(value), parameters), dtype=value.dtype)
+                            for name, value in derived.items()})
+
+
+def _events(spikes: Spikes) -> Events:
+    return Events(spikes.times.detach().cpu().numpy(), spikes.indices.cpu().numpy(), spikes.offsets.cpu().numpy())
+
+
+def _checked(network: Network, found: Any, batch: int, duration: float) -> dict[str, Events]:
+    """What the outside program said, looked at.
+
+    Raises:
+        BadInputError: naming every population whose spikes are missing or of another batch (SC486), or malformed
+            (SC485).
+    """
+    faults = Diagnostics()
+    wanted = [name for name, each in network.populations.items() if each.spiking]
+    if not isinstance(found, Mapping):
+        faults.add("SC486", "the outside program gives no spikes by population", value=type(found).__name__,
+                   limit="a dict of Events")
+        faults.raise_if_errors()
+    for name in wanted:
+        if name not in found:
+            faults.add("SC486", "the outside program says nothing of a population", node=name,
+                       value=sorted(map(str, found)), remedy="Give empty Events where nothing fired.")
+    measured = {}
+    for name in (each for each in wanted if each in found):
+        events = found[name]
+        if not isinstance(events, Events):
+            faults.add("SC486", "measured spikes are no Events", node=name, value=type(events).__name__)
+            continue
+        try:
+            plain = events.checked(network.size(name), name).numpy()
+        except BadInputError as error:
+            for each in error.diagnostics:
+                faults.add("SC485", f"measured spikes: {each.message}", node=name, value=each.value, limit=each.limit,
+                           remedy=each.remedy)
+            continue
+        if plain.batch != batch:
+            faults.add("SC486", "measured spikes are those of another batch", node=name,
+                       value=f"{plain.batch} samples", limit=f"{batch} samples")
+        elif (late := plain.times > duration).any():
+            faults.add("SC485", "measured spikes: an event is after the run's end", node=name,
+                       value=first_event(plain.times, late, plain.offsets), limit=f"t <= {duration!r} s",
+                       remedy="Leave out what fires later, or run for longer.")
+        measured[name] = plain
+    faults.raise_if_errors()
+    return measured
