@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
+from lava_here import lava_python
 
 from spikec.ir.integer import (
     IntegerConnection,
@@ -22,11 +22,13 @@ from spikec.ir.integer import (
     IntegerProjection,
     IntegerSparse,
 )
-from spikec.ir.integer_step import IntegerResult
+from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.runtime.lava.processes import ProcessGroup
 
 LAVA_SIDE = Path(__file__).parent / "lava_side.py"
 SIGNS = ("mixed", "excitatory", "inhibitory")
 
+Shape = int | tuple[int, ...]
 Case = tuple[IntegerNetwork, dict[str, Any]]
 
 
@@ -35,7 +37,7 @@ def random_case(seed: int, batch: int = 1, steps: int = 12, stencils: bool = Tru
     A third of the networks is driven out of the range of 24 bits."""
     rng = np.random.default_rng(seed)
     wild = seed % 3 == 0
-    image = (int(rng.integers(1, 3)) * 2, int(rng.integers(3, 7)), int(rng.integers(3, 7)))
+    image = _image(rng)
     conv = _stencil(rng, image) if stencils else None
     shapes = {"a": conv.output_shape if conv else (5,), "b": (int(rng.integers(1, 40)),), "c": (3, 2)}
     populations = {name: _population(rng, name, shape, wild) for name, shape in shapes.items()}
@@ -45,7 +47,7 @@ def random_case(seed: int, batch: int = 1, steps: int = 12, stencils: bool = Tru
     projections = [_projection(rng, "xa", "x", "a", first, wild)]
     for source, target in ("xb", "bc", "yb", "ab", "ba", "cb", "bb", "yc"):
         if rng.random() < 0.7 or source + target in ("xb", "bc"):  # all of it is one network
-            connection = (_dense if rng.random() < 0.5 else _sparse)(rng, sizes[target], sizes[source])
+            connection = _matrix(rng, sizes[target], sizes[source])
             projections.append(_projection(rng, source + target, source, target, connection, wild))
     network = IntegerNetwork(inputs=inputs, populations=populations, projections=tuple(projections),
                              outputs={"out": "c"}, dt=1e-3)
@@ -53,10 +55,50 @@ def random_case(seed: int, batch: int = 1, steps: int = 12, stencils: bool = Tru
     rasters = {}
     for name, shape in inputs.items():
         bits = min([each.message_bits for each in projections if each.source == name and each.message_bits], default=1)
-        high = 1 << bits
-        values = rng.integers(1 - high if bits > 1 else 1, high, (batch, steps, *shape))
-        rasters[name] = np.where(rng.random(values.shape) < density, values, 0)
+        rasters[name] = _raster(rng, (batch, steps, *shape), bits, density)
     return network, rasters
+
+
+def random_group(seed: int, networks: int = 10, steps: int = 12, stencils: bool = True) -> Case:
+    """Networks of one to three populations beside each other, which share the inputs "x" and "y" and nothing else: Lava
+    runs them together, at the cost of an operating system's process for each population and each projection."""
+    rng = np.random.default_rng(seed)
+    bits = {"x": int(rng.choice([1, 5])), "y": int(rng.choice([1, 5, 16]))}
+    inputs: dict[str, tuple[int, ...]] = {"x": _image(rng), "y": (int(rng.integers(1, 50)),)}
+    shapes: dict[str, tuple[int, ...]] = dict(inputs)
+    populations, projections = {}, []
+    for number in range(networks):
+        wild, names = number % 3 == 0, [f"{letter}{number}" for letter in "abc"[:rng.integers(1, 4)]]
+        for place, name in enumerate(names):
+            source = names[place - 1] if place else str(rng.choice(["x", "y"], p=[0.7, 0.3]))
+            fits = len(shapes[source]) == 3 and shapes[source][0] % 2 == 0 and min(shapes[source][1:]) > 2
+            connection: IntegerConnection
+            if stencils and fits and rng.random() < 0.7:
+                connection = _stencil(rng, shapes[source])
+                shapes[name] = connection.output_shape
+            else:
+                shapes[name] = (int(rng.integers(1, 30)),)
+                connection = _matrix(rng, shapes[name], shapes[source])
+            populations[name] = _population(rng, name, shapes[name], wild)
+            projections.append(_projection(rng, source + name, source, name, connection, wild, bits))
+        for target in names:
+            for source in ("y", *names):
+                if rng.random() < 0.2 and all(source + target != each.name for each in projections):
+                    connection = _matrix(rng, shapes[target], shapes[source])
+                    projections.append(_projection(rng, source + target, source, target, connection, wild, bits))
+    network = IntegerNetwork(inputs=inputs, populations=populations, projections=tuple(projections),
+                             outputs={"out": "a0"}, dt=1e-3)
+    return network, {name: _raster(rng, (1, steps, *shape), bits[name], rng.choice([0.1, 0.4, 0.9]))
+                     for name, shape in inputs.items()}
+
+
+def _image(rng: np.random.Generator) -> tuple[int, int, int]:
+    return int(rng.integers(1, 3)) * 2, int(rng.integers(3, 7)), int(rng.integers(3, 7))
+
+
+def _raster(rng: np.random.Generator, shape: tuple[int, ...], bits: int, density: float) -> Any:
+    values = rng.integers(1 - (1 << bits) if bits > 1 else 1, 1 << bits, shape)
+    return np.where(rng.random(shape) < density, values, 0)
 
 
 def _population(rng: np.random.Generator, name: str, shape: tuple[int, ...], wild: bool) -> IntegerPopulation:
@@ -77,10 +119,12 @@ def _first(rng: np.random.Generator, n: int, wild: bool) -> Any:
 
 
 def _projection(rng: np.random.Generator, name: str, source: str, target: str, connection: IntegerConnection,
-                wild: bool) -> IntegerProjection:
+                wild: bool, bits_of: Mapping[str, int] = MappingProxyType({})) -> IntegerProjection:
+    """`bits_of`: of an input's graded spikes; any that are drawn unless stated."""
     stencil = isinstance(connection, IntegerConv)
     exponent = int(rng.integers(0 if stencil else -8, 8) if wild else rng.integers(0 if stencil else -2, 3))
-    bits = int(rng.choice([0, 0, 1, 5, 16])) if source in ("x", "y") else 0
+    graded = [0, bits_of[source]] if source in bits_of else [0, 0, 1, 5, 16]
+    bits = int(rng.choice(graded)) if source in ("x", "y") else 0
     if stencil:
         bits = min(bits, 5)
     delay = None
@@ -95,6 +139,10 @@ def _projection(rng: np.random.Generator, name: str, source: str, target: str, c
 def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
     """Some beyond what can be held."""
     return rng.integers(-300, 300, shape) if rng.random() < 0.5 else rng.integers(-60, 60, shape)
+
+
+def _matrix(rng: np.random.Generator, target: Shape, source: Shape) -> IntegerConnection:
+    return (_dense if rng.random() < 0.5 else _sparse)(rng, int(np.prod(target)), int(np.prod(source)))
 
 
 def _dense(rng: np.random.Generator, post: int, pre: int) -> IntegerDense:
@@ -126,15 +174,7 @@ def cases(batch: int = 3, steps: int = 12) -> st.SearchStrategy[Case]:
     return st.builds(random_case, st.integers(0, 1 << 30), st.just(batch), st.just(steps))
 
 
-def lava_python() -> str:
-    """The interpreter that has Lava, by SPIKEC_LAVA_PYTHON; else the test is skipped."""
-    python = os.environ.get("SPIKEC_LAVA_PYTHON", "")
-    if not python:
-        pytest.skip("Lava is not there: set SPIKEC_LAVA_PYTHON to an interpreter that has lava-nc 0.10.0")
-    return python
-
-
-def run_lava(networks: Sequence[Case], place: Path, *options: str) -> list[dict[str, dict[str, Any]]]:
+def run_lava(networks: Sequence[Case], place: Path) -> list[dict[str, dict[str, Any]]]:
     """By case and population: u, v, s, each (time, n), of the first sample."""
     arrays: dict[str, Any] = {}
 
@@ -144,9 +184,8 @@ def run_lava(networks: Sequence[Case], place: Path, *options: str) -> list[dict[
 
     told = [_told(network, rasters, put) for network, rasters in networks]
     np.savez(place / "cases.npz", cases=np.array(json.dumps(told)), **arrays)
-    done = subprocess.run([lava_python(), str(LAVA_SIDE), str(place / "cases.npz"), str(place / "results.npz"),
-                           *options], capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    with ProcessGroup([lava_python(), LAVA_SIDE, place / "cases.npz", place / "results.npz"]) as group:
+        assert group.wait(time.monotonic() + 600) == 0, group.tail()
     with np.load(place / "results.npz") as archive:
         return [{name: {key: archive[f"{number}/{name}/{key}"] for key in ("u", "v", "s")}
                  for name in network.populations} for number, (network, _) in enumerate(networks)]
@@ -176,8 +215,38 @@ def _told(network: IntegerNetwork, rasters: dict[str, Any], put: Any) -> dict[st
     }
 
 
-def differences(result: IntegerResult, lava: dict[str, dict[str, Any]]) -> list[str]:
-    """Where the first sample differs from what Lava gives, by population and variable."""
-    return [f"{name}.{key}: first in column {int(np.argwhere(mine[0] != lava[name][key])[0][0])}"
-            for key, values in (("u", result.u), ("v", result.v), ("s", result.spikes))
-            for name, mine in values.items() if not np.array_equal(mine[0], lava[name][key])]
+def assert_as_lava(cases: Sequence[Case], place: Path, wanted: Set[str] = frozenset()) -> int:
+    """Returns how many spikes there were. `wanted`: what the cases must show, as `facts_of` names it."""
+    fired, shown = 0, set[str]()
+    for number, ((network, rasters), lava) in enumerate(zip(cases, run_lava(cases, place), strict=True)):
+        result = simulate_integer(network, rasters)
+        differences = [f"{name}.{key}: first in column {int(np.argwhere(mine[0] != lava[name][key])[0][0])}"
+                       for key, values in (("u", result.u), ("v", result.v), ("s", result.spikes))
+                       for name, mine in values.items() if not np.array_equal(mine[0], lava[name][key])]
+        assert differences == [], f"case {number}"
+        fired += sum(int(each.sum()) for each in result.spikes.values())
+        shown |= facts_of(network, result)
+    assert wanted <= shown
+    return fired
+
+
+def facts_of(network: IntegerNetwork, result: IntegerResult) -> set[str]:
+    """What a case shows: kinds of projections, what they are set to, and registers that overflow."""
+    facts = set()
+    for each in network.projections:
+        kind, conv = type(each.connection).__name__.removeprefix("Integer").lower(), each.connection
+        late = "no delay" if each.delay is None else "long delay" if each.delay.max(initial=0) > 4 else "delay"
+        facts |= {f"{kind}, {each.sign}", f"{kind}, {late}", f"{kind}, exponent {np.sign(each.exponent)}",
+                  f"{kind}, {'graded' if each.message_bits else 'flags'}",
+                  f"{kind}, {'8' if each.weight_bits == 8 else 'fewer'} bits"}
+        if isinstance(conv, IntegerConv):
+            facts |= {f"conv, {name}" for name, plain in (("stride", (1, 1)), ("dilation", (1, 1)), ("padding", (0, 0)),
+                                                          ("groups", 1)) if getattr(conv, name) != plain}
+    largest = (1 << 23) - 1
+    for name, v in result.v.items():
+        u = result.u[name].astype(np.int64)
+        jumps = np.abs(np.diff(u, axis=1))
+        facts |= {fact for fact, found in (
+            ("clipped below", -largest in v), ("wrapped", (jumps > largest).any()),  # what is clipped above fires
+            ("wrapped once only", np.abs(u).max(initial=0) > largest + 1)) if found}
+    return facts

@@ -1,27 +1,21 @@
-"""The meaning of integer networks against Lava 0.10 itself: u, v and spikes, bit for bit."""
+"""The meaning of integer networks against Lava 0.10 itself, compiled and run by its runtime: u, v and spikes, bit for
+bit. Dense and sparse projections here, convolutions in test_integer_lava_conv.py: 220 networks together."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from integer_nets import differences, random_case, run_lava
+from integer_nets import assert_as_lava, random_case, random_group
 
-from spikec.ir.integer_step import simulate_integer
-
-
-def test_random_networks_against_the_models_of_lava(tmp_path: Path) -> None:
-    cases = [random_case(seed) for seed in range(240)]
-    found = run_lava(cases, tmp_path)
-    fired = 0
-    for seed, ((network, rasters), lava) in enumerate(zip(cases, found, strict=True)):
-        result = simulate_integer(network, rasters)
-        assert differences(result, lava) == [], seed
-        fired += sum(int(each.sum()) for each in result.spikes.values())
-    assert fired > 20_000
+SHOWN = {f"{kind}, {what}" for kind in ("dense", "sparse") for what in (
+    "mixed", "excitatory", "inhibitory", "no delay", "delay", "long delay", "exponent -1", "exponent 0", "exponent 1",
+    "graded", "flags", "8 bits", "fewer bits")} | {"clipped below", "wrapped", "wrapped once only"}
 
 
-def test_random_networks_against_processes_of_lava(tmp_path: Path) -> None:
-    """Compiled and run by Lava's runtime, which shows its latencies and the widths of its channels."""
-    cases = [random_case(seed, stencils=False) for seed in range(3)]
-    for (network, rasters), lava in zip(cases, run_lava(cases, tmp_path, "--runtime"), strict=True):
-        assert differences(simulate_integer(network, rasters), lava) == []
+def test_networks_of_matrices(tmp_path: Path) -> None:
+    fired = assert_as_lava([random_group(seed, networks=11, stencils=False) for seed in range(10)], tmp_path, SHOWN)
+    assert fired > 5000
+
+
+def test_networks_with_many_cycles(tmp_path: Path) -> None:
+    assert assert_as_lava([random_case(seed, steps=40, stencils=False) for seed in range(3)], tmp_path) > 500
