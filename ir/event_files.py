@@ -12,7 +12,7 @@ from .events import Events
 from .nodes import Array
 from .npz import read_npz, write_npz
 
-__all__ = ["PROBES", "read_events", "read_samples", "write_events"]
+__all__ = ["PROBES", "read_events", "read_labelled", "read_samples", "write_events"]
 
 MEANINGS = {
     "times": "Add it: seconds of every event, ascending within a sample.",
@@ -40,11 +40,21 @@ def read_samples(path: str | Path, nodes: Sequence[str]) -> tuple[dict[str, Even
     Raises:
         BadInputError: as `read_events`, or there are no labels (SC524).
     """
-    arrays = read_npz(path)
-    labels = arrays.pop("labels", None)
+    events, labels = read_labelled(path, nodes)
     if labels is None:
         raise BadInputError(Diagnostic("SC524", f"'{path}' lacks the array 'labels'",
                                        remedy="Add it: one whole number a sample, counted from 0."))
+    return events, labels
+
+
+def read_labelled(path: str | Path, nodes: Sequence[str]) -> tuple[dict[str, Events], Array | None]:
+    """Events as `read_events`, and the array `labels` that may lie beside them.
+
+    Raises:
+        BadInputError: as `read_events`.
+    """
+    arrays = read_npz(path)
+    labels = arrays.pop("labels", None)
     return _events(path, arrays, nodes), labels
 
 

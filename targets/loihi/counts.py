@@ -11,7 +11,7 @@ are stored; `Footprint`: their bytes in the fields of the chip, where NeuroBench
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -62,6 +62,15 @@ class Activity:
         return cls(samples=batch, steps=steps, spikes=spikes, graded=graded, updates=updates)
 
     @classmethod
+    def joined(cls, parts: Sequence[Activity]) -> Activity:
+        """The activity of runs of the same network over parts of a batch."""
+        total = sum(each.samples for each in parts)
+        kinds = {kind: {name: sum(getattr(each, kind).get(name, 0.0) * (each.samples / max(total, 1)) for each in parts)
+                        for name in dict.fromkeys(key for each in parts for key in getattr(each, kind))}
+                 for kind in ("spikes", "graded", "updates")}
+        return cls(samples=total, steps=parts[0].steps if parts else 0, **kinds)
+
+    @classmethod
     def of_rates(cls, network: IntegerNetwork, rates: Mapping[str, Array]) -> Activity:
         """One column at these rates (n,), spikes a column; what has none is silent."""
         names = (*network.inputs, *network.populations)
@@ -73,7 +82,7 @@ class Activity:
 @dataclass(frozen=True, slots=True)
 class PopulationCounts:
     """`spikes` a sample; `rate`: spikes a neuron and column; `silent`: neurons that never fire; `busiest`: the highest
-    rate of one neuron. Of an input, `membrane_updates` is 0."""
+    rate of one neuron. `membrane_updates`: None of an input, and where the membranes of the run are not known."""
 
     name: str
     neurons: int
@@ -107,7 +116,7 @@ class ProjectionCounts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """A sample is `steps` columns. `samples`: over which it is a mean; 0: by rates, and for one column. `arriving` (n,)
-    by population: operations a sample at each neuron."""
+    by population: operations a sample at each neuron. `activity`: what was counted."""
 
     samples: int
     steps: int
@@ -118,6 +127,7 @@ class Counts:
     footprint: int
     connection_sparsity: float
     arriving: Mapping[str, Array]
+    activity: Activity
 
     @classmethod
     def count(cls, network: IntegerNetwork, activity: Activity) -> Counts:
@@ -142,10 +152,10 @@ class Counts:
         parameters, bits = _parameters(network)
         return cls(
             samples=activity.samples, steps=activity.steps,
-            inputs=tuple(_row(name, activity, 0.0) for name in network.inputs),
-            populations=tuple(_row(name, activity, None) for name in network.populations),
+            inputs=tuple(_row(name, activity) for name in network.inputs),
+            populations=tuple(_row(name, activity) for name in network.populations),
             projections=tuple(projections), parameter_count=parameters, footprint=bits,
-            connection_sparsity=round(zeros / max(there, 1), 4), arriving=arriving)
+            connection_sparsity=round(zeros / max(there, 1), 4), arriving=arriving, activity=activity)
 
     @property
     def synaptic_operations(self) -> dict[str, float]:
@@ -163,9 +173,13 @@ class Counts:
         return sum(each.spikes for each in self.populations)
 
     @property
+    def neurons(self) -> int:
+        return sum(each.neurons for each in self.populations)
+
+    @property
     def neuron_updates(self) -> float:
         """Neurons times columns: what the chip goes through, whether a membrane changes or not."""
-        return float(self.steps * sum(each.neurons for each in self.populations))
+        return float(self.steps * self.neurons)
 
     @property
     def activation_sparsity(self) -> float:
@@ -208,11 +222,10 @@ def _changes(v: Array) -> Array:
     return found
 
 
-def _row(name: str, activity: Activity, updates: float | None) -> PopulationCounts:
+def _row(name: str, activity: Activity) -> PopulationCounts:
     sent = activity.spikes[name]
     rates = sent / max(activity.steps, 1)
-    if name in activity.updates:
-        updates = float(activity.updates[name].sum())
+    updates = float(activity.updates[name].sum()) if name in activity.updates else None
     rate = float(rates.mean()) if len(rates) else 0.0
     return PopulationCounts(name=name, neurons=len(sent), spikes=float(sent.sum()), rate=rate,
                             busiest=float(rates.max(initial=0.0)), silent=int(np.count_nonzero(sent == 0)),

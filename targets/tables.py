@@ -1,0 +1,36 @@
+"""Tables of a report: plain rows of text, set in columns as wide as they need."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Table"]
+
+_NUMBER = re.compile(r"[-+±]?[\d∞.,]|-$|$")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`rows`: cells as they are shown. `notes`: lines below. Columns of numbers stand at the right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """By column, whether all its cells are numbers, or empty."""
+        return tuple(bool(self.rows) and all(_NUMBER.match(row[place]) for row in self.rows)
+                     for place in range(len(self.header)))
+
+    def __str__(self) -> str:
+        if not self.header:
+            return "\n".join([self.title, *self.notes])
+        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        lines = [self.header, tuple("-" * width for width in widths), *self.rows]
+        set_lines = ["  ".join(cell.rjust(width) if right else cell.ljust(width)
+                               for cell, width, right in zip(line, widths, self.numeric, strict=True)).rstrip()
+                     for line in lines]
+        return "\n".join([self.title, *set_lines, *self.notes])
