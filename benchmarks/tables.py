@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tables_loihi
 from common import HERE, read_result
+from table_parts import NotMeasured, Unsettled, figures, measured, number, table
 
 ROOT = HERE.parent
 FILES = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "conversion.md", ROOT / "README.md")
@@ -27,56 +29,8 @@ NETWORKS = {"mlp": "MLP", "conv": "convolutions"}
 
 SOURCES = ("gradients_differences", "gradients_sweep", "accuracy_yin_yang", "accuracy_mnist", "steps",
            "time_to_accuracy", "clock_speed", "conversion", "scaling_size", "scaling_start",
-           "importing")
+           "importing", *tables_loihi.SOURCES)
 """The results that the summary is written from."""
-
-
-class NotMeasured(Exception):
-    """A figure whose measurement has not been run."""
-
-
-class Unsettled(NotMeasured):
-    """A measurement that does not settle whether its aim is met; the text says what it found."""
-
-
-def figures(name: str) -> Any:
-    """The figures of one stored result."""
-    stored = read_result(name)
-    if stored is None:
-        raise NotMeasured(name)
-    return stored["figures"]
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A markdown table."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
-
-
-def measured(*names: str) -> str:
-    """Commit and day of each of these results that is there, by day."""
-    stands: dict[tuple[str, str], list[str]] = {}
-    for name in names:
-        stored = read_result(name)
-        if stored is not None:
-            record = stored["machine"]
-            changes = " with uncommitted changes" if record["uncommitted_changes"] else ""
-            stand = (record["started"][:10], f"`{record['commit'][:7]}`{changes}")
-            stands.setdefault(stand, []).append(name.replace("_", " "))
-    if not stands:
-        return "Not measured yet."
-    if len(stands) == 1:
-        ((day, commit),) = stands
-        return f"Measured at {commit}, {day}."
-    parts = "; ".join(f"{', '.join(held)} at {commit}, {day}" for (day, commit), held in sorted(stands.items()))
-    return f"Measured at different commits: {parts}."
-
-
-def number(value: float) -> str:
-    """Three significant digits, thousands separated."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
 
 
 def steps() -> str:
@@ -347,6 +301,7 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
      lambda x: x < 0.1, "{:.2f}"),
     ("`import spikec` beyond torch's own import, s", "< 0.5", lambda: figures("scaling_start")["import_s"],
      lambda x: x < 0.5, "{:.3f}"),
+    *tables_loihi.AIMS,
 )
 """(what, aim, figure, whether it is met, format)."""
 
@@ -388,6 +343,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "threads": threads, "race": race,
     "clock": clock, "conversion_accuracy": conversion_accuracy, "conversion_layers": conversion_layers,
     "conversion_options": conversion_options, "gradients": gradients, "summary": summary, "machine": machine,
+    **tables_loihi.TABLES,
 }
 
 

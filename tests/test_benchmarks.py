@@ -37,19 +37,19 @@ def test_a_changed_table_is_noticed(scripts):
 
 
 def test_a_table_names_the_commits_of_its_figures(scripts, monkeypatch):
-    import tables
+    import table_parts
 
     def result(commit, day, changes=False):
         return {"machine": {"commit": commit, "started": f"{day}T01:02:03Z", "uncommitted_changes": changes}}
 
     stored = {"one": result("a" * 40, "2026-01-02"), "other": result("a" * 40, "2026-01-02"),
               "a_third": result("b" * 40, "2026-01-01", True)}
-    monkeypatch.setattr(tables, "read_result", stored.get)
-    assert tables.measured("one", "other", "absent") == "Measured at `aaaaaaa`, 2026-01-02."
-    assert tables.measured("one", "other", "a_third") == (
+    monkeypatch.setattr(table_parts, "read_result", stored.get)
+    assert table_parts.measured("one", "other", "absent") == "Measured at `aaaaaaa`, 2026-01-02."
+    assert table_parts.measured("one", "other", "a_third") == (
         "Measured at different commits: a third at `bbbbbbb` with uncommitted changes, 2026-01-01; "
         "one, other at `aaaaaaa`, 2026-01-02.")
-    assert tables.measured("absent") == "Not measured yet."
+    assert table_parts.measured("absent") == "Not measured yet."
 
 
 @pytest.mark.parametrize("name", ["mnist", "yin_yang", "recurrent"])
