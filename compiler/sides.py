@@ -267,20 +267,20 @@ def _run_loihi(side: Side, stimulus: Stimulus, names: Mapping[str, str], instant
     steps = max(raster.shape[1] for raster in rasters.values())
     result = program.run(rasters, probes={f"{name}.v": None for name in recorded}, drain=True)
     columns = np.rint(instants / dt).astype(np.int64) - 1
-    spikes = {name: _earlier(events, program.latency_of(name) * dt, (steps + 0.5) * dt)
+    spikes = {name: _earlier(events, program.latency_of(name), steps, dt)
               for name, events in _neurons_only(side, result.spikes).items()}
     voltages = {name: values[:, columns + program.latency_of(name)]
                 for name, values in _flat(result.probes).items()}
     return Recording(spikes, voltages)
 
 
-def _earlier(events: Events, late: float, end: float) -> Events:
-    """The spikes by `late` seconds earlier, without those after `end`."""
+def _earlier(events: Events, late: int, steps: int, dt: float) -> Events:
+    """Spikes on a grid by `late` columns earlier, without those after `steps`."""
     plain = events.numpy()
-    times = plain.times - late
-    kept = times <= end
+    column = np.rint(plain.times / dt) - late
+    kept = column <= steps
     offsets = np.concatenate([[0], np.cumsum(kept)])[plain.offsets]
-    return Events(times[kept], plain.indices[kept], offsets)
+    return Events(column[kept] * dt, plain.indices[kept], offsets)
 
 
 def _program(side: Side) -> AnyProgram:

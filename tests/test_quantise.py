@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loihi_models import graph_of, integrators, layers, raster_of, whole
 
 from spikec import Discretization, Graph, SpikecError
 from spikec.compiler.pipeline import lower
@@ -18,20 +19,12 @@ from spikec.passes.quantise import Quantised, quantise
 from spikec.passes.split_populations import split_populations
 from spikec.passes.state_delays import StateDelays
 
-GRID = Discretization(1e-3)
-STEPS = 120
-
 
 def quantised(graph: Graph) -> Quantised:
     assert graph.discretization is not None
     grid, faults = graph.discretization, Diagnostics()
     split = split_populations(lower(StateDelays().run(graph)), dict.fromkeys(graph.nodes, grid), faults)
     return quantise(split.network, grid, diagnostics=faults)
-
-
-def whole(rng: np.random.Generator, *shape: int, most: int = 60) -> Any:
-    """Weights that a core holds exactly beside a threshold of one: even 64ths."""
-    return 2 * rng.integers(-most // 2, most // 2 + 1, shape) / 64
 
 
 def compared(graph: Graph, raster: Any) -> int:
@@ -49,29 +42,6 @@ def compared(graph: Graph, raster: Any) -> int:
         total += int(expected.sum())
     assert all(each.sqnr == np.inf for each in found.projections.values())
     return total
-
-
-def integrators(n: int, **changes: Any) -> ir.IF:
-    return ir.IF(shape=(n,), r=np.ones(n), reset="zero", **changes)
-
-
-def layers(weights: list[Any], grid: Discretization = GRID, **changes: Any) -> dict[str, Any]:
-    nodes: dict[str, Any] = {"in": ir.Input(shape=(weights[0].shape[1],))}
-    edges, last = [], "in"
-    for number, weight in enumerate(weights):
-        nodes |= {f"fc{number}": ir.Linear(weight=weight), f"n{number}": integrators(len(weight), **changes)}
-        edges += [(last, f"fc{number}"), (f"fc{number}", f"n{number}")]
-        last = f"n{number}"
-    nodes["out"] = ir.Output(shape=(len(weights[-1]),))
-    return {"nodes": nodes, "edges": [*edges, (last, "out")], "grid": grid}
-
-
-def graph_of(parts: dict[str, Any]) -> Graph:
-    return Graph(parts["nodes"], tuple(parts["edges"]), parts["grid"])
-
-
-def raster_of(rng: np.random.Generator, n: int, rate: float = 0.3) -> Any:
-    return (rng.random((3, STEPS, n)) < rate) * 1.0
 
 
 @pytest.mark.parametrize("integrator", ["exact", "decay", "euler", "semi"])

@@ -102,10 +102,10 @@ def chosen_target(model: str, target: str | None) -> str:
     return check_artefact(model) if is_folder(model) else "event"
 
 
-def open_program(model: str, target: str, dt: float | None, spike: str | None, sample: list[str] | None = None,
-                 dump_ir: Path | None = None) -> AnyProgram:
+def open_program(model: str, target: str, dt: float | None, spike: str | None,
+                 sample: list[str] | None = None) -> AnyProgram:
     """The program that MODEL compiles to. Errors as `open_graph`, and those of `spikec.compile`."""
     from ..driver import compile
 
-    return compile(open_graph(model, dt, spike, sample), target, dump_ir=dump_ir)
+    return compile(open_graph(model, dt, spike, sample), target)
 

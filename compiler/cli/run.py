@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.diagnostics import Diagnostics
 from .console import JsonOption, print_json, print_table, say
+from .events import read_input
 
 
 def command(
@@ -27,6 +28,10 @@ def command(
     ] = None,
     dt: Annotated[float | None, typer.Option(
         help="Seconds a column of a raster; by default that of the model's grid.")] = None,
+    backend: Annotated[str | None, typer.Option(
+        metavar="emulator|lava", help="Of a program for Loihi: what runs it. By default the emulator.")] = None,
+    drain: Annotated[bool, typer.Option(
+        "--drain", help="Of a program for Loihi: go on until all that the input causes has come out.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run a compiled folder on a file of events or a raster, and write the spikes of its outputs."""
@@ -35,9 +40,11 @@ def command(
 
     probes = parse_probes(probe or [])
     program = load(folder)
-    events, batch = _read(input, tuple(program.network.inputs))
+    events, batch = read_input(input, tuple(program.network.inputs))
     grid = program.graph.discretization
-    options = {"dt": dt if dt is not None or grid is None else grid.dt} if isinstance(events, np.ndarray) else {}
+    options: dict[str, Any] = {"dt": dt if dt is not None or grid is None else grid.dt} if isinstance(events, np.ndarray) else {}
+    options |= {} if backend is None else {"backend": backend}
+    options |= {"drain": True} if drain else {}
     _ = program.engine  # torch is imported here, which is no part of the time that is shown
     start = time.perf_counter()
     result = program.run(events, duration=duration, probes=probes, **options)
@@ -53,7 +60,7 @@ def command(
         shown = ({"probes": dict(result.probes), **highest} if output is None
                  else {"shapes": {name: values.shape for name, values in voltages.items()}})
         print_json({"samples": batch, "spikes": counts, "truncated": result.truncated, "grazing": result.grazing,
-                    "duration": result.duration, "seconds": seconds, **shown,
+                    "duration": result.duration, "seconds": seconds, "latency": dict(result.latency), **shown,
                     "output": None if output is None else str(output)})
         return
     if counts:
@@ -61,28 +68,11 @@ def command(
                     [(name, f"{count:,}", f"{count / max(batch, 1):.2f}") for name, count in counts.items()])
     for name, values in voltages.items():
         say(f"{name}: {' × '.join(map(str, values.shape))} voltages")
+    for name in program.network.outputs if result.latency else ():
+        say(f"{name}: {result.latency[name]} columns of latency")
     say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
     if output is not None:
         say(f"wrote {output}")
-
-
-def _read(file: Path, inputs: tuple[str, ...]) -> tuple[Any, int]:
-    """Events by input node, or a raster, and the number of samples.
-
-    Raises:
-        BadInputError: the file is neither (SC550), or malformed (SC523, SC524).
-    """
-    from ...ir.event_files import read_events
-    from ..stimulus import read_raster
-
-    if file.suffix == ".npy":
-        raster = read_raster(file)
-        return raster, len(raster) if raster.ndim else 0
-    if file.suffix != ".npz":
-        raise BadInputError(Diagnostic("SC550", f"'{file}' is no input of a run", value=file.suffix or "no suffix",
-                                       limit=".npz of events, .npy of a raster"))
-    events = read_events(file, inputs)
-    return events, next(iter(events.values())).batch
 
 
 def parse_probes(texts: list[str]) -> dict[str, np.ndarray]:
