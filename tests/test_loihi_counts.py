@@ -19,7 +19,7 @@ from spikec.ir.integer import (
 )
 from spikec.ir.integer_step import IntegerResult, simulate_integer
 from spikec.targets.loihi.counts import Activity, Counts
-from spikec.targets.loihi.operations import dense_synapses, operations, synapses
+from spikec.targets.loihi.operations import Synapses
 
 
 def matrix_of(projection: IntegerProjection, n_source: int, n_target: int) -> Any:
@@ -54,8 +54,8 @@ def test_operations_are_those_of_the_unrolled_matrix(seed: int) -> None:
         sizes = network.size(each.source), network.size(each.target)
         there = matrix_of(each, *sizes) != 0
         sent = rng.integers(0, 9, sizes[0]).astype(float)
-        np.testing.assert_array_equal(operations(each, sent), there @ sent)
-        assert synapses(each) == there.sum()
+        np.testing.assert_array_equal(Synapses.of(each).operations(sent), there @ sent)
+        assert Synapses.of(each).count == there.sum()
         source = rasters.get(each.source)
         spikes = (np.asarray(source) if source is not None else result.spikes[each.source]).reshape(3, -1, sizes[0])
         acs = macs = 0
@@ -69,8 +69,8 @@ def test_operations_are_those_of_the_unrolled_matrix(seed: int) -> None:
             ones = IntegerConv(**{name: getattr(each.connection, name) for name in each.connection.__slots__}
                                | {"weight": np.full_like(each.connection.weight, 2)})
             whole = matrix_of(IntegerProjection(name="", source="", target="", connection=ones), *sizes)
-            assert dense_synapses(each, *sizes) == np.count_nonzero(whole)
-        assert row.dense == dense_synapses(each, *sizes) * spikes.shape[1]
+            assert Synapses.of(each).dense(*sizes) == np.count_nonzero(whole)
+        assert row.dense == Synapses.of(each).dense(*sizes) * spikes.shape[1]
     assert found.effective == pytest.approx(sum(each.sum() for each in found.arriving.values()))
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.integer import IntegerConv, IntegerNetwork, IntegerProjection, held_weight
+from ...ir.integer import IntegerConv, IntegerNetwork
 from ...ir.integer_inputs import Rasters, check_rasters
 from ...ir.integer_step import IntegerResult
 from ...ir.nodes import Array
-from .operations import dense_synapses, operations, synapses
+from .operations import Synapses
 
 __all__ = ["Activity", "Counts", "PopulationCounts", "ProjectionCounts"]
 
@@ -134,20 +134,22 @@ class Counts:
         """Counts of a network with this activity."""
         arriving = {name: np.zeros(population.n) for name, population in network.populations.items()}
         projections = []
-        zeros = there = 0
+        zeros = stored = 0
         for each in network.projections:
             sizes = network.size(each.source), network.size(each.target)
             sent = activity.spikes[each.source]
             graded = activity.graded.get(each.source) if each.message_bits else None
-            taken = operations(each, sent)
+            there = Synapses.of(each)
+            taken = there.operations(sent)
             arriving[each.target] += taken
-            macs = float(operations(each, graded).sum()) if graded is not None else 0.0
-            found, possible = synapses(each), dense_synapses(each, *sizes)
-            zero, weights = _zeros(each, possible)
-            zeros, there = zeros + zero, there + weights
+            macs = float(there.operations(graded).sum()) if graded is not None else 0.0
+            possible = there.dense(*sizes)
+            weights = there.there.size if isinstance(each.connection, IntegerConv) else possible
+            zero = weights - there.nonzero
+            zeros, stored = zeros + zero, stored + weights
             projections.append(ProjectionCounts(
                 name=each.name, source=each.source, target=each.target, weights=int(each.connection.weight.size),
-                synapses=found, connection_sparsity=zero / max(weights, 1),
+                synapses=there.count, connection_sparsity=zero / max(weights, 1),
                 effective_acs=float(taken.sum()) - macs, effective_macs=macs, dense=float(possible * activity.steps)))
         parameters, bits = _parameters(network)
         return cls(
@@ -155,7 +157,7 @@ class Counts:
             inputs=tuple(_row(name, activity) for name in network.inputs),
             populations=tuple(_row(name, activity) for name in network.populations),
             projections=tuple(projections), parameter_count=parameters, footprint=bits,
-            connection_sparsity=round(zeros / max(there, 1), 4), arriving=arriving, activity=activity)
+            connection_sparsity=round(zeros / max(stored, 1), 4), arriving=arriving, activity=activity)
 
     @property
     def synaptic_operations(self) -> dict[str, float]:
@@ -230,13 +232,6 @@ def _row(name: str, activity: Activity) -> PopulationCounts:
     return PopulationCounts(name=name, neurons=len(sent), spikes=float(sent.sum()), rate=rate,
                             busiest=float(rates.max(initial=0.0)), silent=int(np.count_nonzero(sent == 0)),
                             activation_sparsity=1 - rate, membrane_updates=updates)
-
-
-def _zeros(projection: IntegerProjection, possible: int) -> tuple[int, int]:
-    """Weights that are zero, and weights: a stencil's own, else those of the whole matrix."""
-    held = held_weight(projection)
-    weights = held.size if isinstance(projection.connection, IntegerConv) else possible
-    return weights - int(np.count_nonzero(held)), weights
 
 
 def _parameters(network: IntegerNetwork) -> tuple[int, int]:

@@ -5,51 +5,67 @@ An operation is a spike that meets a weight that is not zero, as the core holds 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
+from typing import Self
 
 import numpy as np
 
-from ...ir.integer import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer import IntegerConnection, IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
 from ...ir.nodes import Array
 from ..model import stencil_synapses
 
-__all__ = ["dense_synapses", "operations", "synapses"]
+__all__ = ["Synapses"]
 
 _MOST = 1 << 22
 """Weights looked at at once."""
 
 
-def operations(projection: IntegerProjection, sent: Array) -> Array:
-    """(n_target,): operations at each target neuron, where source i sends `sent[i]` spikes, (n_source,)."""
-    connection = projection.connection
-    there = held_weight(projection) != 0
-    if isinstance(connection, IntegerDense):
-        rows = max(1, _MOST // max(1, there.shape[1]))
-        return np.concatenate([there[first:first + rows].astype(np.float64) @ sent
-                               for first in range(0, max(1, len(there)), rows)])
-    if isinstance(connection, IntegerSparse):
-        rows = np.repeat(np.arange(len(connection.indptr) - 1), np.diff(connection.indptr))
-        met = np.where(there, sent[connection.indices], 0.0)
-        return np.bincount(rows, weights=met, minlength=len(connection.indptr) - 1)
-    return _correlated(connection, there.astype(np.float64), sent)
+@dataclass(frozen=True, slots=True, eq=False)
+class Synapses:
+    """`there`: in the layout of the connection's weights, which of them are not zero."""
 
+    connection: IntegerConnection
+    there: Array
 
-def synapses(projection: IntegerProjection) -> int:
-    """Synapses with a weight that is not zero."""
-    connection = projection.connection
-    if isinstance(connection, IntegerConv):
-        return round(float(operations(projection, np.ones(prod(connection.input_shape))).sum()))
-    return int(np.count_nonzero(held_weight(projection)))
+    @classmethod
+    def of(cls, projection: IntegerProjection) -> Self:
+        """Those of a projection."""
+        return cls(projection.connection, held_weight(projection) != 0)
 
+    def operations(self, sent: Array) -> Array:
+        """(n_target,): operations at each target neuron, where source i sends `sent[i]` spikes, (n_source,)."""
+        connection, there = self.connection, self.there
+        if isinstance(connection, IntegerDense):
+            rows = max(1, _MOST // max(1, there.shape[1]))
+            return np.concatenate([there[first:first + rows].astype(np.float64) @ sent
+                                   for first in range(0, max(1, len(there)), rows)])
+        if isinstance(connection, IntegerSparse):
+            rows = np.repeat(np.arange(len(connection.indptr) - 1), np.diff(connection.indptr))
+            met = np.where(there, sent[connection.indices], 0.0)
+            return np.bincount(rows, weights=met, minlength=len(connection.indptr) - 1)
+        return _correlated(connection, there.astype(np.float64), sent)
 
-def dense_synapses(projection: IntegerProjection, n_source: int, n_target: int) -> int:
-    """Synapses if no weight were zero: of a stencil those that it reaches, of all else all to all."""
-    connection = projection.connection
-    if not isinstance(connection, IntegerConv):
-        return n_source * n_target
-    pairs = stencil_synapses(connection.weight.shape[2:], connection.stride, connection.padding, connection.dilation,
-                             connection.input_shape[1:], connection.output_shape[1:])
-    return pairs * connection.output_shape[0] * int(connection.weight.shape[1])
+    @property
+    def count(self) -> int:
+        """Synapses with a weight that is not zero."""
+        if isinstance(self.connection, IntegerConv):
+            return round(float(self.operations(np.ones(prod(self.connection.input_shape))).sum()))
+        return self.nonzero
+
+    @property
+    def nonzero(self) -> int:
+        """Weights that are not zero: a stencil's own."""
+        return int(np.count_nonzero(self.there))
+
+    def dense(self, n_source: int, n_target: int) -> int:
+        """Synapses if no weight were zero: of a stencil those that it reaches, of all else all to all."""
+        connection = self.connection
+        if not isinstance(connection, IntegerConv):
+            return n_source * n_target
+        pairs = stencil_synapses(connection.weight.shape[2:], connection.stride, connection.padding,
+                                 connection.dilation, connection.input_shape[1:], connection.output_shape[1:])
+        return pairs * connection.output_shape[0] * int(connection.weight.shape[1])
 
 
 def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:
