@@ -117,6 +117,7 @@ CODES: dict[str, str] = {
     "SC485": "measured spikes are malformed",
     "SC486": "outside program does not answer as the network asks",
     "SC487": "setting of a measured module is wrong",
+    "SC488": "chip cannot be trained in the loop like this",
     "SC501": "constant of a loss is out of range",
     "SC502": "loss does not say which output it is of",
     "SC503": "training rule is not there",

@@ -27,14 +27,16 @@ __all__ = ["ChipLaw", "chip_law", "decay_codes"]
 class ChipLaw:
     """Arrays are (n,). `beta`, `alpha` (None without a current): what is left of membrane and current after a column.
     `gain`: what a unit of weight adds to the membrane when it arrives; `constant`: what every column adds; both in
-    units of V. `threshold`: above `offset`, the value that v = 0 stands for; ones for a readout. `start`: V - offset at
-    the start. `settled`: what the current's remainder J is at the start, in units of the membrane, times -1. `lag`: the
-    membrane takes the current of the column before. `at`: it fires where it reaches its threshold, too."""
+    units of V. `by_bias`: what a unit of constant current has in `constant`. `threshold`: above `offset`, the value
+    that v = 0 stands for; ones for a readout. `start`: V - offset at the start. `settled`: what the current's remainder
+    J is at the start, in units of the membrane, times -1. `lag`: the membrane takes the current of the column before.
+    `at`: it fires where it reaches its threshold, too."""
 
     beta: float
     alpha: float | None
     gain: Array
     constant: Array
+    by_bias: Array
     threshold: Array
     offset: Array
     start: Array
@@ -56,13 +58,13 @@ def chip_law(population: Population, grid: Discretization, faults: Diagnostics) 
 
     bias = np.asarray(population.bias)
     beta = float(entry(form.a[0][0]).mean()) if n else 0.0
-    constant, settled = entry(form.d[0]) * bias + entry(form.c[0]), np.zeros(n)
+    by_bias, settled = entry(form.d[0]), np.zeros(n)
     alpha, lag, gain = None, int(form.lag), entry(form.b[0])
     if form.states == 2:
         alpha = float(entry(form.a[1][1]).mean()) if n else 0.0
         passed, kick = entry(form.a[0][1]), entry(form.b[1])
         steady = entry(form.d[1]) * bias / (1 - alpha)
-        constant = constant + passed * steady
+        by_bias = by_bias + passed * entry(form.d[1]) / (1 - alpha)
         settled = passed * steady / alpha if alpha else settled
         if form.b[0] is None:
             gain, lag = passed * kick, lag + 1
@@ -71,7 +73,8 @@ def chip_law(population: Population, grid: Discretization, faults: Diagnostics) 
     offset, threshold = np.zeros(n), np.ones(n)
     if population.spiking:
         offset, threshold = _reset(population, grid, form, faults)
-    return ChipLaw(beta=beta, alpha=alpha, gain=gain, constant=constant + (beta - 1) * offset, threshold=threshold,
+    constant = by_bias * bias + entry(form.c[0]) + (beta - 1) * offset
+    return ChipLaw(beta=beta, alpha=alpha, gain=gain, constant=constant, by_bias=by_bias, threshold=threshold,
                    offset=offset, start=np.asarray(population.v0) - offset, settled=settled, lag=lag, at=form.at)
 
 

@@ -52,12 +52,13 @@ _FORGOTTEN = 32.0
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuantisedPopulation:
-    """`scale` (n,): v of the core for a unit of V. `offset` (n,): V where v is zero. Decays a column as the model has
-    them and as the core has them; `current` is None where there is none. `latency`: columns that it acts later than
-    the model."""
+    """`scale` (n,): v of the core for a unit of V. `offset` (n,): V where v is zero. `by_bias` (n,): V that a unit of
+    constant current brings a column. Decays a column as the model has them and as the core has them; `current` is None
+    where there is none. `latency`: columns that it acts later than the model."""
 
     scale: Array
     offset: Array
+    by_bias: Array
     membrane: tuple[float, float]
     current: tuple[float, float] | None
     latency: int
@@ -255,7 +256,7 @@ def _population(population: Population, law: ChipLaw, grid: Discretization, thre
         bias=np.clip(bias, -_BIAS, _BIAS) if bias.any() else None, bias_exponent=exponent)
     u0, v0 = chip_start(made, -law.settled * scale, law.start * scale, latency, population.spiking, faults)
     return replace(made, u0=u0, v0=v0), QuantisedPopulation(
-        scale=scale, offset=law.offset, latency=latency, membrane=(law.beta, 1 - dv / 4096),
+        scale=scale, offset=law.offset, by_bias=law.by_bias, latency=latency, membrane=(law.beta, 1 - dv / 4096),
         current=None if law.alpha is None else (law.alpha, 1 - (du + 1) / 4096))
 
 

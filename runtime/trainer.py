@@ -43,8 +43,9 @@ __all__ = ["Callback", "Trainer", "check_device"]
 Callback = Callable[["Trainer", EpochRecord], bool | None]
 """Called after every epoch; a true value ends the training there."""
 
-_RULES = {"event": "exact", "clock": "surrogate"}
-"""How programs of each target train."""
+_RULES = {"event": ("exact",), "clock": ("surrogate",), "loihi1": ("surrogate", "exact"),
+          "loihi2": ("surrogate", "exact")}
+"""How programs of each target train, by default the first way."""
 _SURROGATE = {"surrogate", "sharpness", "detach_reset"}
 
 
@@ -58,9 +59,10 @@ class Trainer:
         optimizer, lr: "adam" (fused), "adamw" (fused), "sgd", or a factory of torch optimizers; without `lr` the
             optimizer's own default.
         scheduler: None, a factor per epoch (> 0), "cosine", or a factory of torch schedulers; stepped once an epoch.
-        rule: how gradients are made: "exact", the adjoint of the target event; "surrogate", the heuristic of the
-            target clock. None: that of the program's target.
-        surrogate: keywords of `ClockProgram.module` for the rule "surrogate": surrogate, sharpness, detach_reset.
+        rule: how gradients are made: "exact", the adjoint of the target event, on Loihi at the spikes of the chip;
+            "surrogate", the heuristic of the targets clock and loihi. None: that of the program's target, on Loihi
+            "surrogate".
+        surrogate: keywords of the program's `module` for the rule "surrogate": surrogate, sharpness, detach_reset.
         duration: seconds that every sample is simulated for; needed where the network does not fall silent by itself.
         batch_size, epochs: samples a step, and rounds over the training data.
         input_dropout: fraction of input events left out, drawn anew each epoch; not in evaluation.
@@ -127,6 +129,9 @@ class Trainer:
         self._network = program.network
         self._spiking = [name for name, each in program.network.populations.items() if each.spiking]
         self._check_targets()
+        in_the_loop = rule == "exact" and len(_RULES.get(getattr(program, "target", ""), ())) > 1
+        if in_the_loop:
+            options["gradient"] = "exact"
         self.module = program.module(dtype=dtype, **options).to(self.device)
         trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, trained)
@@ -374,18 +379,20 @@ def _check(
     scheduler: Any, checkpoint: Any, checkpoint_seconds: float, callbacks: tuple[Any, ...], **whole: int
 ) -> None:
     target = getattr(program, "target", "event")
-    own = _RULES.get(target, "exact")
-    if rule is not None and rule != own:
-        known = rule in _RULES.values()
+    rules = _RULES.get(target, ("exact",))
+    own = rules[0] if rule is None else rule
+    if own not in rules:
+        every = list(dict.fromkeys(each for ways in _RULES.values() for each in ways))
+        known = own in every
         raise UnsupportedError(Diagnostic(
             "SC503", f"the target {target} does not train by this rule" if known else "this training rule is not there",
-            value=str(rule), limit=own if known else ", ".join(_RULES.values()),
-            remedy=f"Use rule='{own}'" + (", or compile for another target." if known else ".")))
+            value=str(rule), limit=", ".join(rules if known else every),
+            remedy=f"Use rule='{rules[0]}'" + (", or compile for another target." if known else ".")))
     faults = Diagnostics()
     if not (hasattr(program, "module") and hasattr(program, "network")):
         faults.add("SC504", "the trainer takes a compiled program", value=type(program).__name__,
                    remedy="Compile first: Trainer(spikec.compile(graph), …).")
-    for name in surrogate.keys() - (_SURROGATE if own == "surrogate" else set()):
+    for name in surrogate.keys() - (_SURROGATE if own == "surrogate" else set[str]()):
         faults.add("SC504", "surrogate has no such option", value=name,
                    limit=", ".join(sorted(_SURROGATE)) + ", with the rule 'surrogate'")
     if loss not in LOSSES if isinstance(loss, str) else isinstance(loss, type) or not callable(loss):

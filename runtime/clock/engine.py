@@ -104,10 +104,33 @@ class ClockActivity:
     signals: Mapping[str, Signal]
     state: ClockState
 
+    @property
+    def shown_by(self) -> Mapping[str, str]:
+        """The node that each output node shows."""
+        return self.engine.wiring.shown_by
+
+    @property
+    def spiking(self) -> dict[str, bool]:
+        """By neuron node, whether it spikes."""
+        return {name: is_spiking(self.engine.graph.nodes[name]) for name in self.engine.neurons}
+
+    @property
+    def dt(self) -> float:
+        """Seconds a column."""
+        return self.engine.grid.dt
+
+    def flags(self, node: str) -> Tensor:
+        """(time, batch, n) of a spiking node: uint8, or counts where there may be many."""
+        return self.scanned[node].flags
+
     def spikes(self, node: str) -> Tensor:
         """(time, batch, n) of a spiking node, in the type of the run; differentiable by the surrogate."""
         found = self.signals[node].dense(self.dtype, self.batch)
         return found.reshape(self.steps, self.batch, -1)
+
+    def membrane(self, node: str) -> Tensor | None:
+        """(time, batch, n) after each column, where it was asked for."""
+        return self.scanned[node].shown
 
 
 class ClockEngine:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,10 +12,37 @@ from torch import Tensor
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.events import MOST_EVENTS, Events
-from ...ir.nodes import is_spiking
-from .engine import ClockActivity
 
-__all__ = ["ClockOutputs", "probe_columns"]
+__all__ = ["ClockOutputs", "StepActivity", "events_of", "probe_columns"]
+
+
+class StepActivity(Protocol):
+    """What neurons did over the columns of a batch, whatever computed it. `shown_by`: the node that each output node
+    shows. `spiking`: by node, whether it spikes. `state`: where the stream stands, or None."""
+
+    @property
+    def shown_by(self) -> Mapping[str, str]: ...
+
+    @property
+    def spiking(self) -> Mapping[str, bool]: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def dt(self) -> float: ...
+
+    @property
+    def state(self) -> Any: ...
+
+    def flags(self, node: str) -> Tensor:
+        """(time, batch, n) of a spiking node: uint8, or counts where there may be many."""
+
+    def spikes(self, node: str) -> Tensor:
+        """The same as numbers, differentiable."""
+
+    def membrane(self, node: str) -> Tensor | None:
+        """(time, batch, n) after each column, differentiable, where it was recorded."""
 
 
 class ClockOutputs:
@@ -24,18 +52,18 @@ class ClockOutputs:
         BadInputError: from each method, where no node has the name, or it has no such quantity (SC409).
     """
 
-    def __init__(self, activity: ClockActivity) -> None:
+    def __init__(self, activity: StepActivity) -> None:
         self._activity = activity
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the network's output nodes."""
-        return self._activity.engine.graph.outputs
+        return tuple(self._activity.shown_by)
 
     @property
     def duration(self) -> float:
         """Seconds simulated."""
-        return self._activity.steps * self._activity.engine.grid.dt
+        return self._activity.steps * self._activity.dt
 
     @property
     def truncated(self) -> bool:
@@ -67,13 +95,13 @@ class ClockOutputs:
 
     def events(self, name: str) -> Events:
         """The spikes of a node as events, without gradient."""
-        return events_of(self._flags(name), self._activity.engine.grid.dt)
+        return events_of(self._flags(name), self._activity.dt)
 
     def first_spike(self, name: str) -> Tensor:
         """(batch, n) float64 seconds, +inf where silent; without gradient: on a grid a time is no smooth function."""
         flags = self._flags(name) != 0
         first = flags.to(torch.uint8).argmax(0).to(torch.float64)
-        times = (first + 1) * self._activity.engine.grid.dt
+        times = (first + 1) * self._activity.dt
         return torch.where(flags.any(0), times, torch.inf)
 
     def voltage(self, name: str, times: Any = None) -> Tensor:
@@ -83,7 +111,7 @@ class ClockOutputs:
         if times is None:
             return shown
         faults = Diagnostics()
-        columns = probe_columns(times, self._activity.engine.grid.dt, self._activity.steps, name, faults)
+        columns = probe_columns(times, self._activity.dt, self._activity.steps, name, faults)
         faults.raise_if_errors()
         return shown[:, torch.from_numpy(columns)]
 
@@ -96,7 +124,7 @@ class ClockOutputs:
         if decay is not None and not (isinstance(decay, int | float | np.number) and 0 < decay < math.inf):
             raise BadInputError(Diagnostic("SC403", "decay is a time constant", node=name, value=repr(decay),
                                            limit="a finite number of seconds above 0, or None"))
-        shown, dt = self._readout(name), self._activity.engine.grid.dt
+        shown, dt = self._readout(name), self._activity.dt
         if decay is None:
             return shown.sum(0) * dt
         times = dt * torch.arange(1, len(shown) + 1, dtype=shown.dtype, device=shown.device)
@@ -109,17 +137,17 @@ class ClockOutputs:
             remedy="Give the loss silent=None: on a grid the surrogate gradient reaches silent neurons itself."))
 
     def _node(self, name: str) -> str:
-        shown = self._activity.engine.wiring.shown_by
+        shown = self._activity.shown_by
         node = shown.get(name, name)
-        if node not in self._activity.engine.neurons:
-            known = ", ".join([*shown, *self._activity.engine.neurons])
+        if node not in self._activity.spiking:
+            known = ", ".join([*shown, *self._activity.spiking])
             raise BadInputError(Diagnostic("SC409", f"there is no neuron or output node '{name}'",
                                            remedy=f"Nodes: {known}."))
         return node
 
     def _spiking(self, name: str) -> str:
         node = self._node(name)
-        if not is_spiking(self._activity.engine.graph.nodes[node]):
+        if not self._activity.spiking[node]:
             raise BadInputError(Diagnostic("SC409", "a readout has no spikes", node=name,
                                            remedy="Ask for `voltage`, `voltage_max` or `voltage_integral`."))
         return node
@@ -128,17 +156,17 @@ class ClockOutputs:
         return self._activity.spikes(self._spiking(name))
 
     def _flags(self, name: str) -> Tensor:
-        return self._activity.scanned[self._spiking(name)].flags
+        return self._activity.flags(self._spiking(name))
 
     def _shown(self, name: str) -> Tensor:
-        shown = self._activity.scanned[self._node(name)].shown
+        shown = self._activity.membrane(self._node(name))
         if shown is None:
             raise BadInputError(Diagnostic("SC409", "the membrane of this node was not recorded", node=name,
                                            remedy=f"Call the module with record=('{self._node(name)}',)."))
         return shown
 
     def _readout(self, name: str) -> Tensor:
-        if is_spiking(self._activity.engine.graph.nodes[self._node(name)]):
+        if self._activity.spiking[self._node(name)]:
             raise BadInputError(Diagnostic("SC409", "maximum and integral of the voltage are those of readouts",
                                            node=name, remedy="Use LI, CubaLI, I or a StepNeuron without threshold as "
                                            "the output, or `voltage`."))

@@ -22,7 +22,7 @@ from .cell import Cell
 from .lists import SpikeLists, lists_of, sums_of_groups, turned
 from .surrogates import Surrogate
 
-__all__ = ["Scanned", "Start", "Want", "clock_source", "clock_text", "runs_on_host", "scan"]
+__all__ = ["Scanned", "Start", "Want", "clock_source", "clock_text", "runs_on_host", "scan", "sums_by_spikes"]
 
 MAX_SOURCES = 8
 """Sources gathered within the kernel; more are summed into the drive."""
@@ -267,6 +267,16 @@ class _Scan(torch.autograd.Function):
                          if needs[6 + 2 * number] else None)
         given += [sums[name].sum(0) if name in sums else None for name in plan.names]
         return (None, None, *given)
+
+
+def sums_by_spikes(lists: SpikeLists, drive: Tensor, like: Tensor) -> Tensor:
+    """(n_source, n), laid out as `like`: over the rows of `lists`, what arrived times `drive` (row, n), contiguous."""
+    rows, n = drive.shape
+    none = Cell(1, {}, drive.new_zeros(n), None, at=False, many=False, lag=False, resets_late=False, above=False)
+    start = Start(drive.new_zeros((1, 1, n)), *(drive.new_zeros((1, n)) for _ in range(3)))
+    # Of a population with own spikes, so that rows are in plain order.
+    plan = _Plan(none, (), (lists,), rows, 1, n, 1, Want(True, False, Surrogate()), start, drive.dtype)
+    return _Call(plan, (), True).weight_gradient(like, lists, drive)
 
 
 def _to_source(drive: Tensor, weight: Tensor) -> Tensor:

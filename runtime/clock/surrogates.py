@@ -15,13 +15,17 @@ The true derivative is zero nearly everywhere; these are heuristics, named as su
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number
 
-__all__ = ["SURROGATES", "Surrogate", "surrogate_named"]
+__all__ = ["SURROGATES", "Surrogate", "slope", "surrogate_named"]
 
 SURROGATES: dict[str, float] = {
     "fast_sigmoid": 25.0, "atan": 2.0, "sigmoid": 4.0, "triangle": 1.0, "exponential": 2.0, "box": 1.0,
@@ -49,3 +53,24 @@ def surrogate_named(name: Any, sharpness: Any, detach_reset: Any, faults: Diagno
         faults.add("SC412", "the sharpness of a surrogate gradient is positive", value=repr(sharpness))
         return Surrogate()
     return Surrogate(name, SURROGATES[name] if sharpness is None else float(sharpness), bool(detach_reset))
+
+
+def slope(surrogate: Surrogate, u: Tensor) -> Tensor:
+    """The derivative at u = membrane - threshold; that of the kernels, in clock_backward.jinja."""
+    w = surrogate.sharpness
+    match surrogate.name:
+        case "fast_sigmoid":
+            return (1 + w * u.abs()).square().reciprocal()
+        case "atan":
+            return w / 2 / (1 + (math.pi / 2 * w * u).square())
+        case "sigmoid":
+            e = torch.exp(-w * u.abs())
+            return w * e / (1 + e).square()
+        case "triangle":
+            return w * (1 - w * u.abs()).clamp(min=0)
+        case "exponential":
+            return torch.exp(-w * u.abs())
+        case "box":
+            return (u.abs() < w / 2).to(u.dtype) / w
+        case _:
+            return torch.ones_like(u)

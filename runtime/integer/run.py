@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,40 +16,11 @@ from ...ir.network import Network
 from ...ir.nodes import Array
 from ..clock.outputs import events_of, probe_columns
 from ..outputs import Result
+from .program import IntegerProgram
 
-if TYPE_CHECKING:
-    from ...ir.graph import Discretization
-    from ...passes.quantise import Quantised
-    from ...passes.split_populations import SplitNetwork
-    from .engine import IntegerEngine
-    from .inputs import ModelInputs
-
-__all__ = ["BACKENDS", "IntegerProgram", "StreamState", "run_program"]
+__all__ = ["BACKENDS", "StreamState", "run_program"]
 
 BACKENDS = ("emulator", "lava")
-
-
-class IntegerProgram(Protocol):
-    """What a run needs of a program."""
-
-    network: Network
-    quantised: Quantised
-    split: SplitNetwork
-    grid: Discretization
-
-    @property
-    def latency(self) -> int: ...
-
-    @property
-    def lava(self) -> Any: ...
-
-    @property
-    def engine(self) -> IntegerEngine: ...
-
-    @property
-    def inputs(self) -> ModelInputs: ...
-
-    def latency_of(self, population: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from ..program import GraphProgram
 from .accept import accept
 from .calibrate import Calibration, calibrated
 from .options import LoihiOptions
+from .report import LoihiReport
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ...runtime.integer.inputs import ModelInputs
     from ...runtime.integer.module import IntegerModule
     from ...runtime.lava.worker import LavaWorker
+    from ...runtime.measured import MeasuredModule
     from ...runtime.outputs import Result
 
 __all__ = ["LOIHI_TARGETS", "LoihiProgram"]
@@ -160,20 +162,39 @@ class LoihiProgram(GraphProgram):
         """`split.network` with other weights and biases, on the scales of this program."""
         return self._quantised(Diagnostics(), network=network, plan=self.plan)
 
+    @overload
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,
-               surrogate: str = "fast_sigmoid", sharpness: float | None = None,
-               detach_reset: bool = True) -> IntegerModule:
-        """A `torch.nn.Module` over the parameters of the model graph, whose forward pass is the chip's arithmetic, bit
-        for bit; its gradients are those of a surrogate, and pass through all rounding. `recompile(module.to_graph())`
-        is the program that it became, on the same scales.
+               surrogate: str = "fast_sigmoid", sharpness: float | None = None, detach_reset: bool = True, *,
+               gradient: Literal["surrogate"] = "surrogate") -> IntegerModule: ...
 
-        `dtype`: of parameters and gradients (default float32). `train`: names of the parameters that require grad, as
-        "weight"; without it weights, biases and scales. `surrogate`, `sharpness`, `detach_reset`: as of
-        `ClockProgram.module`.
+    @overload
+    def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None, *,
+               gradient: Literal["exact"], guard: float | None = None, backend: str = "emulator",
+               worker: LavaWorker | None = None, time_limit: float = float("inf")) -> MeasuredModule: ...
+
+    def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,
+               surrogate: str = "fast_sigmoid", sharpness: float | None = None, detach_reset: bool = True, *,
+               gradient: str = "surrogate", guard: float | None = None, backend: str = "emulator",
+               worker: LavaWorker | None = None,
+               time_limit: float = float("inf")) -> IntegerModule | MeasuredModule:
+        """A `torch.nn.Module` over the parameters of the model graph, whose forward pass is the chip's arithmetic, bit
+        for bit; its gradients pass through all rounding. `recompile(module.to_graph())` is the program that it became,
+        on the same scales.
+
+        Args:
+            dtype: of parameters and gradients (default float32).
+            train: names of the parameters that require grad, as "weight"; without it weights, biases and scales.
+            surrogate, sharpness, detach_reset: as of `ClockProgram.module`.
+            gradient: "surrogate", by states of every column; or "exact", that of the event target's model at the spikes
+                of the chip, in the time of the model (`MeasuredModule`).
+            guard: for exact gradients, as of `MeasuredModule`.
+            backend, worker, time_limit: what the spikes of exact gradients are of, as of `run`.
 
         Raises:
-            BadInputError: `dtype` is not float32 or float64, `train` names no parameter, the surrogate is not known
-                (SC412), or a parameter does not train here (SC480).
+            BadInputError: `dtype` is not float32 or float64, `train` names no parameter, the surrogate or the gradient
+                is not known (SC412), or a parameter does not train here (SC480); exact gradients where spikes carry
+                values (SC488), or another fault of their options (SC403, SC487).
+            UnsupportedError: the network has no exact gradient (SC411).
         """
         import torch
 
@@ -181,9 +202,21 @@ class LoihiProgram(GraphProgram):
         from ...runtime.integer.module import IntegerModule
 
         faults = Diagnostics()
+        if gradient == "exact":
+            from .in_the_loop import exact_module
+
+            return exact_module(self, torch.float32 if dtype is None else dtype, train, guard, backend, worker,
+                                time_limit)
+        if gradient != "surrogate":
+            faults.add("SC412", "gradient is not known", value=repr(gradient), limit="surrogate, exact")
         chosen = surrogate_named(surrogate, sharpness, detach_reset, faults)
         faults.raise_if_errors()
         return IntegerModule(self, chosen, torch.float32 if dtype is None else dtype, train)
+
+    def report(self) -> LoihiReport:
+        """What the program is made of, where it lies on the chip, and what it costs; `print` shows it, `as_dict` is for
+        machines."""
+        return LoihiReport.of(self)
 
     def save(self, folder: str | Path) -> None:
         """Writes the compiled folder: the program for Lava, which runs by itself, with its parameters; the model graph
@@ -243,7 +276,8 @@ class LoihiProgram(GraphProgram):
     def _like(self, graph: Graph) -> Self:
         """On the same scales where nothing but weights and biases has changed: they are what was trained."""
         if _same_neurons(graph, self.graph):
-            return type(self)(graph, self.target, self._lower, self._given, plan=self.plan, calibration=self.calibration)
+            return type(self)(graph, self.target, self._lower, self._given, plan=self.plan,
+                              calibration=self.calibration)
         return type(self)(graph, self.target, self._lower, self._given)
 
     def __reduce__(self) -> Any:
