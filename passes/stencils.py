@@ -10,10 +10,12 @@ from math import gcd, prod
 import numpy as np
 
 from ..ir.derived import apply
+from ..ir.integer import IntegerConv
 from ..ir.network import Conv
 from ..ir.nodes import Array
 
-__all__ = ["apply_stencil", "compose_stencils", "input_channels", "stencil_paths", "stencil_product", "unroll"]
+__all__ = ["apply_stencil", "compose_stencils", "input_channels", "stencil_paths", "stencil_product",
+           "stencil_window", "unroll"]
 
 
 def input_channels(conv: Conv) -> Array:
@@ -38,7 +40,7 @@ def stencil_product(first: Conv, second: Conv) -> int:
 def unroll(conv: Conv) -> tuple[Array, Array, Array]:
     """The stencil as a CSR matrix over flat positions: `indptr`, `indices`, and for each entry the flat index of its
     weight."""
-    positions, inside = _window(conv)
+    positions, inside = stencil_window(conv)
     channels_out, per_group = conv.weight.shape[:2]
     plane = conv.input_shape[1] * conv.input_shape[2]
     taps = positions.shape[1]
@@ -52,7 +54,7 @@ def unroll(conv: Conv) -> tuple[Array, Array, Array]:
 
 def apply_stencil(conv: Conv, signal: Array) -> Array:
     """The stencil applied to a flat constant signal, (n_in,) -> (n_out,)."""
-    positions, inside = _window(conv)
+    positions, inside = stencil_window(conv)
     channels_in, height, width = conv.input_shape
     per_group, taps = conv.weight.shape[1], positions.shape[1]
     # (groups, channels of a group * taps, positions): the columns that a group's rows of weights meet.
@@ -140,14 +142,14 @@ def _padding_is_exact(first: Conv, second: Conv, axis: int) -> bool:
     return not ((positions >= 0) & (positions < first.input_shape[1 + axis])).any()
 
 
-def _reads(conv: Conv, axis: int) -> Array:
+def _reads(conv: Conv | IntegerConv, axis: int) -> Array:
     """The input position that each output position reads with each tap, (positions, taps); may lie outside."""
     outputs = np.arange(conv.output_shape[1 + axis]) * conv.stride[axis] - conv.padding[axis]
     positions: Array = outputs[:, None] + np.arange(conv.weight.shape[2 + axis]) * conv.dilation[axis]
     return positions
 
 
-def _window(conv: Conv) -> tuple[Array, Array]:
+def stencil_window(conv: Conv | IntegerConv) -> tuple[Array, Array]:
     """For each output position and tap: the flat input position within a channel (0 where outside), and whether it
     lies inside. Both (positions, taps)."""
     rows, columns = _reads(conv, 0), _reads(conv, 1)

@@ -1,0 +1,65 @@
+"""The spikes between cores that a mapping makes: packets and their hops on the mesh.
+
+A neuron that fires sends one packet to each core, other than its own, on which it has a synapse; a packet takes the way
+along x, then along y, and each link between two routers is a hop. Cores at one router are no hop apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.integer import IntegerNetwork
+from ..ir.mapping import ChipMapping
+from ..ir.nodes import Array
+from .destinations import destinations, distinct
+
+__all__ = ["Rates", "Traffic", "traffic"]
+
+Rates = Mapping[str, Array]
+"""By input or population, (n,): spikes of each a column."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Traffic:
+    """A column's. `packets`: from core to core; `hops`: of those; `crossing`: of those, between chips; `inputs`: from
+    inputs to cores. `source`, `target`, `sent`, each (k,): packets from a core to another, for the pairs that have
+    any."""
+
+    packets: float
+    hops: float
+    crossing: float
+    inputs: float
+    source: Array
+    target: Array
+    sent: Array
+
+
+def traffic(network: IntegerNetwork, mapping: ChipMapping, rates: Rates | None = None) -> Traffic:
+    """Of a mapping. `rates`: one spike of every neuron and input a column where they are not given."""
+    core_of = {name: mapping.core_of(name, each.n) for name, each in network.populations.items()}
+    cores = len(mapping.cores)
+    reached: dict[str, list[Array]] = {}
+    for each in destinations(network, core_of):
+        reached.setdefault(each.projection.source, []).append(each.source * cores + each.core)
+    flat = np.zeros(cores * cores)
+    inputs = 0.0
+    for name, keys in reached.items():
+        merged = distinct(np.concatenate(keys))[0] if len(keys) > 1 else keys[0]
+        source, core = merged // cores, merged % cores
+        rate = np.ones(len(source)) if rates is None or name not in rates else np.asarray(rates[name]).ravel()[source]
+        if name in network.inputs:
+            inputs += float(rate.sum())
+        else:
+            flat += np.bincount(core_of[name][source] * cores + core, rate, cores * cores)
+    between = flat.reshape(cores, cores)
+    np.fill_diagonal(between, 0.0)
+    start, end = np.nonzero(between)
+    sent = between[start, end]
+    routers = mapping.routers()
+    chips = np.array([core.chip for core in mapping.cores], dtype=np.int64)
+    hops = np.abs(routers[start] - routers[end]).sum(axis=1)
+    return Traffic(packets=float(sent.sum()), hops=float(sent @ hops), inputs=inputs, source=start, target=end,
+                   crossing=float(sent[chips[start] != chips[end]].sum()), sent=sent)
