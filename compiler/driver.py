@@ -51,6 +51,7 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
             (SC530) or option (SC533), or `dump_ir` is no path (SC525) or cannot be written (SC522).
         UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324), or the target
             is only planned (SC531).
+        DoesNotFitError: the network does not fit the chip (SC330, SC331).
     """
     target_named(target)
     if isinstance(graph, Builder):
@@ -61,7 +62,7 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
             remedy="Make one with spikec.from_torch (PyTorch modules), spikec.from_nir (NIR), spikec.Builder, or "
                    "spikec.compiler.frontends.load_model (model files); spikec.load reads a compiled folder."))
     if target in LOIHI_TARGETS:
-        return LoihiProgram(graph, target, lower, options, dump_ir)
+        return LoihiProgram(graph, target, lower, options, dump_ir).fitted()
     if options:
         raise BadInputError(Diagnostic("SC533", f"the target {target} has no options", value=", ".join(options)))
     if target == "clock":

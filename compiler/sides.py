@@ -33,7 +33,7 @@ from .stimulus import Stimulus
 if TYPE_CHECKING:
     from .frontends.pytorch.source import Source
 
-__all__ = ["ENGINES", "Model", "Side", "loaded", "open_side", "open_sides"]
+__all__ = ["ENGINES", "REFERENCES", "Model", "Side", "loaded", "open_side", "open_sides"]
 
 REFERENCES = ("reference", "exact", "source")
 SizesOf = Callable[[Mapping[str, tuple[int, ...]] | None, float | None], list[tuple[int, ...]] | None]

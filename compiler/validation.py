@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, prod
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS
 from .comparison import EXACT, Comparison, LayerPair, compare
 from .frontends.models import stated_grid
-from .sides import Side, loaded, open_sides
+from .sides import REFERENCES, Side, loaded, open_sides
 from .stimulus import Stimulus, make_stimulus, sizes_of
 
 __all__ = ["validate"]
@@ -37,7 +38,7 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
 
     Args:
         a: a Graph, a Builder, a torch module, a program, or the path of a model or of a compiled folder.
-        against: what it is held against, likewise.
+        against: what it is held against, likewise; or "reference", "exact" or "source": the same model, run so.
         data: Events, a raster (batch, time, *shape), either of them by input node, the path of an `.npz` of events or
             of an `.npy` raster, or `random[:RATE[:STEPS]]`: RATE spikes of a channel and step.
         duration: seconds; by default that of a raster, and up to the last event.
@@ -61,6 +62,8 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
         UnsupportedError: a target cannot take a side.
     """
     _check_numbers(dt, duration=duration, tolerance_time=tolerance_time, tolerance_voltage=tolerance_voltage)
+    if isinstance(against, str) and against in REFERENCES and not Path(against).exists():
+        against, target_b = a, against
     models = loaded(a, against)
     grid = stated_grid(dt, spike)
     one, other = open_sides(models, (target_a, target_b), dt, grid, sample,

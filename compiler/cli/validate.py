@@ -18,7 +18,8 @@ _ENGINES = "reference (its grid, numpy), exact (continuous time, numpy), source 
 
 def command(
     model: ModelArgument,
-    against: Annotated[str, typer.Option(metavar="MODEL", help="What it is held against, spelled likewise.")],
+    against: Annotated[str, typer.Option(metavar="MODEL", help="What it is held against, spelled likewise, or "
+        "reference, exact or source: the same model, run so.")],
     data: Annotated[str, typer.Option(
         "--data", "-d", help="An .npz of events, an .npy raster (batch, time, *shape), or random[:RATE[:STEPS]], RATE "
         "spikes of a channel and step.")] = "random",

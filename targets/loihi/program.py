@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
+from ...ir.chip import Chip
 from ...ir.graph import Discretization, Graph, same_node
+from ...ir.mapping import ChipMapping, mapping_from_json, mapping_to_json
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
 from ...ir.npz import pack_npz, read_npz, write_atomically
@@ -27,6 +31,8 @@ from ..lava.program import LavaProgram
 from ..program import GraphProgram
 from .accept import accept
 from .calibrate import Calibration, calibrated
+from .map_network import map_network
+from .mapping_check import verify_mapping
 from .options import LoihiOptions
 from .report import LoihiReport
 
@@ -39,11 +45,12 @@ if TYPE_CHECKING:
     from ...runtime.lava.worker import LavaWorker
     from ...runtime.measured import MeasuredModule
     from ...runtime.outputs import Result
+    from .report import LoihiReport
 
 __all__ = ["LOIHI_TARGETS", "LoihiProgram"]
 
 LOIHI_TARGETS = ("loihi1", "loihi2")
-PLAN, RATES = "plan.json", "rates.npz"
+PLAN, RATES, MAPPING = "plan.json", "rates.npz", "mapping.json"
 _COMPILE_AGAIN = "Compile the model again."
 
 
@@ -59,7 +66,7 @@ class LoihiProgram(GraphProgram):
 
     def __init__(self, graph: Graph, target: str, lower: Callable[[Graph, Any, Diagnostics], Network],
                  options: Mapping[str, Any] | None = None, dump_ir: str | Path | None = None,
-                 plan: ScalePlan | None = None, calibration: Calibration | None = None) -> None:
+                 plan: ScalePlan | None = None, calibration: Calibration | None = None, mapping: Any = None) -> None:
         super().__init__(graph)
         self.target = target  # type: ignore[misc]  # one class, two chips
         self._lower, self._given = lower, dict(options or {})
@@ -77,7 +84,7 @@ class LoihiProgram(GraphProgram):
         self.split: SplitNetwork = split_populations(self.network, self.grids, faults)
         self._part_grids = {part: self.grids[name] for name in self.network.populations
                             for part in self.split.parts.get(name, (name,))}
-        self.calibration = calibration
+        self.calibration, self._told_mapping = calibration, mapping
         if plan is not None:
             self.quantised = self._quantised(faults, plan=plan)
         elif self.options.calibration is None:
@@ -106,6 +113,47 @@ class LoihiProgram(GraphProgram):
         """Columns that the latest population acts later than the model: what `run` is to be given beyond the data for
         all that they cause to be seen."""
         return max((each.latency for each in self.quantised.populations.values()), default=0)
+
+    @cached_property
+    def chip(self) -> Chip:
+        """What there is of the chip that the program is placed on."""
+        known = import_module(f"..{self.target}.limits", __package__)
+        found: Chip = getattr(known, self.target.upper())
+        return replace(found, chips=self.options.chips)
+
+    @cached_property
+    def mapping(self) -> ChipMapping:
+        """Which neurons lie on which core, checked.
+
+        Raises:
+            DoesNotFitError: a neuron exceeds a core (SC330), or the network the chips (SC331).
+        """
+        network = self.quantised.network
+        if self._told_mapping is None:
+            mapping = map_network(network, self.chip, self.rates, self.options.seed)
+        else:
+            mapping = mapping_from_json(self._told_mapping)
+            if mapping_to_json(mapping)["chip"] != mapping_to_json(replace(mapping, chip=self.chip))["chip"]:
+                raise BadInputError(Diagnostic("SC332", "the mapping is one of another chip", value=mapping.chip.name,
+                                               limit=self.chip.name, remedy=_COMPILE_AGAIN))
+        verify_mapping(network, mapping, self.rates)
+        return mapping
+
+    def fitted(self) -> Self:
+        """The program itself, if it fits the chip.
+
+        Raises:
+            DoesNotFitError: as `mapping`.
+        """
+        _ = self.mapping
+        return self
+
+    def report(self) -> LoihiReport:
+        """What the program is made of, what rounding cost, and where it lies; `print` shows it, `as_dict` is for
+        machines."""
+        from .report import LoihiReport
+
+        return LoihiReport.of(self)
 
     @cached_property
     def engine(self) -> IntegerEngine:
@@ -240,7 +288,8 @@ class LoihiProgram(GraphProgram):
                    "seed": self.options.seed}
         told = {"options": options, "thresholds": dict(self.plan.thresholds), "exponents": dict(self.plan.exponents),
                 "peaks": None if self.calibration is None else dict(self.calibration.peaks)}
-        files = {**self.lava.files, PLAN: json.dumps(told, indent=1).encode() + b"\n"}
+        files = {**self.lava.files, PLAN: json.dumps(told, indent=1).encode() + b"\n",
+                 MAPPING: json.dumps(mapping_to_json(self.mapping)).encode() + b"\n"}
         if self.rates is not None:
             files[RATES] = pack_npz({name: np.asarray(rate) for name, rate in self.rates.items()})
         return files
@@ -259,11 +308,12 @@ class LoihiProgram(GraphProgram):
                              {str(name): int(value) for name, value in told["exponents"].items()})
             calibration = None if told["peaks"] is None else Calibration(
                 read_npz(folder / RATES), {str(name): (float(u), float(v)) for name, (u, v) in told["peaks"].items()})
-            program = cls(read(folder / GRAPH), target, lower, told["options"], plan=plan, calibration=calibration)
+            program = cls(read(folder / GRAPH), target, lower, told["options"], plan=plan, calibration=calibration,
+                          mapping=json.loads((folder / MAPPING).read_bytes()))
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             if isinstance(error, BadInputError):
                 raise
-            raise BadInputError(Diagnostic("SC520", f"'{folder / PLAN}' says no scales: {error!r}",
+            raise BadInputError(Diagnostic("SC520", f"'{folder}' says no scales or no mapping: {error!r}",
                                            remedy=_COMPILE_AGAIN)) from error
         faults = Diagnostics()
         for name, content in program._files().items():
