@@ -29,9 +29,9 @@ _MANIFEST_LIMIT = 1 << 20
 _COMPILE_AGAIN = "Compile the model again, or restore the folder from a copy."
 
 
-def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None]) -> None:
-    """Lets `fill` write its files into a new folder beside the place, adds the manifest, and renames: the folder
-    appears whole or not at all. A compiled folder that stands there is replaced; anything else is left alone.
+def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None], **facts: Any) -> None:
+    """Lets `fill` write its files into a new folder beside the place, adds the manifest, to which `facts` are added, and
+    renames: the folder appears whole or not at all. A compiled folder that stands there is replaced; anything else is left alone.
 
     Raises:
         BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what was
@@ -53,7 +53,7 @@ def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None]
         listing = {path.name: {"sha256": _sha256(path), "size": path.stat().st_size}
                    for path in sorted(fresh.iterdir())}
         manifest = {"format": FORMAT, "version": VERSION, "spikec": version("spikec"), "target": target,
-                    "files": listing}
+                    **facts, "files": listing}
         write_atomically(fresh / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
         if place.exists():
             os.rename(place, old)

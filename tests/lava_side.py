@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).with_name("lava_recorder")))
 
 
 def import_lava() -> None:
-    """Before Lava's first import: one of its dataclasses has defaults that Python 3.11 takes for mutable."""
+    """One of Lava's dataclasses has defaults that Python 3.11 takes for mutable."""
     original = dataclasses.dataclass
 
     def hashable(cls=None, /, **settings):
@@ -31,6 +31,10 @@ def import_lava() -> None:
         import lava.magma.compiler.var_model  # noqa: F401
     finally:
         dataclasses.dataclass = original
+    from lava.magma.core.process.ports.ports import ReshapePort
+
+    # numpy 2.4 has no `newshape` any more.
+    ReshapePort.get_transform_func_fwd = lambda port: lambda data: data.reshape(port.shape)
 
 
 def models():

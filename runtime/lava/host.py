@@ -106,9 +106,22 @@ class Requests:
         return bool(ready) and not self.read()
 
 
+def import_the_rest() -> None:
+    """What programs import, once for all of them; where it fails, the program that needs it says so."""
+    from contextlib import suppress
+    from importlib import import_module
+
+    models = ("dense.models", "sparse.models", "lif.models", "io.reset", "io.sink", "io.source")
+    with suppress(Exception):
+        for name in ("lava.magma.compiler.compiler", "lava.magma.runtime.runtime",
+                     *(f"lava.proc.{each}" for each in models), "scipy.sparse"):
+            import_module(name)
+
+
 def serve() -> None:
     import_lava()
     say(ready=versions())
+    import_the_rest()
     requests = Requests()
     while (request := requests.take()) is not None:
         child = os.fork()

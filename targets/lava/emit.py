@@ -28,16 +28,23 @@ from ...runtime.lava.environment import LAVA_VERSION
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["LATENCY", "NETWORK", "PARAMETERS", "PROGRAM", "keys_of", "program_files"]
+__all__ = ["LATENCY", "NETWORK", "PARAMETERS", "PROGRAM", "UNTESTED", "keys_of", "program_files"]
 
 PROGRAM, PARAMETERS, NETWORK, README = "program.py", "parameters.npz", "network.json", "README.md"
 LATENCY = 1
 """Columns from a spike to its targets, of an input as of a population: measured with Lava 0.10.0."""
 FORMAT, VERSION = "spikec-integer-network", 1
+UNTESTED = ["program.py --hardware loihi1", "program.py --hardware loihi2"]
+"""What no test could run: there is no board."""
 _SIGN = {"mixed": "MIXED", "excitatory": "EXCITATORY", "inhibitory": "INHIBITORY"}
-_MODULE = {"Dense": "lava.proc.dense.process", "DelayDense": "lava.proc.dense.process",
-           "Sparse": "lava.proc.sparse.process", "DelaySparse": "lava.proc.sparse.process",
-           "Conv": "lava.proc.conv.process"}
+_PROCESSES = {"Dense": ("lava.proc.dense", "PyDenseModelBitAcc"),
+              "DelayDense": ("lava.proc.dense", "PyDelayDenseModelBitAcc"),
+              "Sparse": ("lava.proc.sparse", "PySparseModelBitAcc"),
+              "DelaySparse": ("lava.proc.sparse", "PyDelaySparseModelBitAcc"),
+              "Conv": ("lava.proc.conv", "PyConvModelFixed"), "LIF": ("lava.proc.lif", "PyLifModelBitAcc")}
+"""The package of each process, and its model under `fixed_pt`."""
+_EDGE_MODELS = ["from lava.proc.io.reset import PyResetFixed", "from lava.proc.io.sink import PyReadFixed",
+                "from lava.proc.io.sink import PyReceiveModelFixed", "from lava.proc.io.source import PySendModelFixed"]
 
 
 def program_files(network: IntegerNetwork) -> dict[str, bytes]:
@@ -49,16 +56,17 @@ def program_files(network: IntegerNetwork) -> dict[str, bytes]:
     keys = keys_of(network)
     synapses, orders = _projection_keys(network), _orders(network)
     wired = [each for each in network.projections if each.connection.weight.size]  # Lava has no empty matrix
-    sources = {each.source for each in wired}
-    inputs = [{"key": keys[name], "n": network.size(name), "used": name in sources} for name in network.inputs]
+    inputs = [{"key": keys[name], "n": network.size(name), "bits": max(
+        (each.message_bits for each in wired if each.source == name), default=0)} for name in network.inputs]
     outputs = list(dict.fromkeys(keys[population] for population in network.outputs.values()))
     projections = [_projection(network, each, synapses[each.name], keys, orders) for each in wired]
+    processes = {"LIF", *(each["process"] for each in projections)}
     facts = {"version": version("spikec"), "lava": LAVA_VERSION, "inputs": inputs, "outputs": outputs}
     program = _render(
         "program.jinja", **facts, latency=LATENCY,
         shim=inspect.getsource(host.import_lava).replace("() -> None", "()").replace("  # type: ignore[no-untyped-def]",
                                                                                     "").rstrip(),
-        imports=_imports({each["process"] for each in projections}, bool(sources & network.inputs.keys())),
+        reshapes="Conv" in processes, imports=_imports(processes), models=_models(processes),
         populations=[_population(each, keys, orders) for each in network.populations.values()], projections=projections,
         parts=_parts(network, wired, keys),
         state=[*((keys[name], variable) for name in network.populations for variable in ("u", "v")),
@@ -94,6 +102,8 @@ def _projection(network: IntegerNetwork, projection: IntegerProjection, key: str
     connection, delayed = projection.connection, _is_delayed(projection)
     facts: dict[str, Any] = {
         "key": key, "source": keys[projection.source], "target": keys[projection.target],
+        "port": f'inputs["{keys[projection.source]}"]' if projection.source in network.inputs
+        else f"{keys[projection.source]}.s_out",
         "n_source": network.size(projection.source), "n_target": network.size(projection.target),
         "exponent": projection.exponent, "message_bits": projection.message_bits,
     }
@@ -149,16 +159,20 @@ def _parts(network: IntegerNetwork, wired: Sequence[IntegerProjection],
     return [(keys[name], keys[first[name]]) for name in network.populations]
 
 
-def _imports(processes: set[str], sources: bool) -> list[str]:
-    by_module: dict[str, list[str]] = {}
+def _imports(processes: set[str]) -> list[str]:
+    by_package: dict[str, list[str]] = {}
     for process in sorted(processes):
-        by_module.setdefault(_MODULE[process], []).append(process)
-    lines = [f"from {module} import {', '.join(names)}" for module, names in sorted(by_module.items())]
-    lines += ["from lava.proc.io.source import RingBuffer as Source"] * sources
-    lines += ["from lava.proc.lif.process import LIF"]
-    lines += ["from lava.utils.weightutils import SignMode"] * bool(processes - {"Conv"})
+        by_package.setdefault(_PROCESSES[process][0], []).append(process)
+    lines = [f"from {package}.process import {', '.join(names)}" for package, names in sorted(by_package.items())]
+    lines += ["from lava.utils.weightutils import SignMode"] * bool(processes - {"Conv", "LIF"})
     lines += ["from scipy.sparse import csr_matrix"] * bool(processes & {"Sparse", "DelaySparse"})
     return lines
+
+
+def _models(processes: set[str]) -> list[str]:
+    """The imports of their models and of those at the network's edge."""
+    lines = [f"from {package}.models import {model}" for package, model in (_PROCESSES[each] for each in processes)]
+    return sorted([*lines, *_EDGE_MODELS])
 
 
 def _parameters(network: IntegerNetwork, keys: Mapping[str, str], synapses: Mapping[str, str]) -> dict[str, Array]:
@@ -185,7 +199,7 @@ def _described(network: IntegerNetwork, keys: Mapping[str, str], synapses: Mappi
     """What `network.json` holds: all of the network but its arrays."""
     return {
         "format": FORMAT, "version": VERSION, "spikec": version("spikec"), "lava": LAVA_VERSION,
-        "dt": float(network.dt), "latency": LATENCY,
+        "dt": float(network.dt), "latency": LATENCY, "untested": UNTESTED,
         "inputs": {keys[name]: {"name": name, "shape": list(shape)} for name, shape in network.inputs.items()},
         "populations": {keys[name]: {
             "name": name, "shape": list(each.shape), "du": int(each.du), "dv": int(each.dv),

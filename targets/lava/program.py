@@ -29,7 +29,7 @@ from ...ir.npz import read_npz, write_atomically
 from ...ir.paths import path_of
 from ...runtime.lava.worker import LavaWorker
 from ..artefact import check_artefact, write_artefact
-from .emit import NETWORK, PARAMETERS, PROGRAM, keys_of, program_files
+from .emit import NETWORK, PARAMETERS, PROGRAM, UNTESTED, keys_of, program_files
 
 __all__ = ["LavaProgram"]
 
@@ -62,7 +62,7 @@ class LavaProgram:
             BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
                 was there stays.
         """
-        write_artefact(folder, TARGET, self._fill)
+        write_artefact(folder, TARGET, self._fill, untested=UNTESTED)
 
     def _fill(self, place: Path) -> None:
         for name, content in self.files.items():
