@@ -25,13 +25,14 @@ Rates = Mapping[str, Array]
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Traffic:
     """A column's. `packets`: from core to core; `hops`: of those; `crossing`: of those, between chips; `inputs`: from
-    inputs to cores. `source`, `target`, `sent`, each (k,): packets from a core to another, for the pairs that have
-    any."""
+    inputs to cores, `entering` (cores,) of them to each. `source`, `target`, `sent`, each (k,): packets from a core to
+    another, for the pairs that have any."""
 
     packets: float
     hops: float
     crossing: float
     inputs: float
+    entering: Array
     source: Array
     target: Array
     sent: Array
@@ -45,13 +46,13 @@ def traffic(network: IntegerNetwork, mapping: ChipMapping, rates: Rates | None =
     for each in destinations(network, core_of):
         reached.setdefault(each.projection.source, []).append(each.source * cores + each.core)
     flat = np.zeros(cores * cores)
-    inputs = 0.0
+    entering = np.zeros(cores)
     for name, keys in reached.items():
         merged = distinct(np.concatenate(keys))[0] if len(keys) > 1 else keys[0]
         source, core = merged // cores, merged % cores
         rate = np.ones(len(source)) if rates is None or name not in rates else np.asarray(rates[name]).ravel()[source]
         if name in network.inputs:
-            inputs += float(rate.sum())
+            entering += np.bincount(core, rate, cores)
         else:
             flat += np.bincount(core_of[name][source] * cores + core, rate, cores * cores)
     between = flat.reshape(cores, cores)
@@ -61,5 +62,6 @@ def traffic(network: IntegerNetwork, mapping: ChipMapping, rates: Rates | None =
     routers = mapping.routers()
     chips = np.array([core.chip for core in mapping.cores], dtype=np.int64)
     hops = np.abs(routers[start] - routers[end]).sum(axis=1)
-    return Traffic(packets=float(sent.sum()), hops=float(sent @ hops), inputs=inputs, source=start, target=end,
-                   crossing=float(sent[chips[start] != chips[end]].sum()), sent=sent)
+    return Traffic(packets=float(sent.sum()), hops=float(sent @ hops), inputs=float(entering.sum()),
+                   entering=entering, source=start, target=end, sent=sent,
+                   crossing=float(sent[chips[start] != chips[end]].sum()))

@@ -74,6 +74,12 @@ def test_a_report_says_what_the_program_is_made_of() -> None:
     assert sum(sum(core["parts"].values()) for core in told["cores"]) == 39
     first = told["layers"][0]
     assert [first[key] for key in ("name", "type", "width", "height", "channels")] == ["in", "Input", 6, 6, 2]
+    assert sum(core["activity"]["syn_ops"] for core in told["cores"]) == pytest.approx(
+        told["counts"]["SynapticOperations"]["Effective_ACs"])
+    traffic = told["traffic"]
+    assert sum(core["activity"]["axon_out"] for core in told["cores"]) == pytest.approx(traffic["spikes_between_cores"])
+    assert sum(core["activity"]["spikes_in"] for core in told["cores"]) == pytest.approx(
+        traffic["spikes_between_cores"] + traffic["spikes_from_inputs"])
     assert told["counts"]["samples"] == 0 and told["measurement"] is None
     assert told["energy"]["label"] == LABEL and told["energy"]["joules_per_inference"] is None
     text = str(report)
@@ -177,7 +183,7 @@ def test_the_page_is_whole_and_names_are_escaped(tmp_path: Path) -> None:
         attributes["src"] for tag, attributes in page.found if tag == "img"]
     assert all(attributes["src"].startswith("data:image/svg+xml;base64,")
                for tag, attributes in page.found if tag == "img")
-    assert tags.count("img") == 5
+    assert tags.count("img") == 7
     assert not any(name.startswith("on") for _, attributes in page.found for name in attributes)
     assert any(HOSTILE in text for text in page.text)
     assert "http" not in re.sub(r"base64,[^\"]*", "", written)

@@ -10,6 +10,7 @@ import numpy as np
 from ...ir.integer import IntegerProjection, IntegerSparse, held_weight
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised
+from .counts import Counts
 from .report import LoihiReport
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = ["figures"]
 # Of the palette of Okabe and Ito, which is told apart by everyone.
 _MODEL, _CHIP, _NEUTRAL = "#0072B2", "#D55E00", "#999999"
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+_LINES = ("-", "--", ":", "-.")
 _MOST_WEIGHTS = 1 << 20
 _MOST_ROWS = 40
 
@@ -34,7 +36,11 @@ def figures(report: LoihiReport, quantised: Quantised) -> Iterator[tuple[str, Fi
     yield "Weights of the model and as they are held", _weights(quantised)
     if report.measurement is not None and report.measurement.drifts:
         yield "Spikes of each neuron on the chip and in the model, a sample", _drift(report)
+    if report.counts is not None:
+        yield "Rates: neurons by spikes a column", _rates(report.counts)
     yield "What cores hold, and what they send", _cores(report)
+    if report.counts is not None:
+        yield "Activity of the cores, a column", _activity(report)
     yield "Spikes from core to core, a column", _matrix(report)
     if report.energy is not None:
         yield "Dynamic energy a column", _energy(report)
@@ -43,7 +49,9 @@ def figures(report: LoihiReport, quantised: Quantised) -> Iterator[tuple[str, Fi
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
+    return figure
 
 
 def plain(name: str) -> str:
@@ -66,9 +74,10 @@ def _weights(quantised: Quantised) -> Figure:
                          showfliers=False, patch_artist=True, manage_ticks=False,
                          boxprops={"facecolor": colour, "alpha": 0.7}, medianprops={"color": "black"})
     axes.set_yscale("log")
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 1e-4 * axes.get_ylim()[1]))
     axes.set_xticks(range(len(shown)), [plain(f"{each.source} → {each.target}") for each in shown], rotation=30,
                     ha="right")
-    axes.set_ylabel("magnitude of weights, not zero, of the model")
+    axes.set_ylabel("magnitude, in units of the model")
     handles = [axes.plot([], [], "s", color=colour, label=label)[0] for colour, label in (
         (_MODEL, "model"), (_CHIP, "chip"), (_NEUTRAL, "what can be held"))]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
@@ -107,7 +116,7 @@ def _drift(report: LoihiReport) -> Figure:
     figure = _figure(2.6 * columns + 0.6, 2.8 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axes, each in zip(grid, drifts, strict=False):
-        most = max(float(each.model.max(initial=0)), float(each.chip.max(initial=0)), 1e-9)
+        most = max(float(each.model.max(initial=0)), float(each.chip.max(initial=0))) or 1.0
         axes.plot([0, most], [0, most], color=_NEUTRAL, linewidth=1)
         axes.plot(each.model, each.chip, ".", color=_CHIP, markersize=4, alpha=0.6, rasterized=len(each.model) > 2000)
         axes.set_title(plain(each.name), fontsize=9)
@@ -127,7 +136,7 @@ def _cores(report: LoihiReport) -> Figure:
               ("synaptic memory, %", [100 * core.loads["synapse_bits"] / limits["synapse_bits"].value
                                       for core in cores]),
               ("spikes sent, a column", sent.tolist()))
-    figure = _figure(10.5, 0.5 + 2.2 * report.chips_used)
+    figure = _figure(10.5, 0.5 + 2.6 * report.chips_used)
     grid = figure.subplots(report.chips_used, len(panels), squeeze=False)
     for place, (title, values) in enumerate(panels):
         most = max(max(values, default=0.0), 1e-12)
@@ -136,7 +145,36 @@ def _cores(report: LoihiReport) -> Figure:
             image = axes.imshow(shown, vmin=0, vmax=most, cmap="viridis", aspect="equal", interpolation="nearest")
             axes.set_title(f"chip {chip}: {title}", fontsize=8)
             _router_lines(axes, report)
-            figure.colorbar(image, ax=axes, shrink=0.8)
+            figure.colorbar(image, ax=axes, location="bottom", fraction=0.08)
+    return figure
+
+
+def _rates(counts: Counts) -> Figure:
+    """Of every population, the share of neurons below each rate: silent ones at the left, busy ones at the right."""
+    figure = _figure(8, 3.4)
+    axes: Any = figure.subplots()
+    for number, name in enumerate([*counts.activity.spikes][:_MOST_ROWS]):
+        rates = np.sort(counts.activity.spikes[name]) / max(counts.steps, 1)
+        chosen = np.unique(np.linspace(0, len(rates) - 1, min(len(rates), 400)).astype(int))
+        axes.step(rates[chosen], (chosen + 1) / len(rates), where="post", label=plain(name),
+                  color=_COLOURS[number % len(_COLOURS)], linestyle=_LINES[number // len(_COLOURS) % len(_LINES)])
+    axes.set_xlabel("spikes a column")
+    axes.set_ylabel("share of neurons")
+    axes.set_ylim(0, 1.03)
+    figure.legend(loc="outside lower center", ncols=6, fontsize=8)
+    return figure
+
+
+def _activity(report: LoihiReport) -> Figure:
+    """A bar a core, under the names of Lava's profiler."""
+    figure = _figure(10, 5)
+    grid: Any = figure.subplots(2, 2, sharex=True)
+    for axes, name in zip(grid.reshape(-1), ("syn_ops", "dendrite_updates", "axon_out", "spikes_in"), strict=True):
+        values = [0.0 if core.activity is None else core.activity[name] for core in report.cores]
+        axes.bar(range(len(values)), values, width=1.0 if len(values) > 60 else 0.8, color=_MODEL)
+        axes.set_title(name, fontsize=9)
+    for axes in grid[1]:
+        axes.set_xlabel("core, as numbered in the mapping")
     return figure
 
 

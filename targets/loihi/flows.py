@@ -17,12 +17,12 @@ __all__ = ["Flows"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Flows:
-    """Spikes a column. `between`: from a core to another; `inputs`: from inputs to cores; `between_chips`: of those
-    between cores. `east_west`, `north_south`: hops of spikes that stay on their chip; `hops`: of all. `source`,
+    """Spikes a column. `between`: from a core to another; `entering` (cores,): from inputs; `between_chips`: of
+    those between cores. `east_west`, `north_south`: hops of spikes that stay on their chip; `hops`: of all. `source`,
     `target`, `sent`, `distance`, each (k,): flows from a core to another, the largest first."""
 
     between: float
-    inputs: float
+    entering: Array
     between_chips: float
     east_west: float
     north_south: float
@@ -42,9 +42,14 @@ class Flows:
         near = chips[found.source] == chips[found.target]
         across, down = ((found.sent * steps[:, axis])[near].sum() for axis in (0, 1))
         order = np.argsort(-found.sent, kind="stable")
-        return cls(between=found.packets, inputs=found.inputs, between_chips=found.crossing, hops=found.hops,
+        return cls(between=found.packets, entering=found.entering, between_chips=found.crossing, hops=found.hops,
                    east_west=float(across), north_south=float(down), source=found.source[order],
                    target=found.target[order], sent=found.sent[order], distance=steps.sum(axis=1)[order])
+
+    @property
+    def inputs(self) -> float:
+        """From inputs to cores."""
+        return float(self.entering.sum())
 
     def matrix(self, cores: int) -> Array:
         """(cores, cores): from row to column."""

@@ -74,8 +74,8 @@ class LoihiReport:
         return cls(
             target=program.target, chip=mapping.chip, chips_used=mapping.chips_used, grid=program.grid,
             layers=layer_rows(network), populations=population_rows(program.quantised),
-            projections=projection_rows(program.quantised), cores=core_rows(mapping), flows=flows, counts=counts,
-            energy=energy, measurement=measurement)
+            projections=projection_rows(program.quantised), cores=core_rows(mapping, flows, counts), flows=flows,
+            counts=counts, energy=energy, measurement=measurement)
 
     @property
     def neurons(self) -> int:
@@ -146,7 +146,7 @@ class LoihiReport:
                 "".join(cells.get((x, y), {}).get(core, ".") for core in range(self.chip.at_router.value))
                 for x in range(self.chip.width.value)) for y in range(self.chip.height.value)]
         counted = Counter(core.label for core in self.cores)
-        return "\n".join([*lines, *(f"  {letter}  {label} ({counted[label]} cores)"
+        return "\n".join([*lines, *(f"  {letter}  {label} ({counted[label]} core{'s' if counted[label] > 1 else ''})"
                                     for label, letter in legend.items())])
 
     def _layers(self) -> Table:
@@ -183,7 +183,8 @@ class LoihiReport:
             rows.append((*(_used(max(core.loads[name] for core in cores), limits[name]) for name in LAVA_COLUMNS),
                          f"{len(cores)}", label))
         unsure = [LAVA_COLUMNS[name] for name in LAVA_COLUMNS if not limits[name].verified]
-        notes = [f"Total: {len(self.cores)} cores. Of cores alike, the fullest: used/limit and share. Synapses: bits."]
+        notes = [f"Total: {len(self.cores)} of {self.chips_used * self.chip.cores.value} cores. Of cores alike, the "
+                 "fullest: used/limit and share. Synapses: bits."]
         if unsure:
             notes.append(f"Limits that no first-hand source confirms: {', '.join(unsure)}.")
         return Table("Per core distribution:", (*LAVA_COLUMNS.values(), "Cores", "Layer"), tuple(rows), tuple(notes))

@@ -13,6 +13,8 @@ import numpy as np
 from ...ir.integer import IntegerConv, IntegerNetwork
 from ...ir.mapping import ChipMapping
 from ...passes.quantise import Quantised
+from .counts import Counts
+from .flows import Flows
 
 __all__ = ["LAVA_COLUMNS", "CoreRow", "LayerRow", "PopulationRow", "ProjectionRow", "core_rows", "layer_rows",
            "letters", "population_rows", "projection_rows"]
@@ -80,7 +82,9 @@ class ProjectionRow:
 
 @dataclass(frozen=True, slots=True)
 class CoreRow:
-    """`parts`: neurons by population. `loads`: by resource of `ir.chip.RESOURCES`."""
+    """`parts`: neurons by population. `loads`: by resource of `ir.chip.RESOURCES`. `activity`: a column's synaptic
+    operations and updates of neurons, spikes sent to other cores and spikes received from them and from inputs, under
+    the names of Lava's profiler; None where no rates are known."""
 
     chip: int
     x: int
@@ -88,6 +92,7 @@ class CoreRow:
     core: int
     parts: dict[str, int]
     loads: dict[str, int]
+    activity: dict[str, float] | None
 
     @property
     def label(self) -> str:
@@ -139,11 +144,20 @@ def projection_rows(quantised: Quantised) -> tuple[ProjectionRow, ...]:
     return tuple(rows)
 
 
-def core_rows(mapping: ChipMapping) -> tuple[CoreRow, ...]:
+def core_rows(mapping: ChipMapping, flows: Flows, counts: Counts | None) -> tuple[CoreRow, ...]:
     """In the order of the mapping."""
-    return tuple(CoreRow(core.chip, core.x, core.y, core.core,
-                         {name: len(indices) for name, indices in core.parts.items()}, dict(core.loads))
-                 for core in mapping.cores)
+    matrix = flows.matrix(len(mapping.cores))
+    sent, received = matrix.sum(axis=1), matrix.sum(axis=0) + flows.entering
+    rows = []
+    for number, core in enumerate(mapping.cores):
+        parts = {name: len(indices) for name, indices in core.parts.items()}
+        activity = None if counts is None else {
+            "syn_ops": sum(float(counts.arriving[name][kept].sum()) for name, kept in core.parts.items())
+            / max(counts.steps, 1),
+            "dendrite_updates": float(sum(parts.values())), "axon_out": float(sent[number]),
+            "spikes_in": float(received[number])}
+        rows.append(CoreRow(core.chip, core.x, core.y, core.core, parts, dict(core.loads), activity))
+    return tuple(rows)
 
 
 def letters(cores: tuple[CoreRow, ...]) -> dict[str, str]:
