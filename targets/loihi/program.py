@@ -34,7 +34,6 @@ from .calibrate import Calibration, calibrated
 from .map_network import map_network
 from .mapping_check import verify_mapping
 from .options import LoihiOptions
-from .report import LoihiReport
 
 if TYPE_CHECKING:
     import torch
@@ -260,11 +259,6 @@ class LoihiProgram(GraphProgram):
         chosen = surrogate_named(surrogate, sharpness, detach_reset, faults)
         faults.raise_if_errors()
         return IntegerModule(self, chosen, torch.float32 if dtype is None else dtype, train)
-
-    def report(self) -> LoihiReport:
-        """What the program is made of, where it lies on the chip, and what it costs; `print` shows it, `as_dict` is for
-        machines."""
-        return LoihiReport.of(self)
 
     def save(self, folder: str | Path) -> None:
         """Writes the compiled folder: the program for Lava, which runs by itself, with its parameters; the model graph
