@@ -16,22 +16,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...ir.integer import IntegerNetwork, IntegerProjection
 from ...ir.integer_step import IntegerResult
 from ...ir.nodes import Array
-from ..clock.surrogates import Surrogate, slope
+from ..clock.surrogates import Surrogate
 from .engine import IntegerEngine
+from .reverse import Reverse
 from .transposed import Sent, Transposed
 
 __all__ = ["Chip", "Gradients", "Measured", "backward"]
-
-_MOST = float((1 << 23) - 1)
-"""Where a membrane is clipped."""
-
 
 @dataclass(eq=False)
 class Chip:
@@ -112,96 +108,48 @@ def backward(measured: Measured, surrogate: Surrogate, spikes: Mapping[str, Tens
     back: dict[str, Tensor] = {}
     """Gradients of spikes by what they arrive at, (columns, batch, n), in columns of the chip."""
     for names in reversed(chip.engine.schedule):
-        scans = {name: _Scan(measured, name, surrogate, spikes.get(name), membranes.get(name)) for name in names}
         inside = [each for each in network.projections if each.source in names and each.target in names]
+        if not inside and not any(names[0] in given for given in (spikes, membranes, back)):
+            continue
+        reverses = {name: _reverse(measured, name, surrogate, spikes.get(name), membranes.get(name)) for name in names}
+        for name in names:
+            if inside and name not in back:
+                back[name] = _nothing(measured, name)
+            reverses[name].feed(back.get(name))
         if not inside:
-            (name, scan), = scans.items()
-            if spikes.get(name) is None and membranes.get(name) is None and name not in back:
-                continue
-            scan.spikes_back = back.pop(name, None)
-            for column in scan.columns:
-                scan.column(column)
-        else:
-            returning: dict[str, Tensor] = {}
-            for name, scan in scans.items():
-                made = back.pop(name, None)
-                scan.spikes_back = returning[name] = scan.empty() if made is None else made
-            for column in range(measured.columns - 1, -1, -1):
-                for scan in scans.values():
-                    if column in scan.columns:
-                        scan.column(column)
-                for each in inside:
-                    if column in scans[each.target].columns:
-                        chip.transposed(each.name).back_column(column, scans[each.target].drive[column],
-                                                               returning[each.source])
-        for name, scan in scans.items():
+            reverses[names[0]].run(reverses[names[0]].columns)
+        for column in range(measured.columns - 1, -1, -1) if inside else ():
+            for each in reverses.values():
+                each.run(range(column, column + 1) if column in each.columns else range(0))
+            for projection in inside:
+                if column in reverses[projection.target].columns:
+                    chip.transposed(projection.name).back_column(
+                        column, reverses[projection.target].drive[column], back[projection.source])
+        for name, reverse in reverses.items():
             if name in biases:
-                found.biases[name] = scan.constant
-            for each in network.incoming[name]:
-                if each.name in weights:
-                    key = each.source, each.message_bits > 0
-                    sent[key] = sent.get(key) or measured.sent(each)
-                    found.weights[each.name] = chip.transposed(each.name).weight(sent[key], scan.drive)
-                if each.source in network.populations and each not in inside:
-                    if each.source not in back:
-                        back[each.source] = torch.zeros((measured.columns, measured.batch, network.size(each.source)),
-                                                        dtype=chip.dtype, device=chip.device)
-                    chip.transposed(each.name).back(scan.drive, back[each.source])
+                found.biases[name] = reverse.constant
+            for projection in network.incoming[name]:
+                transposed, source = chip.transposed(projection.name), projection.source
+                if projection.name in weights:
+                    key = source, projection.message_bits > 0
+                    sent[key] = sent.get(key) or measured.sent(projection)
+                    found.weights[projection.name] = transposed.weight(sent[key], reverse.drive)
+                if source in network.populations and projection not in inside:
+                    if source not in back:
+                        back[source] = _nothing(measured, source)
+                    transposed.back(reverse.drive, back[source])
     return found
 
 
-class _Scan:
-    """One population, column by column from the last. `drive` (columns, batch, n) and `constant` (n,): gradients with
-    respect to what arrives and to the constant."""
+def _reverse(measured: Measured, name: str, surrogate: Surrogate, spikes: Tensor | None,
+             membrane: Tensor | None) -> Reverse:
+    chip, result = measured.chip, measured.result
+    u, v, fired = (torch.from_numpy(each[name]).to(chip.device) for each in (result.u, result.v, result.spikes))
+    return Reverse(chip.network.populations[name], u, v, fired, chip.scale[name], chip.latency[name], measured.steps,
+                   name in chip.spiking, surrogate, spikes, membrane, chip.dtype)
 
-    def __init__(self, measured: Measured, name: str, surrogate: Surrogate, spikes: Tensor | None,
-                 membrane: Tensor | None) -> None:
-        chip, population = measured.chip, measured.chip.network.populations[name]
-        self.population, self.surrogate, self.dtype, self.device = population, surrogate, chip.dtype, chip.device
-        self.latency, self.spiking = chip.latency[name], name in chip.spiking
-        self.columns = range(self.latency + measured.steps - 1, self.latency - 1, -1)
-        self.spikes, self.membrane = spikes, membrane
-        self.spikes_back: Tensor | None = None
-        self.u, self.v, self.fired = (torch.from_numpy(each[name]).to(self.device) for each in (
-            measured.result.u, measured.result.v, measured.result.spikes))
-        self.batch, self.all_columns, self.n = len(self.u), self.u.shape[1], population.n
-        self.drive = self.empty()
-        self.constant = torch.zeros(self.n, dtype=self.dtype, device=self.device)
-        self._alpha, self._beta = (4095 - population.du) / 4096, (4096 - population.dv) / 4096
-        self._inverse = torch.from_numpy(1 / chip.scale[name]).to(self.device, self.dtype)
-        self._bias = self._moved(population.bias, 2.0**population.bias_exponent)
-        self._start = self._moved(population.v0, 1.0)
-        self._current = torch.zeros((self.batch, self.n), dtype=self.dtype, device=self.device)
-        self._membrane = torch.zeros_like(self._current)
 
-    def empty(self) -> Tensor:
-        return torch.zeros((self.all_columns, self.batch, self.n), dtype=self.dtype, device=self.device)
-
-    def column(self, column: int) -> None:
-        """The reverse of one column of the chip."""
-        shown, fired = column - self.latency, self.fired[:, column].view(torch.bool)
-        before = self.v[:, column - 1].to(self.dtype) if column else self._start.expand(self.batch, self.n)
-        x = (before * self._beta).add_(self.u[:, column]).add_(self._bias)
-        g_v = self._membrane
-        if self.membrane is not None:
-            g_v = g_v + self.membrane[shown]
-        g = g_v.masked_fill(fired, 0)
-        g_spikes = None if self.spikes is None else self.spikes[shown]
-        if self.spikes_back is not None:
-            late = self.spikes_back[column]
-            g_spikes = late if g_spikes is None else g_spikes + late
-        if self.spiking and not self.surrogate.detach_reset:
-            lost = g_v * x * self._inverse
-            g_spikes = -lost if g_spikes is None else g_spikes - lost
-        if g_spikes is not None:
-            above = (x - float(self.population.threshold << 6)).mul_(self._inverse)
-            g = g.addcmul_(slope(self.surrogate, above), g_spikes)
-        g = g.masked_fill_(x.abs_() >= _MOST, 0)
-        self.constant += g.sum(0)
-        self._current = self._current.mul_(self._alpha).add_(g)
-        self.drive[column] = self._current
-        self._membrane = g.mul_(self._beta)
-
-    def _moved(self, array: Array | None, factor: float) -> Tensor:
-        values = np.zeros(self.n) if array is None else array * factor
-        return torch.from_numpy(values.astype(np.float64)).to(self.device, self.dtype)
+def _nothing(measured: Measured, name: str) -> Tensor:
+    chip = measured.chip
+    return torch.zeros((measured.columns, measured.batch, chip.network.size(name)), dtype=chip.dtype,
+                       device=chip.device)

@@ -13,14 +13,14 @@ from torch import Tensor
 from .. import jit
 from ..threads import run_tasks
 
-__all__ = ["ARGS", "HOSTS", "MOST_LANES", "PATH", "POPULATION", "Call", "blocks_of", "integer_source", "lanes_of"]
+__all__ = ["ARGS", "HOSTS", "MOST_LANES", "PATH", "POPULATION", "THREADS", "Call", "blocks_of", "integer_source", "lanes_of"]
 
 MOST_LANES = 256
 """Neurons of a block: eight registers of 64 bytes."""
 _REGISTER = 32
 _TOGETHER = 4
 """Samples of a task."""
-_THREADS = 128
+THREADS = 128
 """Of a block on a GPU."""
 HOSTS = frozenset({"cpu"})
 """Kinds of devices whose kernels are C's."""
@@ -96,7 +96,7 @@ class Call:
         from .. import gpu
 
         self.arguments.tasks = tasks
-        gpu.launch(integer_source("cuda", 1), entry, (max(1, -(-tasks // _THREADS)), 1), _THREADS, self.arguments,
+        gpu.launch(integer_source("cuda", 1), entry, (max(1, -(-tasks // THREADS)), 1), THREADS, self.arguments,
                    self.device)
 
     def chunks(self) -> int:
