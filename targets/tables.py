@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from textwrap import wrap
 
 __all__ = ["Table"]
 
+_WIDTH = 120
 _NUMBER = re.compile(r"[-+±]?[\d∞.,]|-$|$")
 
 
@@ -26,11 +28,12 @@ class Table:
                      for place in range(len(self.header)))
 
     def __str__(self) -> str:
+        notes = [line for note in self.notes for line in wrap(note, _WIDTH, break_on_hyphens=False)]
         if not self.header:
-            return "\n".join([self.title, *self.notes])
+            return "\n".join([self.title, *notes])
         widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
         lines = [self.header, tuple("-" * width for width in widths), *self.rows]
         set_lines = ["  ".join(cell.rjust(width) if right else cell.ljust(width)
                                for cell, width, right in zip(line, widths, self.numeric, strict=True)).rstrip()
                      for line in lines]
-        return "\n".join([self.title, *set_lines, *self.notes])
+        return "\n".join([self.title, *set_lines, *notes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,9 @@ def test_what_a_profile_lacks_is_told(tmp_path: Path) -> None:
     own = tmp_path / "own.json"
     own.write_text(json.dumps({"energy": {"synaptic_operation": {"value": 1e-12, "source": "my own measurement"}}}))
     profile = read_profile(own)
-    assert (profile.name, profile.sources) == ("own", ("my own measurement",))
+    assert profile.name == "own"
+    assert [(*each[:2], each[2].source) for each in profile.rows()] == [
+        ("energy", "synaptic_operation", "my own measurement")]
     network, rasters = random_case(2)
     mapping = scattered(network, 2)
     activity = Activity.of(network, rasters, simulate_integer(network, rasters))
@@ -139,5 +142,13 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
 def test_every_figure_of_our_own_names_its_source() -> None:
     profile = own_profile("loihi1")
     assert isinstance(profile, EnergyProfile)
-    assert all("Davies" in source or "Frady" in source for source in profile.sources)
+    assert len(list(profile.rows())) == 12
+    assert all("Davies" in figure.source or "Frady" in figure.source for _, _, figure in profile.rows())
     assert "0.75 V" in profile.note
+
+
+def test_the_profile_of_the_page_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parent.parent / "docs" / "reports.md"
+    (block,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "own.toml").write_text(block)
+    assert read_profile(tmp_path / "own.toml").value("energy", "synaptic_operation") == 8e-12

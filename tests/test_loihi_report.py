@@ -237,7 +237,8 @@ def test_an_own_profile(folder: str, capsys: pytest.CaptureFixture[str]) -> None
     Path("own.toml").write_text('[energy.synaptic_operation]\nvalue = 1e-12\nsource = "our own measurement"\n')
     code, told = say_json(capsys, "report", folder, "--profile", "own.toml")
     assert code == 0
-    assert told["report"]["energy"]["sources"] == ["our own measurement"]
+    assert told["report"]["energy"]["profile"]["figures"]["energy"] == {
+        "synaptic_operation": {"value": 1e-12, "source": "our own measurement"}}
     assert told["report"]["energy"]["dynamic"]["synapses"] == pytest.approx(
         told["report"]["counts"]["SynapticOperations"]["Effective_ACs"] * 1e-12)
 

@@ -29,13 +29,11 @@ _TILES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyEstimate:
-    """Joules and seconds a column. `dynamic`: by part. `static`: None where the profile has no power, or no time.
-    `columns`: of an inference; None where only rates are known. `left_out`: what the profile or the report does not
-    know. `by_population`: dynamic energy of synapses onto, and of updates of, each population."""
+    """Joules and seconds a column, by the figures of `profile`. `dynamic`: by part. `static`: None where the profile has
+    no power, or no time. `columns`: of an inference; None where only rates are known. `left_out`: what the profile or
+    the report does not know. `by_population`: dynamic energy of synapses onto, and of updates of, each population."""
 
-    profile: str
-    note: str
-    sources: tuple[str, ...]
+    profile: EnergyProfile
     dynamic: Mapping[str, float]
     static: float | None
     seconds: float | None
@@ -109,9 +107,8 @@ def estimate(counts: Counts, profile: EnergyProfile, mapping: ChipMapping | None
     else:
         left_out.append("spikes and hops between cores, and time: there is no mapping")
     return EnergyEstimate(
-        profile=profile.name, note=profile.note, sources=profile.sources, dynamic=dynamic, static=static,
-        seconds=seconds, columns=counts.steps if counts.samples else None, by_population=by_population,
-        left_out=tuple(left_out))
+        profile=profile, dynamic=dynamic, static=static, seconds=seconds,
+        columns=counts.steps if counts.samples else None, by_population=by_population, left_out=tuple(left_out))
 
 
 _UPDATES = ("synaptic_operation", "neuron_update_active", "neuron_update_inactive")

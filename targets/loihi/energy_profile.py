@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -48,10 +48,9 @@ class EnergyProfile:
         found = self.figures.get(kind, {}).get(name)
         return None if found is None else found.value
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Each source once."""
-        return tuple(dict.fromkeys(figure.source for kind in self.figures.values() for figure in kind.values()))
+    def rows(self) -> Iterator[tuple[str, str, Figure]]:
+        """Kind, name and figure."""
+        return ((kind, name, figure) for kind, figures in self.figures.items() for name, figure in figures.items())
 
 
 def own_profile(target: str) -> EnergyProfile | None:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["LoihiReport"]
 
 _FLOWS = 10
-_NO_RATES = "Without data or calibration every neuron counts as one spike a column here, and operations are not known."
+_ONE_EACH = "There are no rates: these are one spike a column of every input and neuron."
+_NO_RATES = "Operations are not known without rates: give data (--data FILE), or compile with calibration data."
 _NO_PROFILE = ("There is no published table of what operations of this chip cost: give a profile of your own figures "
                "(--profile FILE, as targets/loihi/profiles/loihi1.toml).")
 
@@ -130,6 +131,8 @@ class LoihiReport:
         if self.counts is not None:
             yield from _counted(self.counts)
         yield _energy(self.energy, self.counts is not None)
+        if self.energy is not None:
+            yield _figures(self.energy.profile)
 
     def core_map(self) -> str:
         """The mesh of each chip: a letter a core, a cell a router, a dot where nothing lies."""
@@ -202,7 +205,7 @@ class LoihiReport:
                  "inputs to cores."]
         return Table("Traffic between cores: the largest flows, spikes a column",
                      ("core", "of", "to core", "of", "spikes", "hops"), rows,
-                     (*notes, *(() if self.counts is not None else (_NO_RATES,))))
+                     (*notes, *(() if self.counts is not None else (_ONE_EACH,))))
 
 
 def _measured(measurement: Measurement) -> Iterator[Table]:
@@ -256,9 +259,14 @@ def _energy(energy: EnergyEstimate | None, counted: bool) -> Table:
              f"energy-delay product {_unit(energy.energy_delay, 'Js')}."]
     if energy.left_out:
         notes.append(f"Not in it: {'; '.join(energy.left_out)}.")
-    notes.append(f"Profile: {energy.profile}. {energy.note}")
-    notes.append(f"Sources: {'; '.join(energy.sources)}.")
     return Table(title, ("part", "a column", "an inference"), rows, tuple(notes))
+
+
+def _figures(profile: EnergyProfile) -> Table:
+    units = {"energy": "J", "time": "s", "power": "W"}
+    return Table(f"Figures of the estimate: {profile.name}", ("kind", "of", "value", "source"), tuple(
+        (kind, name.replace("_", " "), _unit(figure.value, units[kind]), figure.source)
+        for kind, name, figure in profile.rows()), (profile.note,) if profile.note else ())
 
 
 def _used(used: int, limit: ChipLimit) -> str:
