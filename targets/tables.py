@@ -29,11 +29,12 @@ class Table:
 
     def __str__(self) -> str:
         notes = [line for note in self.notes for line in wrap(note, _WIDTH, break_on_hyphens=False)]
+        title = [self.title] if self.title else []
         if not self.header:
-            return "\n".join([self.title, *notes])
+            return "\n".join([*title, *notes])
         widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
         lines = [self.header, tuple("-" * width for width in widths), *self.rows]
         set_lines = ["  ".join(cell.rjust(width) if right else cell.ljust(width)
                                for cell, width, right in zip(line, widths, self.numeric, strict=True)).rstrip()
                      for line in lines]
-        return "\n".join([self.title, *set_lines, *notes])
+        return "\n".join([*title, *set_lines, *notes])

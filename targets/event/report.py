@@ -11,6 +11,7 @@ import numpy as np
 from ...ir.graph import Discretization
 from ...ir.network import Conv, Network, Population, Projection
 from ..model import stencil_synapses
+from ..tables import Table
 
 __all__ = ["Report"]
 
@@ -90,13 +91,13 @@ class Report:
             f"target {self.target}, which runs in continuous time; model stated in {clock}",
             f"inputs: {inputs}; outputs: {outputs}",
             "",
-            *_table(("population", "kind", "neurons", "shape", "tau_mem", "tau_syn", "reset"),
-                    [(row.name, row.kind, f"{row.neurons:,}", _shape(row.shape), row.tau_mem, row.tau_syn, row.reset)
-                     for row in self.populations]),
+            str(Table("", ("population", "kind", "neurons", "shape", "tau_mem", "tau_syn", "reset"), tuple(
+                (row.name, row.kind, f"{row.neurons:,}", _shape(row.shape), row.tau_mem, row.tau_syn, row.reset)
+                for row in self.populations))),
             "",
-            *_table(("projection", "kind", "synapses", "weights", "delay"),
-                    [(f"{row.source} -> {row.target}", row.kind, f"{row.synapses:,}", f"{row.weights:,}", row.delay)
-                     for row in self.projections]),
+            str(Table("", ("projection", "kind", "synapses", "weights", "delay"), tuple(
+                (f"{row.source} -> {row.target}", row.kind, f"{row.synapses:,}", f"{row.weights:,}", row.delay)
+                for row in self.projections))),
             "",
             f"order: {' | '.join(' '.join(component) for component in self.schedule)}",
             f"total: {self.neurons:,} neurons, {self.synapses:,} synapses, {self.weights:,} weights, "
@@ -142,9 +143,3 @@ def _seconds(value: Any) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(str(size) for size in shape) if prod(shape) != 1 or shape else "1"
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
-    lines = [header, tuple("-" * width for width in widths), *rows]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

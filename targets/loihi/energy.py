@@ -29,7 +29,7 @@ _TILES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyEstimate:
-    """Joules and seconds a column, by the figures of `profile`. `dynamic`: by part. `static`: None where the profile has
+    """Joules and seconds a column, by `profile`. `dynamic`: by part. `static`: None where the profile has
     no power, or no time. `columns`: of an inference; None where only rates are known. `left_out`: what the profile or
     the report does not know. `by_population`: dynamic energy of synapses onto, and of updates of, each population."""
 
