@@ -9,7 +9,7 @@ from table_parts import NotMeasured, figures, measured, number, table
 
 __all__ = ["AIMS", "SOURCES", "TABLES"]
 
-SOURCES = ("loihi_mnist",)
+SOURCES = ("loihi_mnist", "loihi_speed")
 
 
 def mnist() -> str:
@@ -52,6 +52,21 @@ def _worst(figure: Callable[[dict[str, Any]], float], of: Callable[..., float] =
     return of(figure(run) for run in figures("loihi_mnist")["runs"])
 
 
+def speed() -> str:
+    """The emulator beside Lava."""
+    found, whole = figures("loihi_speed"), figures("loihi_speed")["test_set"]
+    rows = [(name, number(found["sample_steps_per_s"][who]["wall"]), number(found["sample_steps_per_s"][who]["cpu"]))
+            for who, name in (("lava", "Lava 0.10, one sample"), ("emulator", "emulator, batch 256, two threads"))]
+    rows.append(("times", *(number(found["times_faster"][kind]) for kind in ("wall", "cpu"))))
+    low, high = min(found["times_faster_of_rounds"]), max(found["times_faster_of_rounds"])
+    return "\n\n".join([
+        table(("", "sample-steps a second", "a second of CPU time"), rows),
+        f"Medians of {found['a_sample_and_step']['lava']['samples']} rounds; in single rounds {number(low)} to "
+        f"{number(high)} times. {whole['images']:,} images over {whole['steps']} steps ({whole['source']}): "
+        f"{number(whole['wall_s'])} s; Lava would take {number(whole['lava_extrapolated_s']['wall'] / 60)} minutes, "
+        f"{number(whole['times_faster']['wall'])} times as long.", measured("loihi_speed")])
+
+
 def _differing() -> float:
     lava = figures("loihi_mnist")["lava"]
     if lava is None:
@@ -59,7 +74,7 @@ def _differing() -> float:
     return float(sum(lava["differing"].values()))
 
 
-TABLES: dict[str, Callable[[], str]] = {"loihi_mnist": mnist}
+TABLES: dict[str, Callable[[], str]] = {"loihi_mnist": mnist, "loihi_speed": speed}
 
 AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
     ("MNIST 784-512-10 on Loihi's integers, points lost by post-training quantisation", "≤ 0.3",
@@ -69,5 +84,9 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
     ("Accuracy of that on the integers, %", "≥ 98.0",
      lambda: _worst(lambda run: float(run["aware"]["accuracy"]), min), lambda x: x >= 98.0, "{:.2f}"),
     ("u, v and spikes of it that differ from Lava's over 100 images", "0", _differing, lambda x: x == 0, "{:.0f}"),
+    ("Integer emulator, 784-512-10, batch 256, two threads, times Lava's sample-steps a second", "≥ 500",
+     lambda: float(figures("loihi_speed")["times_faster"]["wall"]), lambda x: x >= 500, "{:.0f}"),
+    ("10,000 images over 32 steps, times faster than Lava would be", "≥ 300",
+     lambda: float(figures("loihi_speed")["test_set"]["times_faster"]["wall"]), lambda x: x >= 300, "{:.0f}"),
 )
 """As in `tables.py`."""

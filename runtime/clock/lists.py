@@ -108,7 +108,8 @@ def lists_of(dense: Tensor, time_first: bool, flags: bool, may_group: bool = Tru
     library = _library(_ITEMS[dense.dtype])
     if may_group and rows >= _ENOUGH_ROWS and n <= _MOST_GROUPED:
         groups = -(-n // GROUP)
-        begins, ends = _evenly(rows, groups), torch.empty(rows, dtype=torch.int64)
+        begins = _evenly(columns, batch, groups, strides[1] < strides[0])
+        ends = torch.empty(rows, dtype=torch.int64)
         indices = empty((rows * groups,), torch.int32, dense.device)
         _point(arguments, begins=begins, ends=ends, indices=indices)
         run_tasks(library.group, arguments, rows)
@@ -128,9 +129,10 @@ def lists_of(dense: Tensor, time_first: bool, flags: bool, may_group: bool = Tru
 
 
 @functools.lru_cache(8)
-def _evenly(rows: int, room: int) -> Tensor:
-    """Where each row begins, with the same room for each."""
-    return torch.arange(rows) * room
+def _evenly(columns: int, batch: int, room: int, time_first: bool) -> Tensor:
+    """Where each row begins, with the same room for each, in the order of what they are made of."""
+    rows = torch.arange(columns * batch) * room
+    return rows if time_first else rows.view(batch, columns).T.flatten()
 
 
 def turned(lists: SpikeLists) -> Turned:
