@@ -6,7 +6,8 @@ Needs Lava (`spikec lava install`). First u, v and spikes of all neurons are com
 sample-steps a second: the emulator at batch 256 with two threads, and Lava, which runs one sample at a time, as one
 long run, without what compiling, starting and resetting it take. Both give the spikes of the outputs; the input is
 random pixels. Last, a test set of 10,000 images over 32 steps goes through the emulator, rate-coded MNIST, dimmed so
-that 5 % of the pixels spike in a step; Lava would take its median time a step as often. Weights are drawn from a fixed seed, and thresholds are such that about a tenth of the neurons spikes in a step.
+that 5 % of the pixels spike in a step; Lava would take its median time a step as often. Weights are drawn from a fixed
+seed, and thresholds are such that about a tenth of the neurons spikes in a step.
 """
 
 from __future__ import annotations
