@@ -50,6 +50,11 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.validate", "spikec.compiler.comparison.Comparison", "spikec.compiler.comparison.LayerComparison",
         "spikec.compiler.comparison.Divergence", "spikec.compiler.comparison.LayerPair",
         "spikec.compiler.inspection.inspect_graph")),
+    ("Reports on Loihi", "What they hold is in [reports.md](reports.md).", (
+        "spikec.targets.loihi.report.LoihiReport", "spikec.targets.loihi.measurement.measure",
+        "spikec.targets.loihi.measurement.Measurement", "spikec.targets.loihi.measurement.Drift",
+        "spikec.targets.loihi.counts.Counts", "spikec.targets.loihi.energy.EnergyEstimate",
+        "spikec.targets.loihi.energy_profile.read_profile", "spikec.compiler.report_page.save_page")),
     ("Gradients", "Exact on the target event, by a surrogate on the target clock.", (
         "spikec.runtime.graph_module.GraphModule", "spikec.runtime.module.EventModule",
         "spikec.runtime.outputs.Outputs", "spikec.runtime.clock.module.ClockModule",

@@ -176,6 +176,7 @@ class Counts:
 
     @property
     def neurons(self) -> int:
+        """Of all populations."""
         return sum(each.neurons for each in self.populations)
 
     @property
@@ -185,11 +186,12 @@ class Counts:
 
     @property
     def activation_sparsity(self) -> float:
+        """Share of neurons and columns without a spike."""
         return 1 - self.spikes / self.neuron_updates if self.neuron_updates else 0.0
 
     @property
     def membrane_updates(self) -> float | None:
-        """None where the membranes of the run are not known."""
+        """A sample; None where the membranes of the run are not known."""
         known = [each.membrane_updates for each in self.populations]
         return None if None in known else sum(each for each in known if each is not None)
 

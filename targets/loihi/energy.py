@@ -48,10 +48,12 @@ class EnergyEstimate:
 
     @property
     def joules_per_inference(self) -> float | None:
+        """None where only rates are known."""
         return None if self.columns is None else self.joules * self.columns
 
     @property
     def seconds_per_inference(self) -> float | None:
+        """None where only rates are known, or the profile has no times."""
         return None if self.columns is None or self.seconds is None else self.seconds * self.columns
 
     @property

@@ -80,6 +80,7 @@ class LoihiReport:
 
     @property
     def neurons(self) -> int:
+        """Of all populations."""
         return sum(row.neurons for row in self.populations)
 
     def as_dict(self) -> dict[str, Any]:
