@@ -17,6 +17,7 @@ from .nodes import Array
 
 __all__ = [
     "OPERATIONS", "Apply", "Constant", "Derived", "Expr", "Leaf", "apply", "evaluate", "expr_of", "leaf", "leaves",
+    "settled",
 ]
 
 
@@ -133,6 +134,18 @@ def evaluate(
             return constant(value)
         case Apply(operation, arguments, static):
             return OPERATIONS[operation](*(evaluate(each, parameters, constant) for each in arguments), *static)
+
+
+def settled(value: Array, constants: Mapping[tuple[str, str], Array]) -> Array:
+    """The same array, of whose parameters those in `constants` are constants from now on."""
+    def settle(expr: Expr) -> Expr:
+        if isinstance(expr, Apply):
+            return Apply(expr.operation, tuple(settle(each) for each in expr.arguments), expr.static)
+        if isinstance(expr, Leaf) and (expr.node, expr.param) in constants:
+            return Constant(np.asarray(constants[expr.node, expr.param]))
+        return expr
+
+    return _derived(value, settle(expr_of(value)))
 
 
 def leaves(expr: Expr) -> set[Leaf]:

@@ -15,20 +15,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ..ir.derived import Derived, evaluate, expr_of
+from ..ir.derived import Derived, evaluate, expr_of, settled
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.events import Events
 from ..ir.facts import first_event, is_number
 from ..ir.graph import Graph
 from ..ir.network import Network
-from ..ir.nodes import Array
+from ..ir.nodes import Array, params
 from .engine import Activity, Engine, Stage, as_spikes
 from .loop import Loop
 from .module import EventModule
 from .outputs import Outputs, RunState
 from .signals import Played, Spikes, SweepResult
 
-__all__ = ["GUARD", "MeasuredModule", "Outside", "Playback"]
+__all__ = ["GUARD", "MeasuredModule", "Outside", "Playback", "of_model"]
 
 GUARD = 0.1
 """Least slope of a nominal membrane at a measured spike, as a fraction of what `Played` says. On a chip many a neuron
@@ -76,6 +76,8 @@ class MeasuredModule(EventModule):
         forward: called once a batch, as `Outside` says. Spikes are those of all spiking populations, with times in the
             model's seconds, ascending within a sample, within the duration. It is shared by copies of the module.
         dtype, train: as of `EventModule`.
+        shown: the network that `forward` is called with, where that is another one of the same graph, as a target
+            lowers it for itself; else `network`.
         guard: where the nominal membrane rises slower at a measured spike than this fraction of its drive, or falls, it
             is taken to rise so fast (see `Played`); `outputs.grazing` counts them. With 1e-6 and spikes of the event
             engine itself, gradients are those of `EventModule`.
@@ -91,10 +93,10 @@ class MeasuredModule(EventModule):
 
     _engine: Playback
     _engine_type: ClassVar[type[Engine]] = Playback
-    _shared: ClassVar[frozenset[str]] = EventModule._shared | {"_outside"}
+    _shared: ClassVar[frozenset[str]] = EventModule._shared | {"_outside", "_shown"}
 
     def __init__(self, graph: Graph, network: Network, forward: Outside, dtype: torch.dtype = torch.float32,
-                 train: Iterable[str] | None = None, guard: float = GUARD) -> None:
+                 train: Iterable[str] | None = None, guard: float = GUARD, shown: Network | None = None) -> None:
         faults = Diagnostics()
         if not (is_number(guard) and 0 < guard <= 1):
             faults.add("SC487", "guard is a fraction of a membrane's drive", value=repr(guard), limit="0 < guard <= 1")
@@ -104,7 +106,7 @@ class MeasuredModule(EventModule):
                        limit="a callable of (network, events by input, duration)")
         faults.raise_if_errors()
         super().__init__(graph, network, dtype, train)
-        self._outside, self._guard = forward, float(guard)
+        self._outside, self._guard, self._shown = forward, float(guard), network if shown is None else shown
 
     def forward(self, events: Any, duration: float | None = None, state: RunState | None = None,
                 dt: float | None = None) -> Outputs:
@@ -122,19 +124,28 @@ class MeasuredModule(EventModule):
         return Outputs(engine.play(activity, there, self._guard))
 
     def network_now(self) -> Network:
-        """The network with the parameters as they are now, as constants."""
+        """The network that the outside program is called with, its parameters as they are now, as constants."""
         held = {key: value.detach().cpu().numpy().copy() for key, value in self._by_node().items()}
-        populations = {name: _valued(each, held) for name, each in self._network.populations.items()}
-        projections = tuple(replace(_valued(each, held), connection=_valued(each.connection, held))
-                            for each in self._network.projections)
-        return replace(self._network, populations=populations, projections=projections)
+        return _over_arrays(self._shown, lambda value: np.asarray(evaluate(expr_of(value), held), value.dtype))
 
 
-def _valued(part: Any, parameters: Mapping[tuple[str, str], Array]) -> Any:
-    """A part of a network, its derived arrays evaluated."""
-    derived = {entry.name: value for entry in fields(part) if isinstance(value := getattr(part, entry.name), Derived)}
-    return replace(part, **{name: np.asarray(evaluate(expr_of(value), parameters), dtype=value.dtype)
-                            for name, value in derived.items()})
+def of_model(network: Network, graph: Graph, stated: Graph) -> Network:
+    """A network lowered from `stated`, which is `graph` with nodes of a target's own, as one of `graph`: the parameters
+    of those nodes are constants."""
+    added = {(name, param): value for name, node in stated.nodes.items() if name not in graph.nodes
+             for param, value in params(node).items()}
+    return _over_arrays(network, lambda value: settled(value, added)) if added else network
+
+
+def _over_arrays(network: Network, change: Callable[[Derived], Array]) -> Network:
+    """The network with something else in the place of each derived array."""
+    def changed(part: Any) -> Any:
+        arrays = {entry.name: getattr(part, entry.name) for entry in fields(part)}
+        return replace(part, **{name: change(value) for name, value in arrays.items() if isinstance(value, Derived)})
+
+    return replace(network, populations={name: changed(each) for name, each in network.populations.items()},
+                   projections=tuple(replace(changed(each), connection=changed(each.connection))
+                                     for each in network.projections))
 
 
 def _events(spikes: Spikes) -> Events:
