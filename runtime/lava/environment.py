@@ -102,7 +102,9 @@ def python_version(interpreter: str | Path, said_by: str) -> tuple[int, int]:
     version = int(found[1]), int(found[2])
     if not _OLDEST <= version <= _NEWEST:
         raise BadInputError(Diagnostic("SC554", f"Lava {LAVA_VERSION} does not run on the Python that {said_by} names",
-                                       value=f"{interpreter}, Python {_said(version)}", limit=limit))
+                                       value=f"{interpreter}, Python {_said(version)}", limit=limit,
+                                       remedy="Name one of these, or let spikec lava install --python PATH make an "
+                                       "environment from it."))
     return version
 
 
