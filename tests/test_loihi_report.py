@@ -124,9 +124,14 @@ def test_a_measurement_is_a_run_of_both(readout: bool, monkeypatch: pytest.Monke
         [np.bincount(model.spikes["out"].sample(sample)[1], minlength=3) for sample in range(SAMPLES)]).argmax(1))
     assert found.accuracy["out"][0] == pytest.approx((np.asarray(answers) == labels).mean())
     report = LoihiReport.of(program, found)
+    states = program.engine.run(program.inputs.rasters(raster())[0], STEPS + program.latency,
+                                states=tuple(program.quantised.network.populations))
+    for row in report.populations:
+        assert row.peaks == tuple(np.abs(values[row.name]).max() / (2**23 - 1) for values in (states.u, states.v))
     assert "Accuracy" in str(report) and report.energy is not None and report.energy.columns == STEPS + program.latency
     monkeypatch.setattr("spikec.targets.loihi.measurement._BYTES", 1)
     single = measure(program, raster(), labels=labels)
+    assert single.peaks == found.peaks
     assert single.accuracy == found.accuracy
     for name, sent in found.activity.spikes.items():
         np.testing.assert_allclose(single.activity.spikes[name], sent)

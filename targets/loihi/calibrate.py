@@ -11,7 +11,7 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised
 
-__all__ = ["Calibration", "calibrated"]
+__all__ = ["Calibration", "calibrated", "largest"]
 
 _REGISTER = 2**23 - 1
 _ROUNDS = 8
@@ -76,11 +76,12 @@ def _measured(quantised: Quantised, rasters: Mapping[str, Array], steps: int) ->
                             states=tuple(network.populations))
         for name, (u, v) in peaks.items():
             spikes[name] += result.spikes[name].sum((0, 1), dtype=np.int64)
-            peaks[name] = (max(u, _largest(result.u[name])), max(v, _largest(result.v[name])))
+            peaks[name] = (max(u, largest(result.u[name])), max(v, largest(result.v[name])))
     total = max(1, batch * steps)
     rates = {name: (raster != 0).reshape(-1, raster.shape[-1]).sum(0) / total for name, raster in rasters.items()}
     return Calibration(rates | {name: counts / total for name, counts in spikes.items()}, peaks)
 
 
-def _largest(values: Array) -> float:
+def largest(values: Array) -> float:
+    """The largest magnitude."""
     return float(max(values.max(initial=0), -int(values.min(initial=0))))

@@ -12,6 +12,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.integer_step import IntegerResult
 from ...ir.network import Population
 from ...ir.nodes import Array
+from .calibrate import largest
 from .counts import Activity
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ class Drift:
 class Measurement:
     """`columns`: of an inference on the chip, with those after the data until its last population has acted.
     `accuracy`: by output, share of right answers of the model and of the chip, where there are labels: the neuron with
-    most spikes, of a readout that with the highest membrane."""
+    most spikes, of a readout that with the highest membrane. `peaks`: by population of the integer network, the largest
+    magnitudes of u and v, in the numbers of the chip."""
 
     samples: int
     columns: int
     activity: Activity
     drifts: tuple[Drift, ...]
     accuracy: Mapping[str, tuple[float, float]]
+    peaks: Mapping[str, tuple[float, float]]
 
     @property
     def rates(self) -> dict[str, Array]:
@@ -78,6 +81,7 @@ def measure(program: LoihiProgram, data: Any, duration: float | None = None, lab
     part = max(1, _BYTES // max(1, 8 * (steps + program.latency) * neurons))
     model = ClockProgram(program.graph)
     activities: list[Activity] = []
+    peaks = dict.fromkeys(network.populations, (0.0, 0.0))
     sums = {name: np.zeros((2, each.n)) for name, each in populations.items() if each.spiking}
     differing = dict.fromkeys(sums, 0)
     right = {output: np.zeros(2) for output in program.network.outputs} if labels is not None else {}
@@ -85,6 +89,8 @@ def measure(program: LoihiProgram, data: Any, duration: float | None = None, lab
         given = {name: raster[first:first + part] for name, raster in rasters.items()}
         found = program.engine.run(given, steps + program.latency, states=tuple(network.populations))
         activities.append(Activity.of(network, given, found))
+        peaks = {name: (max(u, largest(found.u[name])), max(v, largest(found.v[name])))
+                 for name, (u, v) in peaks.items()}
         wanted = model.run({name: raster.astype(np.float64) for name, raster in given.items()})
         shown = {name: (_of_model(wanted, name, each), _of_chip(program, found, name, each.spiking, steps))
                  for name, each in populations.items()}
@@ -101,7 +107,7 @@ def measure(program: LoihiProgram, data: Any, duration: float | None = None, lab
                            differing=differing[name] / max(1, batch * total.shape[1]))
                      for name, total in sums.items()),
         accuracy={output: (float(score[0]) / batch, float(score[1]) / batch)
-                  for output, score in right.items() if batch})
+                  for output, score in right.items() if batch}, peaks=peaks)
 
 
 def _of_model(result: Result, name: str, population: Population) -> Array:

@@ -66,6 +66,8 @@ class LoihiReport:
         network, mapping = program.quantised.network, program.mapping
         rates = program.rates if measurement is None else measurement.rates
         flows = Flows.of(network, mapping, rates)
+        peaks = measurement.peaks if measurement is not None else (
+            None if program.calibration is None else program.calibration.peaks)
         counts = energy = None
         if rates is not None:
             activity = Activity.of_rates(network, rates) if measurement is None else measurement.activity
@@ -74,7 +76,7 @@ class LoihiReport:
             energy = None if profile is None else estimate(counts, profile, mapping, flows)
         return cls(
             target=program.target, chip=mapping.chip, chips_used=mapping.chips_used, grid=program.grid,
-            layers=layer_rows(network), populations=population_rows(program.quantised),
+            layers=layer_rows(network), populations=population_rows(program.quantised, peaks),
             projections=projection_rows(program.quantised), cores=core_rows(mapping, flows, counts), flows=flows,
             counts=counts, energy=energy, measurement=measurement)
 
@@ -164,12 +166,14 @@ class LoihiReport:
         return Table(
             "Populations in the numbers of a core",
             ("population", "neurons", "vth", "scale", "dv", "membrane decay", "du", "current decay", "bias exp",
-             "latency"),
+             "latency", "peak u", "peak v"),
             tuple((row.name, f"{row.neurons:,}", f"{row.threshold}", _span(row.scale), f"{row.dv}",
                    _decays(row.membrane), f"{row.du}", _decays(row.current), _or_blank(row.bias_exponent),
-                   f"{row.latency}") for row in self.populations),
+                   f"{row.latency}", *(("", "") if row.peaks is None else (f"{each:.1%}" for each in row.peaks)))
+                  for row in self.populations),
             ("scale: v of the core for a unit of the model's membrane. decay: what is left after a column, wanted and "
-             "held. latency: columns.",))
+             "held. latency: columns. peak: the largest magnitude that data showed, of a register of 24 bits; beyond "
+             "it u wraps around, and v is clipped.",))
 
     def _projections(self) -> Table:
         return Table(

@@ -25,6 +25,8 @@ LAVA_COLUMNS: Mapping[str, str] = {
 }
 """Resources of a core under the names of Lava's compiler for Loihi 2, where it has one. Its AxonMem is not modelled."""
 
+_REGISTER = 2**23 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
@@ -48,7 +50,8 @@ class LayerRow:
 @dataclass(frozen=True, slots=True)
 class PopulationRow:
     """`scale`: v of the core for a unit of V, least and largest. `du`, `dv`: of 4096; decays a column as the model has
-    them and as the core has them, None without a current. `latency`: columns."""
+    them and as the core has them, None without a current. `latency`: columns. `peaks`:
+    the largest magnitudes of u and v that data showed, as shares of their registers; None without data."""
 
     name: str
     neurons: int
@@ -60,6 +63,7 @@ class PopulationRow:
     current: tuple[float, float] | None
     bias_exponent: int | None
     latency: int
+    peaks: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +125,17 @@ def layer_rows(network: IntegerNetwork) -> tuple[LayerRow, ...]:
     return tuple(rows)
 
 
-def population_rows(quantised: Quantised) -> tuple[PopulationRow, ...]:
+def population_rows(quantised: Quantised,
+                    peaks: Mapping[str, tuple[float, float]] | None) -> tuple[PopulationRow, ...]:
+    """`peaks`: by population, the largest magnitudes of u and v, in the numbers of the chip."""
     rows = []
     for name, population in quantised.network.populations.items():
         record = quantised.populations[name]
         rows.append(PopulationRow(
             name=name, neurons=population.n, threshold=population.threshold, scale=_range(record.scale),
             dv=population.dv, membrane=record.membrane, du=population.du, current=record.current,
-            bias_exponent=None if population.bias is None else population.bias_exponent, latency=record.latency))
+            bias_exponent=None if population.bias is None else population.bias_exponent, latency=record.latency,
+            peaks=None if peaks is None else (peaks[name][0] / _REGISTER, peaks[name][1] / _REGISTER)))
     return tuple(rows)
 
 
