@@ -15,11 +15,12 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.events import Events
 from ...ir.facts import is_number
 from ...ir.graph import Discretization, Graph
+from ...ir.nodes import Array
 from ...ir.shapes import Shapes
 from .engine import SPARSE, Signal
 from .lists import SpikeLists, lists_of
 
-__all__ = ["Given", "columns_of", "signals_of"]
+__all__ = ["Given", "OnGrid", "columns_of", "given_by_name", "numbers_of", "placed_events", "signals_of"]
 
 _SLACK = 1e-6
 """Of a column, that rounding of times may come to."""
@@ -56,6 +57,24 @@ def signals_of(engine: OnGrid, given: Any, duration: Any, dt: Any, dtype: torch.
         BadInputError: naming every fault: SC402 (no duration with Events), SC403 (dt is not that of the grid), SC404 to
             SC406.
     """
+    by_name, steps, batch = given_by_name(engine, given, duration, dt)
+    faults = Diagnostics()
+    signals = {}
+    for name, each in by_name.items():
+        shape = engine.shapes[name].output
+        if isinstance(each, Events):
+            n = math.prod(shape)
+            signals[name] = Signal(shape, found=_lists_of_events(
+                each.checked(n), steps, batch, n, engine.grid.dt, device))
+        else:
+            signals[name] = _raster(name, each, shape, steps, dtype, device, faults)
+    faults.raise_if_errors()
+    return signals, steps, batch
+
+
+def given_by_name(engine: OnGrid, given: Any, duration: Any, dt: Any) -> tuple[dict[str, Any], int, int]:
+    """What is given, by input node, and the numbers of columns and of samples. Arguments and errors as of
+    `signals_of`."""
     faults = Diagnostics()
     graph, grid = engine.graph, engine.grid
     if dt is not None and not (is_number(dt) and math.isclose(dt, grid.dt, rel_tol=1e-9)):
@@ -81,17 +100,7 @@ def signals_of(engine: OnGrid, given: Any, duration: Any, dt: Any, dtype: torch.
     faults.raise_if_errors()
     steps = wanted if wanted is not None else max(lengths)
     batch = sizes.pop() if sizes else 1
-    signals = {}
-    for name, each in by_name.items():
-        shape = engine.shapes[name].output
-        if isinstance(each, Events):
-            n = math.prod(shape)
-            signals[name] = Signal(shape, found=_lists_of_events(
-                each.checked(n), steps, batch, n, grid.dt, device))
-        else:
-            signals[name] = _raster(name, each, shape, steps, dtype, device, faults)
-    faults.raise_if_errors()
-    return signals, steps, batch
+    return by_name, steps, batch
 
 
 def _wanted_columns(duration: Any, dt: float, faults: Diagnostics) -> int | None:
@@ -135,7 +144,7 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
             faults: Diagnostics) -> Signal:
     """A raster as a signal: lists where it is sparse, and else a tensor (time, batch, *shape)."""
     n = math.prod(shape)
-    numbers = _numbers(name, given, faults)
+    numbers = numbers_of(name, given, faults)
     if numbers is None:
         return Signal(shape)
     raster = numbers.to(device)
@@ -159,7 +168,7 @@ def _raster(name: str, given: Any, shape: tuple[int, ...], steps: int, dtype: to
     return Signal(shape, tensor=raster.to(dtype).transpose(0, 1).reshape(steps, len(raster), *shape))
 
 
-def _numbers(name: str, given: Any, faults: Diagnostics) -> Tensor | None:
+def numbers_of(name: str, given: Any, faults: Diagnostics) -> Tensor | None:
     """What is given as a plain tensor of real numbers, or None where it is none."""
     if isinstance(given, Tensor):
         if given.layout is torch.strided and not given.is_meta and not given.is_complex():
@@ -182,15 +191,20 @@ def _check_finite(name: str, values: Tensor, faults: Diagnostics) -> None:
         faults.add("SC405", "a raster holds finite values", node=name, value="NaN or inf")
 
 
-def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, device: torch.device) -> SpikeLists:
-    """Rows of events. Where no channel has several in a column they are the lists of the raster, bit for bit; else each
-    stands in the order of the events, and is listed as often."""
+def placed_events(events: Events, steps: int, dt: float) -> tuple[Array, Array, Array]:
+    """Column, sample and channel of each event in the first `steps` columns."""
     times, indices, offsets = (each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
                                for each in (events.times, events.indices, events.offsets))
     column = columns_of(times, dt)
-    sample = np.repeat(np.arange(batch), np.diff(offsets))
+    sample = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     kept = column < steps
-    column, sample, indices = column[kept], sample[kept], indices[kept]
+    return column[kept], sample[kept], indices[kept]
+
+
+def _lists_of_events(events: Events, steps: int, batch: int, n: int, dt: float, device: torch.device) -> SpikeLists:
+    """Rows of events. Where no channel has several in a column they are the lists of the raster, bit for bit; else each
+    stands in the order of the events, and is listed as often."""
+    column, sample, indices = placed_events(events, steps, dt)
     if steps * batch * n <= _MOST_FLAGS:
         flags = np.zeros((steps, batch, n), dtype=np.uint8)
         flags[column, sample, indices] = 1

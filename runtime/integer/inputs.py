@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...ir.diagnostics import Diagnostics
+from ...ir.events import Events
 from ...ir.graph import Discretization, Graph
 from ...ir.nodes import Array
 from ...ir.shapes import Shapes
-from ..clock.inputs import signals_of
+from ..clock.inputs import given_by_name, numbers_of, placed_events
 
 __all__ = ["ModelInputs"]
 
@@ -33,24 +33,52 @@ class ModelInputs:
         as of `ClockProgram.run`. An input that nothing is given for is silent.
 
         Raises:
-            BadInputError: as `signals_of`; values that are no spikes, or more than a message holds (SC405).
+            BadInputError: as `clock.inputs.signals_of`; values that are no spikes, or more than a message holds
+                (SC405).
         """
-        signals, steps, batch = signals_of(self, given, duration, dt, torch.float64, torch.device("cpu"))
+        by_name, steps, batch = given_by_name(self, given, duration, dt)
         faults, rasters = Diagnostics(), {}
         for name in self.graph.inputs:
             n = int(np.prod(self.shapes[name].output, dtype=np.int64))
-            if name not in signals:
-                rasters[name] = np.zeros((batch, steps, n), dtype=np.uint8)
-                continue
-            values = signals[name].dense(torch.float64, batch).reshape(steps, batch, n).transpose(0, 1).numpy()
+            values = self._values(name, by_name.get(name), (batch, steps, n), faults)
             bits = self.message_bits.get(name, 0)
             most = (1 << bits) - 1 if bits else 1
-            wrong = (values != np.rint(values)) | (np.abs(values) > most) | ((values < 0) if not bits else False)
-            if wrong.any():
+            wrong = _wrong(values, -most if bits else 0, most)
+            if wrong is not None:
                 faults.add("SC405", "the chip takes spikes, at most one of a channel and column", node=name,
-                           value=f"{values[wrong][0]:g}", limit=f"whole numbers up to ±{most}" if bits else "0 or 1",
+                           value=f"{wrong:g}", limit=f"whole numbers up to ±{most}" if bits else "0 or 1",
                            remedy="Encode values as spikes, or compile for loihi2 with message_bits={"
                                   f"'{name}': bits}} for graded ones.")
-            rasters[name] = values.astype(np.int32 if bits else np.uint8)
+            rasters[name] = values.astype(np.int32 if bits else np.uint8, copy=False)
         faults.raise_if_errors()
         return rasters, steps, batch
+
+    def _values(self, name: str, given: Any, layout: tuple[int, int, int], faults: Diagnostics) -> Array:
+        """What is given for an input, (batch, steps, n), of whatever type."""
+        batch, steps, n = layout
+        if given is None:
+            return np.zeros(layout, dtype=np.uint8)
+        if isinstance(given, Events):
+            column, sample, index = placed_events(given.checked(n), steps, self.grid.dt)
+            flags = np.zeros(layout, dtype=np.uint8)
+            flags[sample, column, index] = 1
+            if np.count_nonzero(flags) == len(index):
+                return flags
+            counts = np.zeros(layout, dtype=np.int32)
+            np.add.at(counts, (sample, column, index), 1)
+            return counts
+        numbers = numbers_of(name, given, faults)
+        if numbers is None:
+            return np.zeros(layout, dtype=np.uint8)
+        values = numbers.detach().cpu().reshape(batch, -1, n)[:, :steps].numpy()
+        return values if values.shape[1] == steps else np.pad(values, ((0, 0), (0, steps - values.shape[1]), (0, 0)))
+
+
+def _wrong(values: Array, least: int, most: int) -> float | None:
+    """The first value that is no whole number, or out of range; None where there is none."""
+    if values.dtype.kind == "b" or not values.size:
+        return None
+    if values.dtype.kind in "iu" and values.min() >= least and values.max() <= most:
+        return None
+    wrong = ~((values >= least) & (values <= most) & (values == np.rint(values)))  # NaN too
+    return float(values[wrong][0]) if wrong.any() else None

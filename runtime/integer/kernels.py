@@ -13,7 +13,9 @@ from torch import Tensor
 from .. import jit
 from ..threads import run_tasks
 
-__all__ = ["ARGS", "HOSTS", "MOST_LANES", "PATH", "POPULATION", "THREADS", "Call", "blocks_of", "integer_source", "lanes_of"]
+__all__ = [
+    "ARGS", "HOSTS", "MOST_LANES", "PATH", "POPULATION", "THREADS", "Call", "blocks_of", "integer_source", "lanes_of",
+]
 
 MOST_LANES = 256
 """Neurons of a block: eight registers of 64 bytes."""

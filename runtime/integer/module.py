@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...ir.derived import evaluate, expr_of, leaves
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.integer import IntegerConv, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer import IntegerConv, IntegerProjection, IntegerSparse
 from ...ir.network import Network
 from ...ir.nodes import Array
 from ..clock.outputs import ClockOutputs
@@ -238,19 +238,28 @@ class _Chain(torch.autograd.Function):
 
 def _of_weights(setting: _Setting, name: str, gradient: Tensor) -> Tensor:
     """With respect to the weights of a projection, from that with respect to V an arriving spike: none where they are
-    cut off, which is where rounding changes them by more than half a step."""
+    cut off. Writes over `gradient`."""
     projection = next(each for each in setting.chip.network.projections if each.name == name)
-    record = setting.scaled.projections[name]
-    factor = _each_weight(projection, record.factor)
-    gradient = gradient * torch.from_numpy(_each_weight(
-        projection, 64 * record.factor / setting.chip.scale[projection.target])).to(gradient)
+    record, values = setting.scaled.projections[name], setting.values[_WEIGHT, name]
+
+    def each(of_target: Array) -> Tensor:
+        return torch.from_numpy(_each_weight(projection, of_target)).to(gradient.device)
+
+    gradient *= each(64 * record.factor / setting.chip.scale[projection.target]).to(gradient.dtype)
     if record.saturated:
-        unit = 2.0**projection.exponent
-        step = (1 << (9 if projection.sign == "mixed" else 8) - projection.weight_bits) * unit
-        wanted = setting.values[_WEIGHT, name] * torch.from_numpy(factor).to(gradient.device)
-        held = torch.from_numpy(held_weight(projection) * unit).to(gradient.device)
-        gradient = gradient.masked_fill((wanted - held).abs() > (0.5 + 1e-9) * step, 0)
+        low, high = (each(bound) for bound in _held_range(projection, record.factor))
+        gradient.masked_fill_((values < low) | (values > high), 0)
     return gradient.double()
+
+
+def _held_range(projection: IntegerProjection, factor: Array) -> tuple[Array, Array]:
+    """Lowest and highest weight onto each target that are rounded, and not cut off, (n_target,)."""
+    step = 1 << (9 if projection.sign == "mixed" else 8) - projection.weight_bits
+    most = 256 - step
+    low, high = {"mixed": (-256, most), "excitatory": (0, most), "inhibitory": (-most, 0)}[projection.sign]
+    unit = np.where(factor == 0, np.inf, 2.0**projection.exponent / np.where(factor == 0, 1, factor))
+    ends = (low - step / 2) * unit, (high + step / 2) * unit
+    return np.minimum(*ends), np.maximum(*ends)
 
 
 def _of_biases(setting: _Setting, name: str, gradient: Tensor) -> Tensor:

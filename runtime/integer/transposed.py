@@ -8,9 +8,9 @@ arrives in column t + shift, shift = 1 + delay; synapses of one delay are one `_
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,14 +61,14 @@ class Sent:
             return torch.from_numpy(np.ascontiguousarray(raster)).to(self.device, self.dtype)
         flags = raster if raster.dtype in (np.uint8, np.bool_) else raster != 0
         tensor = torch.from_numpy(np.ascontiguousarray(flags).view(np.uint8)).to(self.device)
-        return tensor.clamp(max=1) if flags.dtype == np.uint8 else tensor
+        return tensor
 
 
 class _Matrix(Protocol):
     """Synapses of one delay."""
 
-    def back(self, drive: Tensor) -> Tensor:
-        """(rows, n_target) -> (rows, n_source)."""
+    def back(self, drive: Tensor, into: Tensor) -> None:
+        """Adds to `into` (rows, n_source) what `drive` (rows, n_target) makes there."""
 
     def outer(self, sent: Sent, columns: int, drive: Tensor) -> Tensor:
         """Sums over rows of what was sent in the first `columns` times `drive` (columns, batch, n_target), of each
@@ -98,15 +98,14 @@ class Transposed:
         """Adds the gradients of the source's spikes to `into` (time, batch, n_source)."""
         steps, batch, n = drive.shape
         for part in self.parts:
-            if (count := min(steps - part.shift, len(into))) > 0:
-                late = drive[part.shift:part.shift + count].reshape(count * batch, n)
-                into[:count] += part.matrix.back(late).view(count, batch, -1)
+            if (count := steps - part.shift) > 0:
+                part.matrix.back(drive[part.shift:].reshape(count * batch, n), into[:count].view(count * batch, -1))
 
     def back_column(self, column: int, drive: Tensor, into: Tensor) -> None:
         """The same of one column, `drive` (batch, n_target)."""
         for part in self.parts:
             if column >= part.shift:
-                into[column - part.shift] += part.matrix.back(drive)
+                part.matrix.back(drive, into[column - part.shift])
 
     def weight(self, sent: Sent, drive: Tensor) -> Tensor:
         """In the layout of the weights, d/d(weight): over all columns, what arrived times the drive."""
@@ -134,12 +133,16 @@ def _parts(projection: IntegerProjection, weight: Array, unit: Array, n_source: 
     def moved(array: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device=device)
 
+    def real(chosen: Array | None) -> Tensor:
+        every = weight * unit[:, None]
+        return moved(every if chosen is None else np.where(chosen, every, 0)).to(dtype)
+
     for each in [0] if delay is None else np.unique(delay):
         chosen = None if delay is None or (delay == each).all() else delay == each
         shift = 1 + int(each)
         if isinstance(connection, IntegerDense):
-            real = weight * unit[:, None] if chosen is None else np.where(chosen, weight * unit[:, None], 0)
-            yield _Part(shift, _Dense(moved(real).to(dtype)), None if chosen is None else moved(chosen))
+            yield _Part(shift, _Dense((len(unit), n_source), partial(real, chosen)),
+                        None if chosen is None else moved(chosen))
         elif isinstance(connection, IntegerSparse):
             rows = np.repeat(np.arange(len(connection.indptr) - 1), np.diff(connection.indptr))
             places = np.arange(len(rows)) if chosen is None else np.flatnonzero(chosen)
@@ -150,15 +153,22 @@ def _parts(projection: IntegerProjection, weight: Array, unit: Array, n_source: 
             yield _Part(shift, _Stencil(connection, moved(weight).to(dtype), moved(unit).to(dtype)), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class _Dense:
-    weight: Tensor
+    """`make` gives (n_target, n_source) when something goes back, which nothing does to an input."""
 
-    def back(self, drive: Tensor) -> Tensor:
-        return drive @ self.weight
+    size: tuple[int, int]
+    make: Callable[[], Tensor]
+
+    @cached_property
+    def weight(self) -> Tensor:
+        return self.make()
+
+    def back(self, drive: Tensor, into: Tensor) -> None:
+        into.addmm_(drive, self.weight)
 
     def outer(self, sent: Sent, columns: int, drive: Tensor) -> Tensor:
-        rows, (n_target, n_source) = columns * drive.shape[1], self.weight.shape
+        rows, (n_target, n_source) = columns * drive.shape[1], self.size
         flat, lists = drive.reshape(rows, n_target), sent.lists
         if lists is None:
             return (sent.dense[:columns].reshape(rows, n_source).t() @ flat).t()
@@ -176,8 +186,8 @@ class _Scattered:
     row: Tensor
     column: Tensor
 
-    def back(self, drive: Tensor) -> Tensor:
-        return self.full.back(drive)
+    def back(self, drive: Tensor, into: Tensor) -> None:
+        self.full.back(drive, into)
 
     def outer(self, sent: Sent, columns: int, drive: Tensor) -> Tensor:
         return self.full.outer(sent, columns, drive)[self.row, self.column]
@@ -190,8 +200,8 @@ class _Sparse:
     pattern: Tensor
     turned: Tensor
 
-    def back(self, drive: Tensor) -> Tensor:
-        return (self.turned @ drive.t()).t()
+    def back(self, drive: Tensor, into: Tensor) -> None:
+        into += (self.turned @ drive.t()).t()
 
     def outer(self, sent: Sent, columns: int, drive: Tensor) -> Tensor:
         flat = drive.reshape(columns * drive.shape[1], -1)
@@ -204,10 +214,12 @@ def _scattered(row: Array, column: Array, weight: Array, size: tuple[int, int], 
                device: torch.device) -> _Matrix:
     """Synapses in CSR's order."""
     if size[0] * size[1] <= _FULL:
-        full = np.zeros(size)
-        full[row, column] = weight
-        return _Scattered(_Dense(torch.from_numpy(full).to(device, dtype)),
-                          *(torch.from_numpy(each).to(device) for each in (row, column)))
+        def full() -> Tensor:
+            matrix = np.zeros(size)
+            matrix[row, column] = weight
+            return torch.from_numpy(matrix).to(device, dtype)
+
+        return _Scattered(_Dense(size, full), *(torch.from_numpy(each).to(device) for each in (row, column)))
 
     def csr(rows: Array, columns: Array, values: Array, shape: tuple[int, int]) -> Tensor:
         starts = np.searchsorted(rows, np.arange(shape[0] + 1))
@@ -229,8 +241,8 @@ class _Stencil:
     weight: Tensor
     unit: Tensor
 
-    def back(self, drive: Tensor) -> Tensor:
-        return self._reverse(drive * self.unit, None)[0].flatten(1)
+    def back(self, drive: Tensor, into: Tensor) -> None:
+        into += self._reverse(drive * self.unit, None)[0].flatten(1)
 
     def outer(self, sent: Sent, columns: int, drive: Tensor) -> Tensor:
         flat = drive.reshape(columns * drive.shape[1], -1)
