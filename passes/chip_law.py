@@ -20,7 +20,7 @@ from ..ir.network import Population
 from ..ir.nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, I, Membrane
 from ..ir.step_form import StepForm, step_form
 
-__all__ = ["ChipLaw", "chip_law", "decay_codes"]
+__all__ = ["ChipLaw", "chip_law", "decay_codes", "form_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -51,7 +51,7 @@ def chip_law(population: Population, grid: Discretization, faults: Diagnostics) 
     name, n = population.name, population.n
     if grid.spikes == "many" and population.spiking:
         faults.add("SC321", "a neuron of the chip fires at most once a column", node=name)
-    form = step_form(_node(population), grid)
+    form = form_of(population, grid)
 
     def entry(value: Any) -> Array:
         return np.zeros(n) if value is None else np.broadcast_to(np.asarray(value, dtype=np.float64), (n,))
@@ -70,6 +70,12 @@ def chip_law(population: Population, grid: Discretization, faults: Diagnostics) 
             gain, lag = passed * kick, lag + 1
         elif not np.allclose(gain * alpha, passed * kick, rtol=1e-9):
             gain = _charge(gain, passed * kick, alpha, name, faults)
+    for what, kept in (("membrane", entry(form.a[0][0])), *((("current", entry(form.a[1][1])),) if alpha is not None
+                                                             else ())):
+        if ((kept < 0) | (kept > 1)).any():
+            faults.add("SC321", f"what is left of a {what} after a column is a share on the chip", node=name,
+                       value=f"{kept[(kept < 0) | (kept > 1)][0]:g}", limit="0..1",
+                       remedy="Take a dt below the time constants.")
     offset, threshold = np.zeros(n), np.ones(n)
     if population.spiking:
         offset, threshold = _reset(population, grid, form, faults)
@@ -80,7 +86,7 @@ def chip_law(population: Population, grid: Discretization, faults: Diagnostics) 
 
 def decay_codes(population: Population, grid: Discretization) -> Array:
     """(n, 2) whole numbers: du and dv of each neuron, as a core holds them; du = 4095 where there is no current."""
-    form, n = step_form(_node(population), grid), population.n
+    form, n = form_of(population, grid), population.n
     left = [np.broadcast_to(np.asarray(form.a[state][state], dtype=np.float64), (n,)) for state in range(form.states)]
     codes = np.full((n, 2), 4095, dtype=np.int64)
     codes[:, 1] = np.clip(np.rint((1 - left[0]) * 4096), 0, 4095)
@@ -115,6 +121,11 @@ def _reset(population: Population, grid: Discretization, form: StepForm, faults:
         faults.add("SC321", "a refractory period has no neuron in Lava's fixed-point models", node=name,
                    value=f"{np.asarray(population.refractory).max():g} s", limit="0", remedy="Set refractory=0.")
     return offset, np.asarray(population.v_threshold) - offset
+
+
+def form_of(population: Population, grid: Discretization) -> StepForm:
+    """The linear form of a population on its grid."""
+    return step_form(_node(population), grid)
 
 
 def _node(population: Population) -> Membrane:

@@ -16,6 +16,8 @@ from ..ir.nodes import Array
 __all__ = ["chip_start"]
 
 _MOST = float(2**23 - 1)
+_FORGETS = 1 / 4096
+"""What a membrane keeps of a column that is to keep nothing."""
 
 
 def chip_start(population: IntegerPopulation, u: Array, v: Array, latency: int, threshold: bool,
@@ -25,20 +27,24 @@ def chip_start(population: IntegerPopulation, u: Array, v: Array, latency: int, 
     alpha, beta = (4095 - population.du) / 4096, (4096 - population.dv) / 4096
     bias = np.zeros(population.n) if population.bias is None else (
         population.bias.astype(np.float64) * 2**population.bias_exponent)
+    beta = 0.0 if beta <= _FORGETS else beta
     u0 = u / alpha**latency if alpha else np.zeros_like(u)
-    v0 = v.astype(np.float64)
-    for column in range(latency, 0, -1):
-        v0 = (v0 - bias - u0 * alpha**column) / beta if beta else np.zeros_like(v0)
+    v0 = v.astype(np.float64) if beta else np.zeros_like(u)
+    for column in range(latency, 0, -1) if beta else ():
+        v0 = (v0 - bias - u0 * alpha**column) / beta
     # The core tests its threshold after each column; a membrane that would have to start above it starts below.
     highest = np.full(population.n, _MOST)
     if threshold:
         slack = float(population.threshold << 6)
         for column in range(1, latency + 1):
             free = sum(beta**(column - each) * (bias + u0 * alpha**each) for each in range(1, column + 1))
-            highest = np.minimum(highest, (slack - free) / beta**column if beta else highest)
+            if beta:
+                highest = np.minimum(highest, (slack - free) / beta**column)
+            elif alpha:  # the membrane is held in the current
+                u0 = np.minimum(u0, (slack - bias) / alpha**column)
     limited = np.clip(v0, -_MOST, np.maximum(highest, -_MOST))
     limited_u = np.clip(u0, 1 - 2.0**23, 2.0**23 - 1)
-    missed = np.abs(limited - v0) + np.abs(limited_u - u0)
+    missed = np.abs(limited - v0) * beta**latency + np.abs(limited_u * alpha**latency - u)
     if (missed > 0.5).any():
         worst = int(missed.argmax())
         off = missed[worst] / max(1, population.threshold << 6)

@@ -46,8 +46,10 @@ _RANGE = float(_READOUT)
 """What a membrane may come to, in thresholds of one: 2^23 / 64."""
 _HEADROOM = 1.5
 """Of a range over what calibration data showed."""
-_FORGOTTEN = 32.0
+_COLUMNS = 32.0
 """Columns of full drive that a readout which forgets slowly has room for, where no data say more."""
+_LONGEST = 20_000
+"""Columns that the response of a readout is looked at for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -198,17 +200,31 @@ def _plan(network: Network, laws: Mapping[str, ChipLaw], relative: Mapping[str, 
 
 def _most(population: Population, law: ChipLaw, relative: list[Connection], peak: float | None) -> float:
     """The largest threshold (of a readout: scale) that leaves room for what the membrane comes to: by calibration data;
-    without them a spiking membrane may come to 16 thresholds, and a readout to what its weights all at once do within
-    the time that it forgets in."""
+    without them a spiking membrane may come to 16 thresholds, and a readout to what all of its weights at once do in some
+    columns."""
     if population.spiking:
-        return min(HIGHEST, _RANGE / (_HEADROOM * peak)) if peak else HIGHEST
+        # The constant current has to fit a bias, too.
+        constant = float((np.abs(law.constant) / law.threshold).max(initial=0))
+        fits = _BIAS * 2**7 / 64 / constant if constant else HIGHEST
+        return max(1.0, min(HIGHEST, fits, _RANGE / (_HEADROOM * peak) if peak else HIGHEST))
     if peak:
         return _RANGE / (_HEADROOM * peak)
     drive = float(sum((_row_sums(each, population.n) for each in relative), np.zeros(population.n)).max(initial=0))
-    kept = 1 - 1 / _FORGOTTEN
-    constant = float(np.abs(law.constant).max(initial=0)) / (1 - min(law.beta, kept))
-    reached = drive * min(1 / (1 - min(law.beta, kept)) / (1 - min(law.alpha or 0.0, kept)), _FORGOTTEN) + constant
+    constant = float(np.abs(law.constant).max(initial=0)) / max(1 - law.beta, 1 / _COLUMNS)
+    reached = drive * _reached_by(law) + constant
     return _RANGE / reached if reached else HIGHEST
+
+
+def _reached_by(law: ChipLaw) -> float:
+    """What a unit that arrives in each of `_COLUMNS` columns at once, or for ever, whichever is less, brings the
+    membrane to: of one it is b^n + a b^(n-1) + ... after n columns, with the decays a, b of current and membrane."""
+    column = np.arange(1, _LONGEST)
+    slow, fast = max(law.beta, law.alpha or 0.0), min(law.beta, law.alpha or 0.0)
+    if slow - fast < 1e-6:
+        response = column * slow ** (column - 1)
+    else:
+        response = (slow**column - fast**column) / (slow - fast)
+    return float(min(response.sum(), _COLUMNS * response.max()))
 
 
 def _row_sums(connection: Connection, n: int) -> Array:

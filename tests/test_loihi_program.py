@@ -122,6 +122,41 @@ def test_a_reset_by_subtraction_changes_nothing_where_no_membrane_is_left_and_el
     assert found.drift > 0
 
 
+@pytest.mark.parametrize("spike", ["delta", "box"])
+@pytest.mark.parametrize("integrator", ["exact", "decay", "euler", "semi"])
+@pytest.mark.parametrize("reset", ["same", "next"])
+def test_a_membrane_without_a_current_is_reset_by_subtraction(integrator: Any, spike: Any, reset: Any) -> None:
+    """As snnTorch's Leaky is: most spikes fall in their very column, and none is lost for good."""
+    rng, n = np.random.default_rng(16), 20
+    grid = Discretization(1e-3, integrator=integrator, spike=spike, reset=reset)
+    node = ir.LIF(shape=(n,), tau=np.full(n, 10e-3), r=np.ones(n), v_threshold=np.full(n, 0.7), reset="subtract")
+    weight = rng.normal(0.1, 0.3, (n, 12)) * (10 if spike == "box" else 0.01)
+    nodes = {"in": ir.Input(shape=(12,)), "fc": ir.Affine(weight=weight, bias=rng.normal(0, 0.3, n)), "n": node,
+             "out": ir.Output(shape=(n,))}
+    graph = Graph(nodes, (("in", "fc"), ("fc", "n"), ("n", "out")), grid)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SpikecWarning)
+        program = spikec.compile(graph, "loihi2")
+    found = spikec.validate(program, "reference", raster_of(rng, 12))
+    (layer,) = found.layers
+    assert layer.spikes_b > 1000
+    assert layer.drift < 0.01
+    assert layer.agree > 0.93 * layer.spikes_b
+    assert found.exact is not None
+    assert found.exact.ok
+
+
+def test_an_integrator_that_is_reset_by_subtraction_leaks_and_says_so() -> None:
+    rng = np.random.default_rng(17)
+    parts = layers([rng.normal(0.1, 0.3, (20, 12))])
+    parts["nodes"]["n0"] = ir.IF(shape=(20,), r=np.ones(20), reset="subtract")
+    graph = graph_of(parts)
+    with pytest.warns(SpikecWarning, match="leaks"):
+        found = spikec.validate(spikec.compile(graph, "loihi2"), "reference", raster_of(rng, 12))
+    assert found.layers[0].spikes_b > 500
+    assert found.drift < 0.06
+
+
 @pytest.mark.parametrize("target", ["loihi1", "loihi2"])
 def test_what_the_chip_cannot_do_is_told_node_by_node(target: str) -> None:
     graph = leaky(np.random.default_rng(6), refractory=np.full(30, 3e-3), v_min=np.full(30, -1.0))

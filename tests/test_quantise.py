@@ -143,7 +143,7 @@ def test_what_a_core_cannot_hold_is_told_at_once() -> None:
 
 def test_a_constant_current_beyond_the_bias_is_told() -> None:
     parts = layers([np.ones((3, 2))])
-    parts["nodes"]["fc0"] = ir.Affine(weight=np.ones((3, 2)), bias=np.array([0.0, 1e6, 0.0]))
+    parts["nodes"]["fc0"] = ir.Affine(weight=np.ones((3, 2)), bias=np.array([0.0, 1e8, 0.0]))
     with pytest.raises(SpikecError) as caught:
         quantised(graph_of(parts))
     assert caught.value.diagnostics[0].code == "SC321"

@@ -24,6 +24,7 @@ from ...ir.shapes import infer_shapes
 from ...ir.text import read, write
 from ...passes.quantise import Quantised, quantise
 from ...passes.scales import ScalePlan, ScaleSearch
+from ...passes.soft_reset import hold_in_current
 from ...passes.split_populations import SplitNetwork, split_populations
 from ...passes.state_delays import StateDelays
 from ..artefact import GRAPH, write_artefact
@@ -80,8 +81,9 @@ class LoihiProgram(GraphProgram):
         self.network = lower(StateDelays().run(graph), dump_ir, faults)
         self.grids = {name: node.grid or grid for name, node in graph.nodes.items()
                       if isinstance(node, Neuron) and name in self.network.populations}
-        self.split: SplitNetwork = split_populations(self.network, self.grids, faults)
-        self._part_grids = {part: self.grids[name] for name in self.network.populations
+        held = hold_in_current(self.network, self.grids, faults)
+        self.split: SplitNetwork = split_populations(held.network, held.grids, faults)
+        self._part_grids = {part: held.grids[name] for name in self.network.populations
                             for part in self.split.parts.get(name, (name,))}
         self.calibration, self._told_mapping = calibration, mapping
         if plan is not None:
