@@ -14,7 +14,6 @@ goes on.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import asdict, replace
@@ -28,7 +27,9 @@ from spiking_mnist import Settings, accuracy, chip_membranes, coded, flat, float
 
 import spikec
 from spikec import Graph, datasets
+from spikec.ir.diagnostics import SpikecError
 from spikec.runtime.datasets import Dataset, Split
+from spikec.runtime.lava.environment import find_lava
 from spikec.targets.loihi.program import LoihiProgram
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -146,7 +147,10 @@ def beside_integers(program: LoihiProgram, test: Split, steps: int, of_float: fl
 def beside_lava(program: LoihiProgram, test: Split, steps: int) -> dict[str, Any] | None:
     """Numbers that differ between the emulator and Lava, of all that every neuron has in every column; None where there
     is no Lava."""
-    if not os.environ.get("SPIKEC_LAVA_PYTHON"):
+    try:
+        find_lava()
+    except SpikecError as missing:
+        print(f"not beside Lava: {missing}")
         return None
     raster = coded(flat(test), steps).numpy()
     columns = steps + program.latency

@@ -4,9 +4,9 @@
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
-time_to_accuracy.py (its grid is not run here, see there), conversion.py, tables.py; and clock_speed.py, which is not
-run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read
-from the folder that SPIKEC_DATA names.
+time_to_accuracy.py (its grid is not run here, see there), conversion.py, loihi_mnist.py, tables.py; and clock_speed.py,
+which is not run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and
+Yin-Yang are read from the folder that SPIKEC_DATA names.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main() -> int:
         for script in ACCURACIES:
             failed += _run(script, size, "--no-progress")
         failed += _run("conversion.py", size)
+        failed += _run("loihi_mnist.py", size)
         if read_result("time_to_accuracy_grid") is not None:
             failed += _run("time_to_accuracy.py", size)
     if not options.quick:
