@@ -6,15 +6,17 @@ import re
 from dataclasses import dataclass
 from textwrap import wrap
 
-__all__ = ["Table"]
+__all__ = ["MOST_ROWS", "Table"]
 
 _WIDTH = 120
+MOST_ROWS = 60
 _NUMBER = re.compile(r"[-+±]?[\d∞.,]|-$|$")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows`: cells as they are shown. `notes`: lines below. Columns of numbers stand at the right."""
+    """`rows`: cells as they are shown. `notes`: lines below. Columns of numbers stand at the right. As text, a long
+    table ends after `MOST_ROWS`."""
 
     title: str
     header: tuple[str, ...]
@@ -32,8 +34,11 @@ class Table:
         title = [self.title] if self.title else []
         if not self.header:
             return "\n".join([*title, *notes])
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        lines = [self.header, tuple("-" * width for width in widths), *self.rows]
+        shown = self.rows[:MOST_ROWS]
+        if len(self.rows) > MOST_ROWS:
+            notes = [f"… and {len(self.rows) - MOST_ROWS:,} rows more.", *notes]
+        widths = [max(map(len, column)) for column in zip(self.header, *shown, strict=True)]
+        lines = [self.header, tuple("-" * width for width in widths), *shown]
         set_lines = ["  ".join(cell.rjust(width) if right else cell.ljust(width)
                                for cell, width, right in zip(line, widths, self.numeric, strict=True)).rstrip()
                      for line in lines]

@@ -157,6 +157,28 @@ def test_tables_of_text() -> None:
     table = Table("T", ("name", "n"), (("a", "1"), ("bb", "-12.5")), ("note",))
     assert str(table) == "T\nname      n\n----  -----\na         1\nbb    -12.5\nnote"
     assert str(Table("T", (), (), ("note",))) == "T\nnote"
+    long = str(Table("", ("n",), tuple((f"{number}",) for number in range(70)), ("note",))).splitlines()
+    assert long[-3:] == ["59", "… and 10 rows more.", "note"]
+
+
+def test_networks_in_which_nothing_happens() -> None:
+    pytest.importorskip("matplotlib")
+    from spikec.compiler.report_page import page
+
+    net = Builder(Discretization(1e-3))
+    hidden = net.connect(net.input("in", 4), net.cubalif("hidden", 3, tau_mem=20e-3, tau_syn=5e-3),
+                         weight=np.zeros((3, 4)))
+    net.output("out", hidden)
+    program = spikec.compile(net.build(), "loihi1")
+    found = measure(program, np.zeros((2, 5, 4)), labels=np.zeros(2, dtype=np.int64))
+    report = LoihiReport.of(program, found)
+    assert found.accuracy == {"out": (1.0, 1.0)} and found.drifts[0].relative is None
+    assert report.counts is not None and report.counts.effective == 0
+    assert "image/svg" in page(program, report)
+    json.dumps(report.as_dict(), allow_nan=False)
+    empty = measure(program, np.zeros((0, 5, 4)))
+    assert (empty.samples, empty.accuracy) == (0, {})
+    assert str(LoihiReport.of(program, empty))
 
 
 class _Tags(HTMLParser):

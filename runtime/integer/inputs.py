@@ -70,7 +70,7 @@ class ModelInputs:
         numbers = numbers_of(name, given, faults)
         if numbers is None:
             return np.zeros(layout, dtype=np.uint8)
-        values = numbers.detach().cpu().reshape(batch, -1, n)[:, :steps].numpy()
+        values = numbers.detach().cpu().reshape(batch, numbers.shape[1], n)[:, :steps].numpy()
         return values if values.shape[1] == steps else np.pad(values, ((0, 0), (0, steps - values.shape[1]), (0, 0)))
 
 

@@ -85,7 +85,7 @@ def measure(program: LoihiProgram, data: Any, duration: float | None = None, lab
     sums = {name: np.zeros((2, each.n)) for name, each in populations.items() if each.spiking}
     differing = dict.fromkeys(sums, 0)
     right = {output: np.zeros(2) for output in program.network.outputs} if labels is not None else {}
-    for first in range(0, batch, part):
+    for first in range(0, max(batch, 1), part):
         given = {name: raster[first:first + part] for name, raster in rasters.items()}
         found = program.engine.run(given, steps + program.latency, states=tuple(network.populations))
         activities.append(Activity.of(network, given, found))
