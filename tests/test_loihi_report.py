@@ -293,3 +293,17 @@ def test_other_targets_report_too(target: str, tmp_path: Path, monkeypatch: pyte
     assert say_json(capsys, "report", "net")[1]["report"]["target"] == target
     code, told = say_json(capsys, "report", "net", "--data", "raster.npy", "--profile", "own.toml")
     assert code == 4 and [each["code"] for each in told["diagnostics"]] == ["SC550", "SC550"]
+
+
+def test_the_weights_that_are_drawn_are_those_of_the_model_and_their_rounding() -> None:
+    from spikec.targets.loihi.figures import _both
+
+    program = compiled()
+    for each in program.quantised.network.projections:
+        wanted, held, largest = _both(program.quantised, each)
+        record = program.quantised.projections[each.name]
+        step = 2 * 2.0**each.exponent / np.abs(record.factor).min()
+        assert wanted.size == each.connection.weight.size and np.abs(wanted).max() > 10 * step
+        inside = np.abs(wanted) < 250 / 2 * step
+        assert np.abs(wanted - held)[inside].max() <= step / 2 + 1e-12
+        assert np.abs(held).max() <= largest * 257 / 255
