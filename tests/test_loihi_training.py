@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cuda_on_host import run_kernel
 from torch import Tensor
 
 import spikec
@@ -19,8 +20,11 @@ from spikec import BadInputError, Discretization, Graph
 from spikec.ir import nodes as ir
 from spikec.ir.integer import IntegerConv, IntegerProjection, IntegerSparse, held_weight
 from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.runtime import gpu
 from spikec.runtime.clock.surrogates import SURROGATES, Surrogate, slope
 from spikec.runtime.integer.module import IntegerModule
+from spikec.runtime.integer.reverse import reverse_source
+from spikec.runtime.nvrtc import compile_cuda, missing_packages
 from spikec.targets.loihi.program import LoihiProgram
 
 STEPS, BATCH = 14, 3
@@ -54,6 +58,12 @@ def network(kind: str, seed: int = 0) -> Graph:
     edges: list[tuple[str, str]] = []
     hidden: Any = cuba(6, v_threshold=rng.uniform(0.7, 1.3, 6), v_reset=rng.uniform(-0.1, 0.1, 6))
     first: Any = dense(rng, 6, 9)
+    if kind == "subtract":
+        hidden = ir.LIF(shape=(6,), tau=np.full(6, 8e-3), r=np.full(6, 8e-3), v_leak=np.zeros(6),
+                        v_threshold=rng.uniform(0.7, 1.3, 6), reset="subtract")
+    elif kind == "single":
+        first = ir.Scale(scale=rng.normal(1.2, 0.4, 9))
+        hidden = cuba(9)
     if kind == "sparse":
         first = ir.SparseLinear(size=(6, 9), indptr=np.array([0, 2, 5, 5, 9, 10, 12]),
                                 indices=np.array([0, 3, 1, 4, 8, 0, 2, 5, 7, 6, 3, 8]), weight=rng.normal(0.5, 0.6, 12))
@@ -92,7 +102,7 @@ def raster_of(graph: Graph, seed: int = 1, steps: int = STEPS, density: float = 
     return (np.random.default_rng(seed).random((BATCH, steps, *shape)) < density).astype(np.uint8)
 
 
-KINDS = ("dense", "sparse", "conv", "delay", "recurrent", "cycle")
+KINDS = ("dense", "sparse", "conv", "delay", "recurrent", "cycle", "single", "subtract")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,6 +167,10 @@ def rewritten(program: LoihiProgram, raster: np.ndarray[Any, Any], surrogate: Su
     network, quantised = program.quantised.network, program.quantised
     late = program.latency
     measured: IntegerResult = simulate_integer(network, {"in": raster}, STEPS + late)
+
+    def after_reset(each: IntegerProjection, spikes: Tensor) -> Tensor:
+        return spikes.detach() if surrogate.detach_reset and each.name == "hidden.reset" else spikes
+
     factors = {each.name: quantised.projections[each.name].factor for each in network.projections}
     matrices = {}
     for each in network.projections:
@@ -185,7 +199,8 @@ def rewritten(program: LoihiProgram, raster: np.ndarray[Any, Any], surrogate: Su
                 state[name] = real_u, real_v
                 sent[name].append(fired)
                 continue
-            arriving = sum((sent[each.source][column - shift] @ matrix.t() for each in network.incoming[name]
+            arriving = sum((after_reset(each, sent[each.source][column - shift]) @ matrix.t()
+                            for each in network.incoming[name]
                             for shift, matrix in matrices[each.name].items() if column >= shift),
                            torch.zeros(BATCH, population.n, dtype=torch.float64))
             u, v = state[name]
@@ -215,13 +230,10 @@ def rewritten(program: LoihiProgram, raster: np.ndarray[Any, Any], surrogate: Su
     return found
 
 
-@pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_autograds_through_the_same_equations(kind: str, detach: bool) -> None:
-    graph = network(kind, seed=3)
-    program = spikec.compile(graph, target="loihi2")
-    raster = raster_of(graph, seed=4)
-    module = program.module(dtype=torch.float64, surrogate="atan", detach_reset=detach)
+def check_gradients(program: LoihiProgram, raster: np.ndarray[Any, Any], name: str = "atan",
+                    detach: bool = True) -> None:
+    """Of a loss on the spike counts of `hidden` and the membranes of `out`, with respect to all that trains."""
+    module = program.module(dtype=torch.float64, surrogate=name, detach_reset=detach)
     rng = np.random.default_rng(5)
     on_count = torch.from_numpy(rng.normal(size=program.split.network.size("hidden")))
     on_membrane = torch.from_numpy(rng.normal(size=(STEPS, 3)))
@@ -231,7 +243,7 @@ def test_gradients_are_autograds_through_the_same_equations(kind: str, detach: b
     lowered = program.split.network
     weights = {each.name: _leaf(each.connection.weight) for each in lowered.projections}
     biases = {name: _leaf(each.bias) for name, each in lowered.populations.items()}
-    found = rewritten(program, raster, Surrogate("atan", SURROGATES["atan"], detach), weights, biases)
+    found = rewritten(program, raster, Surrogate(name, SURROGATES[name], detach), weights, biases)
     expected = (found["hidden"].sum(1) * on_count).sum() + (found["out"] * on_membrane).sum()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
     expected.backward()
@@ -245,6 +257,66 @@ def test_gradients_are_autograds_through_the_same_equations(kind: str, detach: b
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-9, atol=1e-12)
         compared += int((gradient != 0).sum())
     assert compared > 20
+
+
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_autograds_through_the_same_equations(kind: str, detach: bool) -> None:
+    graph = network(kind, seed=3)
+    check_gradients(spikec.compile(graph, target="loihi2"), raster_of(graph, seed=4), detach=detach)
+
+
+@pytest.mark.parametrize("name", sorted(SURROGATES.keys() - {"atan"}))
+def test_gradients_of_every_surrogate(name: str) -> None:
+    graph = network("dense", seed=3)
+    check_gradients(spikec.compile(graph, target="loihi2"), raster_of(graph, seed=4), name)
+
+
+@pytest.mark.parametrize(("place", "value"), [("_FULL", 0), ("SPARSE", 0.0), ("SPARSE", 1.0)])
+@pytest.mark.parametrize("kind", ["sparse", "delay", "cycle"])
+def test_gradients_by_every_way_to_sum(kind: str, place: str, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrices that are full or sparse, sources that are lists or not."""
+    monkeypatch.setattr(f"spikec.runtime.integer.transposed.{place}", value)
+    graph = network(kind, seed=3)
+    check_gradients(spikec.compile(graph, target="loihi2"), raster_of(graph, seed=4))
+
+
+@pytest.mark.parametrize("density", [0.1, 0.6])
+def test_gradients_of_spikes_that_carry_values(density: float) -> None:
+    graph = network("dense", seed=3)
+    program = spikec.compile(graph, target="loihi2", message_bits={"in": 3})
+    values = np.random.default_rng(2).integers(-7, 8, (BATCH, STEPS, 9))
+    check_gradients(program, np.where(raster_of(graph, density=density), values, 0))
+
+
+def test_the_text_for_gpus_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled as C++ and run on the host, with CPU tensors: this checks its logic, not a GPU."""
+    monkeypatch.setattr("spikec.runtime.integer.reverse.HOSTS", frozenset())
+    monkeypatch.setattr(gpu, "launch", run_kernel)
+    for kind in ("dense", "cycle"):
+        graph = network(kind, seed=3)
+        check_gradients(spikec.compile(graph, target="loihi2"), raster_of(graph, seed=4))
+
+
+@pytest.mark.skipif(bool(missing_packages()), reason=f"needs {', '.join(missing_packages())}")
+@pytest.mark.parametrize("spiking", [True, False])
+def test_the_text_compiles_for_gpus(spiking: bool) -> None:
+    assert compile_cuda(reverse_source("cuda", torch.float32, "atan", False, spiking), "sm_90")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available() or bool(missing_packages()),
+                    reason=", ".join(["needs a CUDA device", *missing_packages()]))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_gives_the_same_gradients(kind: str) -> None:
+    graph = network(kind, seed=3)
+    program, gradients = spikec.compile(graph, target="loihi2"), []
+    for device in ("cpu", "cuda"):
+        module = program.module(dtype=torch.float64, surrogate="atan").to(device)
+        out = module(raster_of(graph, seed=4))
+        (out.spike_count("hidden").sum() + out.voltage_max("out").sum()).backward()
+        gradients.append([each.grad.cpu() for each in module.parameters() if each.grad is not None])
+    torch.testing.assert_close(*gradients)
 
 
 def _leaf(array: Any) -> Tensor:

@@ -32,13 +32,14 @@ __all__ = ["Chip", "Gradients", "Measured", "backward"]
 @dataclass(eq=False)
 class Chip:
     """An integer network with its emulator. By population: `scale` (n,), numbers of the core in a unit of V, and
-    `latency`, columns that it acts later than the model. `spiking`: the populations that are no readouts. `dtype`,
-    `device`: of gradients."""
+    `latency`, columns that it acts later than the model. `spiking`: the populations that are no readouts. `resets`:
+    projections that are what a spike does to its own neuron. `dtype`, `device`: of gradients."""
 
     engine: IntegerEngine
     scale: Mapping[str, Array]
     latency: Mapping[str, int]
     spiking: frozenset[str]
+    resets: frozenset[str]
     dtype: torch.dtype
     device: torch.device
     _transposed: dict[str, Transposed] = field(default_factory=dict)
@@ -107,8 +108,10 @@ def backward(measured: Measured, surrogate: Surrogate, spikes: Mapping[str, Tens
     sent: dict[tuple[str, bool], Sent] = {}
     back: dict[str, Tensor] = {}
     """Gradients of spikes by what they arrive at, (columns, batch, n), in columns of the chip."""
+    through = [each for each in network.projections
+               if each.source in network.populations and not (surrogate.detach_reset and each.name in chip.resets)]
     for names in reversed(chip.engine.schedule):
-        inside = [each for each in network.projections if each.source in names and each.target in names]
+        inside = [each for each in through if each.source in names and each.target in names]
         if not inside and not any(names[0] in given for given in (spikes, membranes, back)):
             continue
         reverses = {name: _reverse(measured, name, surrogate, spikes.get(name), membranes.get(name)) for name in names}
@@ -134,7 +137,7 @@ def backward(measured: Measured, surrogate: Surrogate, spikes: Mapping[str, Tens
                     key = source, projection.message_bits > 0
                     sent[key] = sent.get(key) or measured.sent(projection)
                     found.weights[projection.name] = transposed.weight(sent[key], reverse.drive)
-                if source in network.populations and projection not in inside:
+                if projection in through and projection not in inside:
                     if source not in back:
                         back[source] = _nothing(measured, source)
                     transposed.back(reverse.drive, back[source])

@@ -147,7 +147,10 @@ class IntegerModule(GraphModule):
             chip = Chip(IntegerEngine(scaled.network, device),
                         {name: each.scale for name, each in scaled.populations.items()},
                         {name: each.latency for name, each in scaled.populations.items()},
-                        frozenset(name for name, each in network.populations.items() if each.spiking), dtype, device)
+                        frozenset(name for name, each in network.populations.items() if each.spiking),
+                        # No parameter is in a reset that is a spike of a neuron onto itself.
+                        frozenset(each.name for each in network.projections
+                                  if not leaves(expr_of(self._arrays[_WEIGHT, each.name]))), dtype, device)
             kept = self._setting = _Setting(chip, scaled, now)
         return kept
 

@@ -60,8 +60,7 @@ class Sent:
         if self.graded:
             return torch.from_numpy(np.ascontiguousarray(raster)).to(self.device, self.dtype)
         flags = raster if raster.dtype in (np.uint8, np.bool_) else raster != 0
-        tensor = torch.from_numpy(np.ascontiguousarray(flags).view(np.uint8)).to(self.device)
-        return tensor
+        return torch.from_numpy(np.ascontiguousarray(flags).view(np.uint8)).to(self.device)
 
 
 class _Matrix(Protocol):
@@ -194,6 +193,21 @@ class _Scattered:
 
 
 @dataclass(frozen=True, slots=True)
+class _Single:
+    """At most one synapse a target, and a source."""
+
+    row: Tensor
+    column: Tensor
+    weight: Tensor
+
+    def back(self, drive: Tensor, into: Tensor) -> None:
+        into[:, self.column] += drive[:, self.row] * self.weight
+
+    def outer(self, sent: Sent, columns: int, drive: Tensor) -> Tensor:
+        return (sent.dense[:columns, :, self.column] * drive[:, :, self.row]).sum((0, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class _Sparse:
     """`pattern`: zeros at the synapses, (n_target, n_source), CSR; `turned`: the weights, (n_source, n_target)."""
 
@@ -213,6 +227,9 @@ class _Sparse:
 def _scattered(row: Array, column: Array, weight: Array, size: tuple[int, int], dtype: torch.dtype,
                device: torch.device) -> _Matrix:
     """Synapses in CSR's order."""
+    if len(np.unique(row)) == len(row) == len(np.unique(column)):
+        return _Single(torch.from_numpy(row).to(device), torch.from_numpy(column).to(device),
+                       torch.from_numpy(weight).to(device, dtype))
     if size[0] * size[1] <= _FULL:
         def full() -> Tensor:
             matrix = np.zeros(size)
