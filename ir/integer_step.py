@@ -127,7 +127,8 @@ def _activation(projection: IntegerProjection, weight: Array, sent: Array) -> Ar
         sent = (sent != 0).astype(np.int64)
     if isinstance(connection, IntegerConv):
         return _wrap(_correlated(connection, weight << projection.exponent, sent), 24)
-    total = _wrap(_rows(connection, weight, sent) if isinstance(connection, IntegerSparse) else sent @ weight.T, 32)
+    total = _wrap(_rows(connection, weight, sent) if isinstance(connection, IntegerSparse) else
+                  _product(sent, weight.T), 32)
     return _wrap(total << projection.exponent if projection.exponent > 0 else total >> -projection.exponent, 32)
 
 
@@ -144,12 +145,21 @@ def _correlated(conv: IntegerConv, weight: Array, sent: Array) -> Array:
     image = sent.reshape(len(sent), conv.groups, channels, *conv.input_shape[1:])
     image = np.pad(image, ((0, 0), (0, 0), (0, 0), *((each, each) for each in conv.padding)))
     _, height, width = conv.output_shape
-    total = np.zeros((len(sent), conv.groups, features // conv.groups, height, width), dtype=np.int64)
+    total = np.zeros((len(sent), conv.groups, features // conv.groups, height * width), dtype=np.int64)
     grouped = weight.reshape(conv.groups, -1, channels, *kernel)
     for row in range(kernel[0]):
         for line in range(kernel[1]):
             top, left = row * conv.dilation[0], line * conv.dilation[1]
             seen = image[..., top:top + height * conv.stride[0]:conv.stride[0],
                          left:left + width * conv.stride[1]:conv.stride[1]][..., :height, :width]
-            total += np.einsum("gfc,bgchw->bgfhw", grouped[..., row, line], seen)
+            total += _product(grouped[..., row, line], seen.reshape(*seen.shape[:3], height * width))
     return total.reshape(len(sent), features * height * width)
+
+
+def _product(one: Array, other: Array) -> Array:
+    """The matrix product, int64; by way of float64, which is much quicker, where that has room for every sum."""
+    most = float(np.abs(one).max(initial=0)) * float(np.abs(other).max(initial=0)) * one.shape[-1]
+    if most < 2.0**53:
+        return np.matmul(one.astype(np.float64), other.astype(np.float64)).astype(np.int64)
+    product: Array = one @ other
+    return product

@@ -200,8 +200,8 @@ def _plan(network: Network, laws: Mapping[str, ChipLaw], relative: Mapping[str, 
 
 def _most(population: Population, law: ChipLaw, relative: list[Connection], peak: float | None) -> float:
     """The largest threshold (of a readout: scale) that leaves room for what the membrane comes to: by calibration data;
-    without them a spiking membrane may come to 16 thresholds, and a readout to what all of its weights at once do in some
-    columns."""
+    without them a spiking membrane may come to 16 thresholds, and a readout to what all of its weights at once do in
+    some columns."""
     if population.spiking:
         # The constant current has to fit a bias, too.
         constant = float((np.abs(law.constant) / law.threshold).max(initial=0))

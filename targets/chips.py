@@ -75,10 +75,10 @@ def lava_rules(longest_delay: Limit) -> tuple[Rule, ...]:
              in_continuous_time),
         Rule(MEMBRANES, "approximate", "one decay and one threshold a population: neurons that differ are grouped",
              differing("tau", "tau_mem", "tau_syn", "v_threshold"), source=_LIF),
-        Rule((IF, LIF), "approximate", "reset by subtraction: the membrane is held in the current, from which each spike "
-             "takes the threshold", subtracts, source=_LIF),
-        Rule((CubaLIF,), "approximate", "a reset by subtraction becomes one to zero: what was above the threshold is lost",
-             subtracts, source=_LIF),
+        Rule((IF, LIF), "approximate", "reset by subtraction: the membrane is held in the current, from which each "
+             "spike takes the threshold", subtracts, source=_LIF),
+        Rule((CubaLIF,), "approximate", "a reset by subtraction becomes one to zero: what was above the threshold is "
+             "lost", subtracts, source=_LIF),
         Rule(SPIKING, "approximate", "the distance from the reset value to the resting one becomes a bias, of 13 bits "
              "with an exponent", resets_off_rest, source=_LIF),
         Rule(SPIKING, "unsupported", "a refractory period; Lava's fixed-point neurons have none",

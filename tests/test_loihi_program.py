@@ -53,10 +53,10 @@ def spikes_of(inputs: int = 25, samples: int = 4, steps: int = 150, rate: float 
     return (np.random.default_rng(seed).random((samples, steps, inputs)) < rate) * 1.0
 
 
-def raster_of_events(events: Any, steps: int, n: int) -> Any:
+def raster_of_events(events: Any, steps: int, n: int, dt: float = GRID.dt) -> Any:
     found = np.zeros((events.batch, steps, n))
     sample = np.repeat(np.arange(events.batch), np.diff(events.offsets))
-    found[sample, np.rint(events.times / GRID.dt).astype(int) - 1, events.indices] = 1
+    found[sample, np.rint(events.times / dt).astype(int) - 1, events.indices] = 1
     return found
 
 
@@ -347,10 +347,11 @@ def test_random_models_either_run_as_they_mean_or_are_refused(data: st.DataObjec
         voltage = reference.voltage[name].reshape(len(result.probes[f"{name}.v"]), steps, -1)[:, :steps - late]
         mine = result.probes[f"{name}.v"][:, late:]
         spiking = program.network.populations[name].spiking
-        fired = reference.spikes[name].reshape(voltage.shape[0], steps, -1)[:, :steps - late] > 0 if spiking else (
-            np.zeros(voltage.shape, bool))
+        fired = np.zeros(voltage.shape, bool)
+        if spiking:
+            chip = raster_of_events(result.spikes[name], steps, voltage.shape[2], grid.dt)[:, late:]
+            fired = (reference.spikes[name].reshape(voltage.shape[0], steps, -1)[:, :steps - late] > 0) | (chip > 0)
         quiet = np.logical_and.accumulate(~fired, axis=1)
         threshold = np.max(np.asarray(program.network.populations[name].v_threshold)) if spiking else 1.0
         size = max(np.abs(voltage[quiet]).max(initial=0.0), threshold)
-        own = np.logical_and.accumulate(np.abs(mine) < 0.9 * size, axis=1) & quiet
-        assert np.abs(mine - voltage)[own].max(initial=0.0) < 0.08 * size
+        assert np.abs(mine - voltage)[quiet].max(initial=0.0) < 0.1 * size

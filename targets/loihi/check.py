@@ -1,10 +1,12 @@
 """Whether what runs is what was compiled: the emulator, and Lava where it is there, against the meaning of the integer
-network, u, v and spikes, bit for bit, on a stimulus that is made so that every population fires."""
+network, u, v and spikes, bit for bit, on a stimulus that is made so that every population fires: random input, and
+membranes that start anywhere up to twice their thresholds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from ...ir.diagnostics import SpikecError, first_line
 from ...ir.integer import IntegerConv, IntegerNetwork, IntegerProjection
 from ...ir.integer_step import IntegerResult, simulate_integer
 from ...ir.nodes import Array
+from ..lava.program import LavaProgram
 
 if TYPE_CHECKING:
     from .program import LoihiProgram
@@ -25,6 +28,8 @@ _MOST_COLUMNS, _EXTRA = 60, 12
 _WORK = 2_000_000_000
 """Synapses times samples and columns that the check goes through."""
 _LAVA_WORK = 200_000_000
+_MOST = 2**23 - 1
+"""What a membrane can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,15 @@ def check_program(program: LoihiProgram, lava: bool | None = None, seed: int = 0
     Raises:
         LavaError: Lava was asked for and cannot run (SC553 to SC558).
     """
-    network = program.quantised.network
+    from ...runtime.integer.engine import IntegerEngine
+
+    network = _stirred(program.quantised.network, seed)
     synapses = max(1, sum(_work(each) for each in network.projections))
     columns = max(program.latency + _EXTRA, min(_MOST_COLUMNS, _WORK // (synapses * len(RATES))))
     rasters = _stimulus(network, columns, seed)
     expected = simulate_integer(network, rasters, columns)
     names = tuple(network.populations)
-    mine = program.engine.run(rasters, columns, spikes=names, states=names)
+    mine = IntegerEngine(network).run(rasters, columns, spikes=names, states=names)
     found, left_out = None, ""
     if lava is False:
         left_out = "not asked for"
@@ -82,7 +89,7 @@ def check_program(program: LoihiProgram, lava: bool | None = None, seed: int = 0
     else:
         chosen = {name: raster[1:3] for name, raster in rasters.items()}
         try:
-            theirs = program.lava.run(chosen, columns, record=("spikes", "u", "v"))
+            theirs = LavaProgram(network).run(chosen, columns, record=("spikes", "u", "v"))
             found = _difference(expected, theirs, slice(1, 3))
         except SpikecError as error:
             if lava:
@@ -90,6 +97,14 @@ def check_program(program: LoihiProgram, lava: bool | None = None, seed: int = 0
             left_out = first_line(error)
     fired = {name: float(expected.spikes[name].any((0, 1)).mean()) for name in _spiking(program)}
     return ExactCheck(columns, len(RATES), fired, _difference(expected, mine, slice(None)), found, left_out)
+
+
+def _stirred(network: IntegerNetwork, seed: int) -> IntegerNetwork:
+    """The same, its membranes started at random."""
+    rng = np.random.default_rng([seed, 1])
+    return replace(network, populations={
+        name: replace(each, v0=rng.integers(0, min(2 * (each.threshold << 6), _MOST) + 1, each.n))
+        for name, each in network.populations.items()})
 
 
 def _spiking(program: LoihiProgram) -> list[str]:

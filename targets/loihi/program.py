@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.chip import Chip
+from ...ir.columns import columns_of_grid
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Graph, same_node
 from ...ir.mapping import ChipMapping, mapping_from_json, mapping_to_json
 from ...ir.network import Network
@@ -61,7 +62,7 @@ class LoihiProgram(GraphProgram):
 
     Raises:
         BadInputError: the graph states no grid (SC403), or an option is out of range (SC533).
-        UnsupportedError: what the chip cannot do (SC302 to SC305, SC320, SC321, SC324).
+        UnsupportedError: what the chip cannot do (SC302 to SC306, SC320, SC321, SC324).
     """
 
     def __init__(self, graph: Graph, target: str, lower: Callable[[Graph, Any, Diagnostics], Network],
@@ -77,6 +78,7 @@ class LoihiProgram(GraphProgram):
             raise BadInputError(Diagnostic("SC403", "a program for Loihi needs a grid, and the model states none",
                                            remedy="Set graph.discretization, or give --dt and --spike."))
         accept(graph, target, faults)
+        columns_of_grid(graph, grid)
         self.grid: Discretization = grid
         self.network = lower(StateDelays().run(graph), dump_ir, faults)
         self.grids = {name: node.grid or grid for name, node in graph.nodes.items()
