@@ -35,7 +35,8 @@ GUARD = 0.1
 fires where the nominal one only grazes its threshold, or stays below it."""
 
 Outside = Callable[[Network, Mapping[str, Events], float], Mapping[str, Events]]
-"""The network with its parameters as they are, input events by node, seconds -> spikes of every spiking population."""
+"""The network with its parameters as they are, input events by node, seconds -> spikes of every spiking population; and
+of an input, if it likes, the same events at the times at which it saw them."""
 
 
 @dataclass(slots=True)
@@ -74,7 +75,8 @@ class MeasuredModule(EventModule):
     Args:
         graph, network: the model, and the same lowered and scheduled.
         forward: called once a batch, as `Outside` says. Spikes are those of all spiking populations, with times in the
-            model's seconds, ascending within a sample, within the duration. It is shared by copies of the module.
+            model's seconds, ascending within a sample, within the duration. Of an input it may give the same events at
+            other times: those at which it saw them, as on a grid. It is shared by copies of the module.
         dtype, train: as of `EventModule`.
         shown: the network that `forward` is called with, where that is another one of the same graph, as a target
             lowers it for itself; else `network`.
@@ -119,8 +121,11 @@ class MeasuredModule(EventModule):
         activity = engine.begin(self._values, engine.inputs(events, dt), duration)
         given = {name: _events(spikes) for name, spikes in activity.spikes.items()}
         found = self._outside(self.network_now(), given, activity.duration)
-        measured = _checked(self._network, found, activity.batch, activity.duration)
+        measured = _checked(self._network, found, given, activity.duration)
         there = {name: as_spikes(each).to(self._values.device) for name, each in measured.items()}
+        for name in activity.spikes.keys() & there.keys():
+            sent = activity.spikes[name]
+            activity.spikes[name] = replace(sent, times=sent.times + (there.pop(name).times - sent.times).detach())
         return Outputs(engine.play(activity, there, self._guard))
 
     def network_now(self) -> Network:
@@ -152,14 +157,14 @@ def _events(spikes: Spikes) -> Events:
     return Events(spikes.times.detach().cpu().numpy(), spikes.indices.cpu().numpy(), spikes.offsets.cpu().numpy())
 
 
-def _checked(network: Network, found: Any, batch: int, duration: float) -> dict[str, Events]:
-    """What the outside program said, looked at.
+def _checked(network: Network, found: Any, given: Mapping[str, Events], duration: float) -> dict[str, Events]:
+    """What the outside program said of all populations, and of inputs that it names, looked at.
 
     Raises:
         BadInputError: naming every population whose spikes are missing or of another batch (SC486), or malformed
             (SC485).
     """
-    faults = Diagnostics()
+    faults, batch = Diagnostics(), next(iter(given.values())).batch
     wanted = [name for name, each in network.populations.items() if each.spiking]
     if not isinstance(found, Mapping):
         faults.add("SC486", "the outside program gives no spikes by population", value=type(found).__name__,
@@ -170,7 +175,7 @@ def _checked(network: Network, found: Any, batch: int, duration: float) -> dict[
             faults.add("SC486", "the outside program says nothing of a population", node=name,
                        value=sorted(map(str, found)), remedy="Give empty Events where nothing fired.")
     measured = {}
-    for name in (each for each in wanted if each in found):
+    for name in (each for each in (*given, *wanted) if each in found):
         events = found[name]
         if not isinstance(events, Events):
             faults.add("SC486", "measured spikes are no Events", node=name, value=type(events).__name__)
@@ -189,6 +194,11 @@ def _checked(network: Network, found: Any, batch: int, duration: float) -> dict[
             faults.add("SC485", "measured spikes: an event is after the run's end", node=name,
                        value=first_event(plain.times, late, plain.offsets), limit=f"t <= {duration!r} s",
                        remedy="Leave out what fires later, or run for longer.")
+        elif name in given and not (np.array_equal(plain.indices, given[name].indices)
+                                    and np.array_equal(plain.offsets, given[name].offsets)):
+            faults.add("SC486", "an input's events are those that went in, at other times", node=name,
+                       value=f"{len(plain)} events", limit=f"{len(given[name])} events, in the same order",
+                       remedy="Leave the input out.")
         measured[name] = plain
     faults.raise_if_errors()
     return measured

@@ -229,6 +229,23 @@ def test_an_input_of_the_same_instant_comes_before_the_spike() -> None:
     assert np.allclose(found, [[-kernel / slope, 0.0]], rtol=1e-12)
 
 
+def test_inputs_may_be_seen_later_than_they_were_sent() -> None:
+    """Gradients are those at the times at which they were seen, and pass to the times at which they were sent."""
+    rng = np.random.default_rng(3)
+    graph, events = make("CubaLIF", rng, recurrent=True), stimulus(6, rng)
+    late = Events(events.times + 1e-3, events.indices, events.offsets)
+
+    def forward(network: Network, given: Measured, duration: float) -> Measured:
+        seen = {"in": Events(given["in"].times + 1e-3, given["in"].indices, given["in"].offsets)}
+        return {**event_engine(network, seen, duration), **seen}
+
+    wanted, _ = gradients(spikec.compile(graph).module(dtype=torch.float64), graph, late)
+    assert distance(gradients(measured(graph, forward), graph, events)[0], wanted) < 1e-9
+    fewer = events.take(np.arange(2), np.arange(len(events)) > 0)
+    with pytest.raises(BadInputError, match="in the same order"):
+        measured(graph, lambda *whole: {**event_engine(*whole), "in": fewer})(events, duration=DURATION)
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "not a number": (Events(np.array([0.01, np.nan]), np.array([0, 1]), np.array([0, 1, 2])), "SC485"),
     "unsorted": (Events(np.array([0.02, 0.01]), np.array([0, 1]), np.array([0, 2, 2])), "SC485"),

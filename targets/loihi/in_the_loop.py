@@ -16,6 +16,7 @@ from ...ir.network import Network
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised
 from ...passes.state_delays import StateDelays
+from ...runtime.clock.inputs import columns_of
 from ...runtime.integer.engine import IntegerEngine
 from ...runtime.integer.run import BACKENDS
 from ...runtime.measured import GUARD, MeasuredModule, of_model
@@ -31,7 +32,8 @@ __all__ = ["ChipInTheLoop", "exact_module"]
 class ChipInTheLoop:
     """Called with `program.split.network` with other weights, it puts these on the scales of `program`, runs a batch,
     and says when each neuron of the model fired, in its time: column n (from 0) of a population that acts `latency`
-    columns late is the time (n + 1 - latency) dt. `backend`, `worker`, `time_limit`: as of `LoihiProgram.run`.
+    columns late is the time (n + 1 - latency) dt, and inputs have the times of their columns, too. `backend`, `worker`,
+    `time_limit`: as of `LoihiProgram.run`.
 
     Raises:
         BadInputError: there is no such backend (SC403), or an input's spikes carry values, which have no exact gradient
@@ -57,7 +59,7 @@ class ChipInTheLoop:
         self._check_rates(network)
         rasters, steps, _ = program.inputs.rasters(dict(events), duration)
         found = self._run(program.requantised(network), rasters, steps + program.latency)
-        spikes = {}
+        spikes = {name: _in_columns(each, dt, duration) for name, each in events.items()}
         for name in (name for name, each in program.network.populations.items() if each.spiking):
             late = program.latency_of(name)
             spikes[name] = _events(program.split.whole(name, found.spikes)[:, late:late + steps], dt, duration)
@@ -89,6 +91,12 @@ def exact_module(program: LoihiProgram, dtype: torch.dtype, train: Iterable[str]
     network, shown = (of_model(each, program.graph, stated) for each in (program.network, program.split.network))
     return MeasuredModule(program.graph, network, ChipInTheLoop(program, backend, worker, time_limit), dtype, train,
                           GUARD if guard is None else guard, shown)
+
+
+def _in_columns(events: Events, dt: float, duration: float) -> Events:
+    """The same events, each at the end of its column, or of the run."""
+    times = np.minimum((columns_of(events.times, dt) + 1) * dt, duration)
+    return Events(times, events.indices, events.offsets)
 
 
 def _events(raster: Array, dt: float, duration: float) -> Events:
