@@ -154,8 +154,12 @@ def test_the_text_for_gpus_gives_the_same(seed: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(kernels, "HOSTS", frozenset())
     monkeypatch.setattr(engine_module, "HOSTS", frozenset())
     monkeypatch.setattr(gpu, "launch", run_kernel)
-    case = random_case(seed, batch=2)
-    agree(emulate(case), simulate_integer(*case))
+    network, rasters = random_case(seed, batch=2)
+    whole, engine = simulate_integer(network, rasters), IntegerEngine(network)
+    agree(emulate((network, rasters)), whole)
+    begun = engine.run({name: raster[:, :5] for name, raster in rasters.items()}, keep_state=True)
+    rest = engine.run({name: raster[:, 5:] for name, raster in rasters.items()}, state=begun.state, states=["b"])
+    np.testing.assert_array_equal(rest.v["b"], whole.v["b"][:, 5:])
 
 
 @pytest.mark.skipif(bool(missing_packages()), reason=f"needs {', '.join(missing_packages())}")
