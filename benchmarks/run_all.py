@@ -4,9 +4,9 @@
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
-time_to_accuracy.py (its grid is not run here, see there), conversion.py, loihi_mnist.py, tables.py; and clock_speed.py,
-which is not run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and
-Yin-Yang are read from the folder that SPIKEC_DATA names.
+time_to_accuracy.py (its grid is not run here, see there), conversion.py, loihi_mnist.py, loihi_peers.py, loihi_speed.py
+(where Lava is there), tables.py; and clock_speed.py, which is not run here, since it needs all frameworks beside
+spikec, as `make conformance` installs them. MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 from common import HERE, arguments, data_folder, read_result
 
-PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py")
+PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py")
 ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 
 
@@ -26,6 +26,8 @@ def main() -> int:
     failed = []
     for script in PARTS:
         failed += _run(script, size)
+    if not subprocess.run([sys.executable, "-m", "spikec", "lava", "check"], check=False).returncode:
+        failed += _run("loihi_speed.py", size)
     if data_folder() is not None:
         for script in ACCURACIES:
             failed += _run(script, size, "--no-progress")
