@@ -244,7 +244,7 @@ def feeds_neurons(subject: Subject) -> str | None:
 
 
 def _range(values: Array) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
 def _span(value: Array) -> str:
