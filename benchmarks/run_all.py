@@ -4,9 +4,10 @@
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
-time_to_accuracy.py (its grid is not run here, see there), conversion.py, loihi_mnist.py, loihi_peers.py, loihi_speed.py
-(where Lava is there), tables.py; and clock_speed.py, which is not run here, since it needs all frameworks beside
-spikec, as `make conformance` installs them. MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
+time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py, loihi_in_the_loop.py,
+loihi_peers.py, loihi_speed.py (where Lava is there), tables.py; and clock_speed.py, which is not run here, since it
+needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read from the folder
+that SPIKEC_DATA names.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 
 from common import HERE, arguments, data_folder, read_result
 
-PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py")
+PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py")
 ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 
 
@@ -33,6 +34,7 @@ def main() -> int:
             failed += _run(script, size, "--no-progress")
         failed += _run("conversion.py", size)
         failed += _run("loihi_mnist.py", size)
+        failed += _run("loihi_in_the_loop.py", size)
         if read_result("time_to_accuracy_grid") is not None:
             failed += _run("time_to_accuracy.py", size)
     if not options.quick:

@@ -9,7 +9,7 @@ from table_parts import NotMeasured, figures, measured, number, table
 
 __all__ = ["AIMS", "SOURCES", "TABLES"]
 
-SOURCES = ("loihi_mnist", "loihi_speed")
+SOURCES = ("loihi_mnist", "loihi_speed", "loihi_peers", "loihi_in_the_loop")
 
 
 def mnist() -> str:
@@ -67,6 +67,68 @@ def speed() -> str:
         f"{number(whole['times_faster']['wall'])} times as long.", measured("loihi_speed")])
 
 
+def peers() -> str:
+    """Other simulators of Loihi."""
+    rows = []
+    for found in figures("loihi_peers").values():
+        (name, version), *_ = found["versions"].items()
+        differing = ", ".join(f"{count} of {what}" for what, count in found["differing"].items())
+        rows.append((f"{name} {version}", str(found["networks"]), f"{found['compared']:,}", f"{found['spikes']:,}",
+                     differing))
+    head = ("simulator", "networks", "numbers compared, of u, v and spikes each", "spikes among them", "differ")
+    return f"{table(head, rows)}\n\n{measured('loihi_peers')}"
+
+
+def mapping() -> str:
+    """Mappings beside METIS and greedy filling."""
+    rows = []
+    for name, case in figures("mapping").items():
+        ours = case["rows"]["spikec"]
+        for who, what in (("spikec", "spikec"), ("metis", "METIS, parts in order"), ("greedy", "greedy filling")):
+            row = case["rows"][who]
+            if "refused" in row:
+                rows.append((name, what, "does not fit", "", "", "", "", ""))
+                continue
+            rows.append((name, what, str(row["cores"]), number(row["packets"]), number(row["hops"]),
+                         _times(row["packets"], ours["packets"]), number(row["cpu_s"]),
+                         ", ".join(row["exceeds"]) or "none"))
+    head = ("network", "by", "cores", "spikes between cores", "hops", "spikes, times spikec's", "CPU s",
+            "limits exceeded")
+    return f"{table(head, rows)}\n\n{measured('mapping')}"
+
+
+def _times(theirs: float, ours: float) -> str:
+    return f"{theirs / ours:.2f}" if ours else "–"
+
+
+def _least(who: str, kind: str | None = None) -> float:
+    """The smallest ratio of somebody's spikes, or hops, to spikec's; where spikec has none, somebody's are no fewer."""
+    ratios = [case["rows"][who][what] / case["rows"]["spikec"][what]
+              for case in figures("mapping").values() if kind in (None, case["kind"]) and "packets" in case["rows"][who]
+              for what in ("packets", "hops") if case["rows"]["spikec"][what]]
+    return float(min(ratios))
+
+
+def _slowest_mapping() -> float:
+    return max(float(case["rows"]["spikec"]["wall_s"]) for case in figures("mapping").values())
+
+
+def in_the_loop() -> str:
+    """Yin-Yang with the chip in the loop."""
+    found = figures("loihi_in_the_loop")
+    ways = (("further", "trained on the event target, then in the loop"), ("alone", "trained in the loop alone"))
+    rows = [("continuous time, target `event`", "", "", _spread(found["summary"]["event"]))]
+    rows += [(name, f"{1e3 * grid['dt']:g} ms", *(_spread(grid[way][when]) for when in ("before", "after")))
+             for way, name in ways for grid in found["summary"]["grids"]]
+    return "\n\n".join([table(("network", "column", "test accuracy before, %", "after, %"), rows),
+                        f"Means and standard deviations over {len(found['runs'])} seeds.",
+                        measured("loihi_in_the_loop")])
+
+
+def _spread(of: dict[str, float]) -> str:
+    return f"{of['mean']:.2f} ± {of['std']:.2f}"
+
+
 def _differing() -> float:
     lava = figures("loihi_mnist")["lava"]
     if lava is None:
@@ -74,7 +136,8 @@ def _differing() -> float:
     return float(sum(lava["differing"].values()))
 
 
-TABLES: dict[str, Callable[[], str]] = {"loihi_mnist": mnist, "loihi_speed": speed}
+TABLES: dict[str, Callable[[], str]] = {"loihi_mnist": mnist, "loihi_speed": speed, "loihi_peers": peers,
+                                       "loihi_in_the_loop": in_the_loop}
 
 AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
     ("MNIST 784-512-10 on Loihi's integers, points lost by post-training quantisation", "≤ 0.3",
@@ -88,5 +151,11 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
      lambda: float(figures("loihi_speed")["times_faster"]["wall"]), lambda x: x >= 500, "{:.0f}"),
     ("10,000 images over 32 steps, times faster than Lava would be", "≥ 300",
      lambda: float(figures("loihi_speed")["test_set"]["times_faster"]["wall"]), lambda x: x >= 300, "{:.0f}"),
+    ("Mapping, spikes between cores and hops, METIS's over ours, least of all networks", "≥ 1",
+     lambda: _least("metis"), lambda x: x >= 1, "{:.2f}"),
+    ("The same, greedy filling's over ours, locally connected networks", "≥ 1.3", lambda: _least("greedy", "local"),
+     lambda x: x >= 1.3, "{:.2f}"),
+    ("Mapping of up to 100,000 neurons and 2 million synapses, slowest, wall s", "< 30", _slowest_mapping,
+     lambda x: x < 30, "{:.1f}"),
 )
 """As in `tables.py`."""

@@ -1,5 +1,5 @@
-"""The kernels of mapping.jinja: units of neurons onto cores, and cores onto a mesh. They run on one thread, and the same
-seed gives the same."""
+"""The kernels of mapping.jinja: units of neurons onto cores, and cores onto a mesh. They run on one thread, and the
+same seed gives the same."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ __all__ = ["RESOURCE_ORDER", "MappingKernel", "mapping_source"]
 RESOURCE_ORDER = tuple(RESOURCES)
 """As the kernel counts loads."""
 _NUMBERS = ("n_units n_bundles n_cores n_places n_decays n_thresholds n_formats word header group widest most_neurons "
-            "most_bits most_members sweeps nearby seed")
+            "most_bits most_reads most_members sweeps fewest looked nearby seed")
 _ARRAYS: Mapping[str, str] = {
     "int64_t": "limits loads neurons bits decays threshold begin pins source axons width format in_begin in_bundle "
-               "in_synapses own_begin own_bundle order cluster reached to_itself link_begin link_core place holder "
-               "place_x place_y",
+               "in_synapses own_begin own_bundle order cluster reached to_itself open awaited "
+               "link_begin link_core place holder place_x place_y",
     "int32_t": "core laid slot_core slot_count decay_counts threshold_counts format_counts member members seat",
     "double": "rate link_rate",
 }
 _FIELDS: tuple[tuple[str, str, int], ...] = (
-    *(("int64_t", name, 0) for name in _NUMBERS.split()), ("double", "heat", 0),
+    *(("int64_t", name, 0) for name in _NUMBERS.split()), ("double", "heat", 0), ("double", "work", 0),
+    ("double", "foresight", 0),
     *((f"{kind} *", name, 0) for kind, names in _ARRAYS.items() for name in names.split()))
 _TYPES = {name: np.dtype({"int64_t": np.int64, "int32_t": np.int32, "double": np.float64}[kind])
           for kind, names in _ARRAYS.items() for name in names.split()}

