@@ -57,8 +57,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.targets.loihi.energy_profile.read_profile", "spikec.compiler.report_page.save_page")),
     ("Gradients", "Exact on the target event, by a surrogate on the target clock.", (
         "spikec.runtime.graph_module.GraphModule", "spikec.runtime.module.EventModule",
-        "spikec.runtime.measured.MeasuredModule", "spikec.runtime.outputs.Outputs", "spikec.runtime.clock.module.ClockModule",
-        "spikec.runtime.clock.outputs.ClockOutputs")),
+        "spikec.runtime.measured.MeasuredModule", "spikec.runtime.outputs.Outputs",
+        "spikec.runtime.clock.module.ClockModule", "spikec.runtime.clock.outputs.ClockOutputs")),
     ("Training", "", ("spikec.Trainer", "spikec.runtime.history.History", "spikec.runtime.history.EpochRecord",
                       "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted")),
     ("Losses", "Called as `loss(out, labels)` with the outputs of a module; `output` names the one that is meant where "
