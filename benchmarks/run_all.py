@@ -4,10 +4,10 @@
     python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
 
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
-time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py, loihi_in_the_loop.py,
-loihi_peers.py, loihi_speed.py (where Lava is there), tables.py; and clock_speed.py, which is not run here, since it
-needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read from the folder
-that SPIKEC_DATA names.
+time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py,
+loihi_in_the_loop.py, loihi_peers.py, loihi_speed.py (where Lava is there), tables.py; and clock_speed.py, which is not
+run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read
+from the folder that SPIKEC_DATA names.
 """
 
 from __future__ import annotations

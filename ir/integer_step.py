@@ -160,6 +160,6 @@ def _product(one: Array, other: Array) -> Array:
     """The matrix product, int64; by way of float64, which is much quicker, where that has room for every sum."""
     most = float(np.abs(one).max(initial=0)) * float(np.abs(other).max(initial=0)) * one.shape[-1]
     if most < 2.0**53:
-        return np.matmul(one.astype(np.float64), other.astype(np.float64)).astype(np.int64)
-    product: Array = one @ other
+        one, other = one.astype(np.float64), other.astype(np.float64)
+    product: Array = (one @ other).astype(np.int64)
     return product

@@ -42,7 +42,9 @@ def command(
     program = load(folder)
     events, batch = read_input(input, tuple(program.network.inputs))
     grid = program.graph.discretization
-    options: dict[str, Any] = {"dt": dt if dt is not None or grid is None else grid.dt} if isinstance(events, np.ndarray) else {}
+    options: dict[str, Any] = {}
+    if isinstance(events, np.ndarray):
+        options["dt"] = dt if dt is not None or grid is None else grid.dt
     options |= {} if backend is None else {"backend": backend}
     options |= {"drain": True} if drain else {}
     _ = program.engine  # torch is imported here, which is no part of the time that is shown
