@@ -30,9 +30,9 @@ _COMPILE_AGAIN = "Compile the model again, or restore the folder from a copy."
 
 
 def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None], **facts: Any) -> None:
-    """Lets `fill` write its files into a new folder beside the place, adds the manifest, to which `facts` are added, and
-    renames: the folder appears whole or not at all. A compiled folder that stands there is replaced; anything else is
-    left alone.
+    """Lets `fill` write its files into a new folder beside the place, adds the manifest, to which `facts` are added,
+    and renames: the folder appears whole or not at all. A compiled folder that stands there is replaced; anything else
+    is left alone.
 
     Raises:
         BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what was
