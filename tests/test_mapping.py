@@ -175,8 +175,8 @@ WRONG = {
                                 "SC332"),
     "a neuron does not exist": (changed(MAPPING, 0, parts={"a": np.append(FIRST.parts["a"], 60)}), "SC332"),
     "a population does not exist": (changed(MAPPING, 0, parts={**FIRST.parts, "b": np.arange(1)}), "SC332"),
-    "two cores at one place": (changed(MAPPING, 0, **{name: getattr(SECOND, name) for name in ("x", "y", "core", "chip")}),
-                               "SC332"),
+    "two cores at one place": (
+        changed(MAPPING, 0, x=SECOND.x, y=SECOND.y, core=SECOND.core, chip=SECOND.chip), "SC332"),
     "a core off the mesh": (changed(MAPPING, 0, x=8), "SC332"),
     "a chip that is not there": (changed(MAPPING, 0, chip=1), "SC332"),
     "an empty core": (replace(MAPPING, cores=(*MAPPING.cores, replace(FIRST, parts={}, chip=0, x=7, y=3))), "SC332"),

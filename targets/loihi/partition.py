@@ -36,8 +36,10 @@ _ALIKE = 0.94
 """Ends of bundles that are left where units are joined in pairs; more, and joining them is of no use."""
 _SMALL = 1000
 """Units that are few enough to grow cores of them one by one."""
-_HEAT = 0.03
-"""The first temperature, of the packets that have to do with a unit."""
+_HEATS = (0.03, 0.1, 0.2, 0.05)
+"""The first temperatures of attempts, of the packets that have to do with a unit."""
+_FEW, _ATTEMPTS, _APART = 2000, 16, 1000
+"""Units that several attempts have in all, and the most attempts; what their seeds differ by."""
 
 
 def fill_in_order(units: Units, chip: Chip, limits: Mapping[str, int], cores: int) -> Array | None:
@@ -45,15 +47,39 @@ def fill_in_order(units: Units, chip: Chip, limits: Mapping[str, int], cores: in
     return _laid("fill", units, chip, limits, cores, 0)
 
 
-def partition(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, seed: int,
-              effort: float = 1.0) -> Array | None:
-    """(units,): the core of each; None where `cores` are too few for how units are laid onto them.
+def partition(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, seed: int) -> Array | None:
+    """(units,): the core of each; None where `cores` are too few for how units are laid onto them. Few units are laid
+    several times, and the best is taken.
 
     Args:
         limits: by resource, of a core.
         cores: the most to use.
-        effort: sweeps are so many times as many.
     """
+    best, least = None, np.inf
+    attempts = max(1, min(_FEW // len(units), _ATTEMPTS))
+    for attempt in range(attempts):
+        heat = _HEATS[attempt % len(_HEATS)]
+        core = _multilevel(units, chip, limits, cores, seed + attempt * _APART, heat)
+        if core is None:
+            break
+        packets = _packets(units, core) if attempts > 1 else 0.0
+        if packets < least:
+            best, least = core, packets
+    return best
+
+
+def _packets(units: Units, core: Array) -> float:
+    """Between cores, and from inputs to cores."""
+    bundles = units.bundles
+    bundle_of = np.repeat(np.arange(len(bundles.source)), np.diff(bundles.begin))
+    home = np.where(bundles.source < 0, -1, core[bundles.source])[bundle_of]
+    there = core[bundles.units]
+    keys = (bundle_of * (int(core.max()) + 1) + there)[there != home]
+    return float(bundles.rate[np.unique(keys) // (int(core.max()) + 1)].sum())
+
+
+def _multilevel(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, seed: int,
+                heat: float) -> Array | None:
     levels = [units]
     joins: list[Array] = []
     largest = _largest(units, limits)
@@ -62,7 +88,7 @@ def partition(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, s
         if joined is None:
             break
         coarser = _coarser(levels[-1], joined)
-        if len(levels) == 1 and len(coarser.bundles.units) > _ALIKE * len(units.bundles.units):
+        if len(levels) == 1 and _ends(coarser, units) > _ALIKE * _ends(units, units):
             break  # who is joined reaches little in common: nothing is near anything
         joins.append(joined)
         levels.append(coarser)
@@ -72,8 +98,14 @@ def partition(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, s
         core = _laid(how, levels[depth], chip, limits, cores, seed) if core is None else core[joins[depth]]
         if core is not None:
             share = (len(levels[depth]) / len(units)) ** 0.5
-            core = _refined(levels[depth], chip, limits, core, seed, effort * share, finest=not depth)
+            core = _refined(levels[depth], chip, limits, core, seed, share, heat, finest=not depth)
     return None if core is None else np.unique(core, return_inverse=True)[1].ravel()
+
+
+def _ends(level: Units, units: Units) -> int:
+    """Ends at this level of the bundles that say who belongs together."""
+    narrow = np.diff(units.bundles.begin) <= _WIDEST
+    return int(np.diff(level.bundles.begin)[narrow].sum())
 
 
 def _laid(how: str, units: Units, chip: Chip, limits: Mapping[str, int], cores: int, seed: int) -> Array | None:
@@ -93,15 +125,15 @@ def _laid(how: str, units: Units, chip: Chip, limits: Mapping[str, int], cores: 
     return None
 
 
-def _refined(units: Units, chip: Chip, limits: Mapping[str, int], core: Array, seed: int, effort: float,
-             finest: bool) -> Array:
+def _refined(units: Units, chip: Chip, limits: Mapping[str, int], core: Array, seed: int, share: float,
+             heat: float, finest: bool) -> Array:
     kernel = _kernel(units, limits, chip, int(core.max()) + 1, seed)
     kernel.set(laid=core)
     kernel.call("lay")
     packets = float((units.bundles.rate * np.diff(units.bundles.begin)).sum() + units.bundles.rate.sum())
     quick = min(max(_LARGE / (len(units.bundles.units) + 1), 1.0), _QUICK)
-    kernel.set(work=effort * quick * _WORK, sweeps=_MOST, fewest=_FEWEST if finest else 1,
-               heat=_HEAT * packets / len(units))
+    kernel.set(work=share * quick * _WORK, sweeps=_MOST, fewest=_FEWEST if finest else 1,
+               heat=heat * packets / len(units))
     kernel.call("refine")
     return kernel["core"]
 
