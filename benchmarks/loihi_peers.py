@@ -1,12 +1,12 @@
-"""Other simulators of Loihi on the same networks: nengo-loihi's emulator and brian2-loihi, u, v and spikes of all neurons.
+"""Other simulators of Loihi on the same networks: nengo-loihi's emulator and brian2-loihi; u, v and spikes.
 
     python benchmarks/loihi_peers.py [--quick | --full]
 
 Each is installed in an environment of its own, as in peers.py. Networks are random: an input, two populations of leaky
-integrate-and-fire neurons, recurrent or not, dense or sparse, all sign modes and exponents, decays from none to all. They
-hold what a peer knows too: nengo-loihi has biases and no delays, brian2-loihi has delays and no biases. Registers do not
-overflow in them: there Loihi's simulators differ from each other. Weights are such as both hold: brian2-loihi rounds a
-weight that is shifted right, Lava and the chip their sum.
+integrate-and-fire neurons, recurrent or not, dense or sparse, all sign modes, exponents -2 to 3, decays from none to
+all. They hold what a peer knows too: nengo-loihi has biases and no delays, brian2-loihi has delays and no biases.
+Registers do not overflow in them: there the simulators differ from each other. Weights are such as all hold exactly:
+brian2-loihi rounds each weight that is shifted right, Lava their sum.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ PEERS = (
     Peer("nengo_loihi", "peer_nengo_loihi.py", (("nengo-loihi==1.1.0", "nengo==4.1.0", "numpy==1.26.4"),)),
     Peer("brian2_loihi", "peer_brian2_loihi.py", (("brian2-loihi==0.5.2", "Brian2==2.9.0", "numpy==2.2.6"),)),
 )
+Case = tuple[IntegerNetwork, np.ndarray]
 INPUTS, STEPS = 30, 300
 HIGHEST = 1 << 20
 """Of what arrives, times 64: nengo-loihi stops where 21 bits do not hold it."""
 
 
-def random_network(seed: int, peer: str) -> tuple[IntegerNetwork, np.ndarray]:
+def random_network(seed: int, peer: str) -> Case:
     """A network that the peer knows, and a raster, in which some neurons fire and no register overflows."""
     for attempt in range(100):
         rng = np.random.default_rng([seed, attempt])
@@ -100,7 +101,7 @@ def full_weight(projection: IntegerProjection) -> np.ndarray:
     return full
 
 
-def run_peer(peer: Peer, cases: list[tuple[IntegerNetwork, np.ndarray]]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def run_peer(peer: Peer, cases: list[Case]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The versions there, and u, v and spikes (steps, n) by "case/population/variable"."""
     arrays: dict[str, np.ndarray] = {}
     told = []
@@ -129,7 +130,7 @@ def run_peer(peer: Peer, cases: list[tuple[IntegerNetwork, np.ndarray]]) -> tupl
     return json.loads(str(results.pop("versions"))), results
 
 
-def compared(cases: list[tuple[IntegerNetwork, np.ndarray]], theirs: dict[str, np.ndarray]) -> dict[str, Any]:
+def compared(cases: list[Case], theirs: dict[str, np.ndarray]) -> dict[str, Any]:
     """How many numbers differ from those of the emulator, which are those of the oracle too."""
     counts = {"compared": 0, "spikes": 0, "differing": dict.fromkeys(("u", "v", "spikes"), 0), "networks_differing": 0}
     for number, (network, raster) in enumerate(cases):
@@ -158,7 +159,8 @@ def main() -> None:
         versions, found = run_peer(peer, cases)
         figures[peer.name] = {"versions": versions, "networks": networks, "steps": STEPS, **compared(cases, found)}
         print(peer.name, json.dumps(figures[peer.name]), flush=True)
-    write_result("loihi_peers-quick" if options.quick else "loihi_peers", {"networks": networks, "steps": STEPS}, figures)
+    name = "loihi_peers-quick" if options.quick else "loihi_peers"
+    write_result(name, {"networks": networks, "steps": STEPS}, figures)
 
 
 if __name__ == "__main__":

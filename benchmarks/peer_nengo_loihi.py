@@ -70,7 +70,8 @@ def main():
         arrays = dict(file)
     found = {}
     for number, case in enumerate(json.loads(str(arrays["cases"]))):
-        found |= {f"{number}/{key}": values.reshape(len(values), -1) for key, values in run(case, arrays, number).items()}
+        for key, values in run(case, arrays, number).items():
+            found[f"{number}/{key}"] = values.reshape(len(values), -1)
     versions = {"nengo-loihi": nengo_loihi.__version__, "nengo": nengo.__version__, "numpy": np.__version__}
     np.savez(sys.argv[2], versions=np.array(json.dumps(versions)), **found)
 
