@@ -31,7 +31,16 @@ from .algebra import as_sparse
 from .chip_latency import chip_latencies
 from .chip_law import ChipLaw, chip_law, decay_codes
 from .chip_start import chip_start
-from .scales import HIGHEST, SMALLEST_EXPONENT, ScalePlan, ScaleSearch, Weights, choose_scale, rounded
+from .scales import (
+    HIGHEST,
+    SMALLEST_EXPONENT,
+    ScalePlan,
+    ScaleSearch,
+    Weights,
+    choose_scale,
+    mantissas,
+    rounded,
+)
 from .stencils import input_channels
 
 __all__ = ["Quantised", "QuantisedPopulation", "QuantisedProjection", "quantise"]
@@ -91,7 +100,7 @@ class Quantised:
 
 def quantise(network: Network, grids: Discretization | Mapping[str, Discretization], *,
              plan: ScalePlan | None = None, search: ScaleSearch | None = None,
-             message_bits: Mapping[str, int] | None = None, most_delay: int = MOST_DELAY,
+             message_bits: Mapping[str, int] | None = None, weight_bits: int = 8, most_delay: int = MOST_DELAY,
              diagnostics: Diagnostics | None = None) -> Quantised:
     """The integer network of a lowered network, whose recurrent edges have their delays stated
     (`passes/state_delays.py`) and whose populations have one pair of decays each (`passes/split_populations.py`).
@@ -100,6 +109,7 @@ def quantise(network: Network, grids: Discretization | Mapping[str, Discretizati
         grids: of the network, or of each population by name, all of one dt.
         plan: scales that are known; without it they are searched for, as `search` says.
         message_bits: by input whose spikes carry values, their bits.
+        weight_bits: of each weight, 1..8.
         most_delay: columns of a synapse at most.
         diagnostics: collects warnings (SC322, SC323).
 
@@ -130,7 +140,7 @@ def quantise(network: Network, grids: Discretization | Mapping[str, Discretizati
         populations[name], records[name] = _population(population, laws[name], by_name[name], plan.thresholds[name],
                                                        latency[name], faults)
     made = [_projection(each, relative[each.name], laws[each.target], plan, late[each.name],
-                        (message_bits or {}).get(each.source, 0)) for each in network.projections]
+                        (message_bits or {}).get(each.source, 0), weight_bits) for each in network.projections]
     faults.raise_if_errors(UnsupportedError)
     return Quantised(network=IntegerNetwork(
         inputs=network.inputs, populations=populations, projections=tuple(each for each, _ in made),
@@ -277,11 +287,11 @@ def _population(population: Population, law: ChipLaw, grid: Discretization, thre
 
 
 def _projection(projection: Projection, relative: Connection, law: ChipLaw, plan: ScalePlan, late: Array,
-                message_bits: int) -> tuple[IntegerProjection, QuantisedProjection]:
+                message_bits: int, weight_bits: int) -> tuple[IntegerProjection, QuantisedProjection]:
     """`relative`: with weights in units of the threshold. `late`: columns beyond the one that it always takes."""
     threshold, exponent = plan.thresholds[projection.target], plan.exponents[projection.name]
     wanted = np.asarray(relative.weight) * threshold
-    mantissa, sign = rounded(wanted, exponent)
+    mantissa, sign = rounded(wanted, exponent, weight_bits)
     connection: IntegerConnection
     if isinstance(relative, Dense):
         connection = IntegerDense(weight=mantissa)
@@ -294,13 +304,14 @@ def _projection(projection: Projection, relative: Connection, law: ChipLaw, plan
             stride=relative.stride, padding=relative.padding, dilation=relative.dilation, groups=relative.groups)
     made = IntegerProjection(name=projection.name, source=projection.source, target=projection.target,
                              connection=connection, exponent=exponent, sign=sign, message_bits=message_bits,
+                             weight_bits=weight_bits,
                              delay=_delay(projection, relative, late) if late.any() else None)
     held = held_weight(made) * 2.0**exponent
     noise, signal = float(np.square(held - wanted).sum()), float(np.square(wanted).sum())
     return made, QuantisedProjection(
         factor=law.gain / law.threshold * threshold, exponent=exponent,
         sqnr=10 * np.log10(signal / noise) if noise and signal else np.inf,
-        saturated=float((np.abs(mantissa) >= (254 if sign == "mixed" else 255)).mean()) if mantissa.size else 0.0)
+        saturated=float((np.abs(mantissa) >= mantissas(wanted, weight_bits)[2]).mean()) if mantissa.size else 0.0)
 
 
 def _delay(projection: Projection, relative: Connection, late: Array) -> Any:

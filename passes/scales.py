@@ -1,7 +1,8 @@
 """How large a population is on a core: the threshold's mantissa, and the exponent of each of its projections.
 
 Weights come in units of the threshold, r. With the threshold m (Lava's vth; for a readout any number) what arrives is
-r m, and a projection holds round(r m / (s 2^e)) s, where s is 2 with mixed signs and else 1. Three ways to choose:
+r m, and a projection holds round(r m / (s 2^e)) s, where s is 1 with 8 bits, twice as much for each bit less, and
+twice as much with mixed signs. Three ways to choose:
 
     minmax      the largest weight of each projection is the largest mantissa: nothing is cut off
     percentile  a quantile of the magnitudes is; what lies beyond is cut off
@@ -19,7 +20,7 @@ import numpy as np
 from ..ir.integer import Sign
 from ..ir.nodes import Array
 
-__all__ = ["METHODS", "Method", "ScalePlan", "ScaleSearch", "Weights", "choose_scale", "rounded"]
+__all__ = ["METHODS", "Method", "ScalePlan", "ScaleSearch", "Weights", "choose_scale", "mantissas", "rounded"]
 
 Method = Literal["mse", "minmax", "percentile"]
 METHODS: tuple[Method, ...] = ("mse", "minmax", "percentile")
@@ -47,12 +48,13 @@ class ScalePlan:
 class ScaleSearch:
     """`percentile`: of the method of that name, in per cent. `rates`: spikes a column of each source (n,), by name;
     `peaks`: the largest magnitude of a population's membrane, and of its current where it has one, in thresholds (of
-    readouts: in units of V); both from calibration data."""
+    readouts: in units of V); both from calibration data. `bits`: of a weight."""
 
     method: Method = "mse"
     percentile: float = 99.9
     rates: Mapping[str, Array] = field(default_factory=dict)
     peaks: Mapping[str, float] = field(default_factory=dict)
+    bits: int = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,17 +91,20 @@ def choose_scale(weights: Sequence[Weights], search: ScaleSearch, most: float,
     return best, [exponent for exponent, _ in chosen]
 
 
-def rounded(wanted: Array, exponent: int) -> tuple[Array, Sign]:
+def rounded(wanted: Array, exponent: int, bits: int = 8) -> tuple[Array, Sign]:
     """Mantissas and sign mode for weights in units of what arrives."""
-    sign, step, most = _form(wanted)
+    sign, step, most = mantissas(wanted, bits)
     mantissa = step * np.rint(wanted / (step * 2.0**exponent))
     return np.clip(mantissa, -256 if sign == "mixed" else -most, most).astype(np.int64), sign
 
 
-def _form(wanted: Array) -> tuple[Sign, int, int]:
+def mantissas(wanted: Array, bits: int = 8) -> tuple[Sign, int, int]:
+    """The sign mode of weights, the step between two mantissas of so many bits, and the largest (lava/utils/weightutils
+    of Lava 0.10: low bits are cut off, one more where signs are mixed)."""
+    step = 1 << (8 - bits)
     if (wanted >= 0).all():
-        return "excitatory", 1, 255
-    return ("inhibitory", 1, 255) if (wanted <= 0).all() else ("mixed", 2, 254)
+        return "excitatory", step, 256 - step
+    return ("inhibitory", step, 256 - step) if (wanted <= 0).all() else ("mixed", 2 * step, 256 - 2 * step)
 
 
 def _amplitude(weights: Weights, search: ScaleSearch) -> float:
@@ -116,22 +121,22 @@ def _filling(weights: Sequence[Weights], search: ScaleSearch, high: float) -> Ar
     for each in weights:
         amplitude = _amplitude(each, search)
         if amplitude > 0:
-            fits = _form(each.values)[2] / amplitude
+            fits = mantissas(each.values, search.bits)[2] / amplitude
             found.append(fits * 2.0 ** np.floor(np.log2(high / fits)))
     return np.asarray(found or [high])
 
 
 def _exponent(weights: Weights, threshold: float, search: ScaleSearch) -> tuple[int, float]:
     wanted = weights.values * threshold
-    _, _, most = _form(wanted)
+    _, _, most = mantissas(wanted, search.bits)
     amplitude = _amplitude(weights, search) * threshold
     exact = int(np.ceil(np.log2(amplitude / most) - 1e-12)) if amplitude else 0
     highest = int(np.clip(exact, weights.least, LARGEST_EXPONENT))
     cuts = _CUTS if search.method == "mse" else 1
     tried = range(highest, max(weights.least, highest - cuts + 1) - 1, -1)
-    return min(((each, _error(wanted, each, weights.often)) for each in tried), key=lambda each: each[1])
+    return min(((each, _error(wanted, each, search.bits, weights.often)) for each in tried), key=lambda each: each[1])
 
 
-def _error(wanted: Array, exponent: int, often: Array | None) -> float:
-    difference = np.square(rounded(wanted, exponent)[0] * 2.0**exponent - wanted)
+def _error(wanted: Array, exponent: int, bits: int, often: Array | None) -> float:
+    difference = np.square(rounded(wanted, exponent, bits)[0] * 2.0**exponent - wanted)
     return float(difference.sum() if often is None else (difference * often).sum())

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from integer_nets import Case, cases, random_case
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
 from spikec.ir.integer_step import IntegerResult, simulate_integer
 from spikec.runtime import gpu, jit
 from spikec.runtime.integer import engine as engine_module
@@ -197,3 +197,27 @@ def test_a_source_too_wide_for_groups() -> None:
     network = deep(rng, (1500, 70), 256)
     raster = rng.random((20, 30, 1500)) < 0.1
     agree(IntegerEngine(network).run({"x": raster}, states=["h1"]), simulate_integer(network, {"x": raster}))
+
+
+@pytest.mark.parametrize(("exponent", "sign", "delayed"), [(3, "inhibitory", False), (-2, "mixed", False),
+                                                          (0, "excitatory", True)])
+def test_what_neurons_bring_themselves(exponent: int, sign: Any, delayed: bool) -> None:
+    """Two such projections and a dense one, over a stream in two parts."""
+    rng, n = np.random.default_rng(21), 70
+    own = [IntegerProjection(name=f"own{number}", source="a", target="a", exponent=exponent, sign=sign,
+                             connection=IntegerSparse(indptr=np.arange(n + 1), indices=np.arange(n),
+                                                      weight=rng.integers(-200, 200, n)),
+                             delay=np.full(n, 2) if delayed and number else None) for number in range(2)]
+    network = IntegerNetwork(
+        inputs={"in": (9,)}, outputs={"out": "a"}, dt=1e-3, projections=(*own, IntegerProjection(
+            name="fc", source="in", target="a", connection=IntegerDense(weight=rng.integers(-60, 120, (n, 9))))),
+        populations={"a": IntegerPopulation(name="a", shape=(n,), du=600, dv=300, threshold=150)})
+    raster = (rng.random((5, 40, 9)) < 0.4).astype(np.int8)
+    meant = simulate_integer(network, {"in": raster})
+    engine = IntegerEngine(network)
+    first = engine.run({"in": raster[:, :17]}, states=("a",), keep_state=True)
+    second = engine.run({"in": raster[:, 17:]}, states=("a",), state=first.state)
+    for what in ("spikes", "u", "v"):
+        found = np.concatenate([getattr(first, what)["a"], getattr(second, what)["a"]], axis=1)
+        np.testing.assert_array_equal(found, getattr(meant, what)["a"])
+    assert meant.spikes["a"].mean() > 0.05

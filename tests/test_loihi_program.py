@@ -198,8 +198,8 @@ def test_options_that_are_wrong_are_told_at_once() -> None:
     graph = leaky(np.random.default_rng(10))
     with pytest.raises(BadInputError) as caught:
         spikec.compile(graph, "loihi2", method="guess", percentile=101, chips=0, seed=-1, speed="high",
-                       message_bits={"nobody": 3})
-    assert [each.code for each in caught.value.diagnostics] == ["SC533"] * 6
+                       weight_bits=9, message_bits={"nobody": 3})
+    assert [each.code for each in caught.value.diagnostics] == ["SC533"] * 7
     with pytest.raises(BadInputError, match="SC533"):
         spikec.compile(graph, "clock", method="mse")
 
@@ -281,6 +281,19 @@ def test_every_way_to_choose_scales_keeps_the_weights(method: Any) -> None:
     assert all(each.sqnr > 30 for each in program.quantised.projections.values())
     if method == "minmax":
         assert all(each.saturated < 0.01 for each in program.quantised.projections.values())
+
+
+def test_fewer_bits_keep_less_of_the_weights_and_take_less_memory() -> None:
+    rng, sqnr, memory = np.random.default_rng(18), [], []
+    graph = leaky(rng, n=400)
+    for bits in (8, 6, 4, 2):
+        program = spikec.compile(graph, "loihi2", weight_bits=bits)
+        assert spikec.validate(program, "reference", spikes_of(samples=1, steps=40)).exact.ok
+        sqnr.append(program.quantised.projections["fc"].sqnr)
+        memory.append(sum(core.loads["synapse_bits"] for core in program.mapping.cores))
+    assert 9 < min(-np.diff(sqnr)) < max(-np.diff(sqnr)) < 15  # decibels: 6 a bit
+    assert memory == sorted(memory, reverse=True)
+    assert memory[-1] < 0.8 * memory[0]
 
 
 def test_mse_is_never_worse_than_the_others() -> None:

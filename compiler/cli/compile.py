@@ -29,6 +29,7 @@ def command(
     method: Annotated[str | None, typer.Option(
         metavar="mse|minmax|percentile", help="For Loihi: how scales are chosen.")] = None,
     percentile: Annotated[float | None, typer.Option(help="For Loihi: of the method percentile.")] = None,
+    weight_bits: Annotated[int | None, typer.Option(help="For Loihi: bits of a weight, 1 to 8.")] = None,
     chips: Annotated[int | None, typer.Option(help="For Loihi: chips that the program may take.")] = None,
     message_bits: Annotated[list[str] | None, typer.Option(
         metavar="INPUT=BITS", help="For loihi2: an input whose spikes carry values.")] = None,
@@ -39,7 +40,7 @@ def command(
 
     chosen = chosen_target(model, target)
     graph = open_graph(model, dt, spike, sample)
-    given = {"method": method, "percentile": percentile, "chips": chips,
+    given = {"method": method, "percentile": percentile, "weight_bits": weight_bits, "chips": chips,
              "message_bits": _messages(message_bits) if message_bits else None}
     options = {name: value for name, value in given.items() if value is not None}
     if calibration is not None:

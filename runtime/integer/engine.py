@@ -1,8 +1,8 @@
 """The emulator: an integer network over a batch of rasters, bit for bit as `simulate_integer`, on all cores.
 
-Populations that are in no cycle run one after another, each over all columns: what dense projections bring is gathered
-from rows of weights by lists of spikes, all else is added to a drive beforehand. Populations in a cycle run together,
-column by column.
+Populations that are in no cycle, but for what a neuron brings itself, run one after another, each over all columns:
+what dense projections bring is gathered from rows of weights by lists of spikes, all else is added to a drive
+beforehand. Populations in a cycle run together, column by column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from ...ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, held_weight
 from ...ir.integer_checks import verify_integer
 from ...ir.integer_inputs import Rasters, check_rasters
 from ...ir.integer_state import IntegerState, check_state, columns_under_way, first_state
@@ -27,7 +27,7 @@ from ...ir.nodes import Array
 from ..arenas import empty, zeros
 from .kernels import HOSTS, PATH, POPULATION, Call, blocks_of, lanes_of
 from .sources import Source
-from .tables import Table, rows_of, tables_of
+from .tables import Table, is_own, rows_of, tables_of
 
 __all__ = ["IntegerEngine"]
 
@@ -47,6 +47,7 @@ class IntegerEngine:
         self.device = torch.device(device)
         self._tables: dict[tuple[str, bool], list[Table]] = {}
         self._biases: dict[str, Tensor] = {}
+        self._own: dict[str, Tensor | None] = {}
 
     def run(self, inputs: Rasters, steps: int | None = None, *, spikes: Iterable[str] | None = None,
             states: Iterable[str] = (), state: IntegerState | None = None, keep_state: bool = False) -> IntegerResult:
@@ -123,6 +124,19 @@ class IntegerEngine:
             self._biases[population.name] = torch.from_numpy(bias).to(self.device)
         return self._biases[population.name]
 
+    def own(self, name: str) -> Tensor | None:
+        """(blocks * lanes,) int32: what a spike of a neuron brings the neuron itself, by projections that are `is_own`;
+        None without any."""
+        if name not in self._own:
+            found = [each for each in self.network.incoming[name] if each.source == name and is_own(each)]
+            lanes, n = self.lanes[name], self.network.size(name)
+            total = np.zeros(blocks_of(n, lanes) * lanes, dtype=np.int64)
+            for each in found:
+                held = held_weight(each).astype(np.int64)
+                total[:n] += held << each.exponent if each.exponent > 0 else held >> -each.exponent
+            self._own[name] = torch.from_numpy(total.astype(np.int32)).to(self.device) if found else None
+        return self._own[name]
+
     def _state(self, given: IntegerState | None, batch: int, kept: bool) -> IntegerState | None:
         """Where the run starts, as arrays that it may write to; None: zeros, of which nothing is to be known."""
         if given is not None:
@@ -169,7 +183,7 @@ class _Run:
 
     def component(self, names: tuple[str, ...]) -> None:
         incoming = self.engine.network.incoming
-        if len(names) == 1 and all(each.source != names[0] for each in incoming[names[0]]):
+        if len(names) == 1 and all(is_own(each) for each in incoming[names[0]] if each.source == names[0]):
             self._forward(names[0])
         else:
             self._recur(names)
@@ -177,7 +191,8 @@ class _Run:
     def _forward(self, name: str) -> None:
         engine, projections = self.engine, self.engine.network.incoming[name]
         gathered = [each for each in projections if isinstance(each.connection, IntegerDense) and each.delay is None]
-        others = [each for each in projections if each not in gathered]
+        gathered = [each for each in gathered if each.source != name]
+        others = [each for each in projections if each not in gathered and each.source != name]
         begun = self._under_way(name)
         drive = self._drive(name, others, begun) if others or begun is not None else None
         call = self._call(name)
@@ -274,8 +289,8 @@ class _Run:
         call.add(POPULATION, {
             "n": population.n, "left_u": 4095 - population.du, "left_v": 4096 - population.dv,
             "threshold": population.threshold << 6,
-        }, {"bias": self.engine.bias(population), "drive": drive, "spikes": shown["spikes"],
-            "u_shown": shown.get("u"), "v_shown": shown.get("v"), **state})
+        }, {"bias": self.engine.bias(population), "own": self.engine.own(name), "drive": drive,
+            "spikes": shown["spikes"], "u_shown": shown.get("u"), "v_shown": shown.get("v"), **state})
         return shown
 
     def _written(self, into: Mapping[str, Array], name: str, dtype: torch.dtype) -> Tensor:

@@ -38,8 +38,8 @@ _PATH = _fields(
     "kernel_height kernel_width pad_top pad_left step_down step_right hole_down hole_right",
     begins="const int64_t", ends="const int64_t", indices="const int32_t", values="const int32_t",
     table="const int16_t", starts="const int64_t", places="const int32_t", drive="int32_t")
-_POPULATION = _fields("n left_u left_v threshold", bias="const int32_t", drive="const int32_t", u="int32_t",
-                      v="int32_t", spikes="uint8_t", u_shown="int32_t", v_shown="int32_t")
+_POPULATION = _fields("n left_u left_v threshold", bias="const int32_t", own="const int32_t", drive="const int32_t",
+                      u="int32_t", v="int32_t", spikes="uint8_t", u_shown="int32_t", v_shown="int32_t")
 _ARGS = _fields("tasks steps batch chunks n_paths n_populations most", paths="const Path",
                 populations="const Population", listed="int32_t", scratch="int32_t")
 PATH, POPULATION, ARGS = (jit.arguments_type(each) for each in (_PATH, _POPULATION, _ARGS))

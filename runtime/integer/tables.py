@@ -13,7 +13,7 @@ from ...ir.nodes import Array
 from ..clock.lists import GROUP, sums_of_groups
 from .kernels import blocks_of
 
-__all__ = ["Table", "rows_of", "tables_of"]
+__all__ = ["Table", "is_own", "rows_of", "tables_of"]
 
 _ROWS, _ENTRIES, _STENCIL = range(3)
 _WHOLE_SUM = 128
@@ -29,6 +29,16 @@ class Table:
     numbers: dict[str, int]
     tensors: dict[str, Tensor]
     scratch: bool = field(default=False)
+
+
+def is_own(projection: IntegerProjection) -> bool:
+    """Whether a projection of a population onto itself brings each neuron only what it sends itself, a column later."""
+    connection, delay = projection.connection, projection.delay
+    if not isinstance(connection, IntegerSparse) or (delay is not None and delay.any()):
+        return False
+    n = len(connection.indptr) - 1
+    return len(connection.indices) == n and bool(
+        (connection.indptr == np.arange(n + 1)).all() and (connection.indices == np.arange(n)).all())
 
 
 def rows_of(projection: IntegerProjection, lanes: int, grouped: bool, device: torch.device) -> Table:

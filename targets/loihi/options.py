@@ -17,14 +17,16 @@ __all__ = ["LoihiOptions"]
 class LoihiOptions:
     """`method`: how scales are chosen, of `passes.scales.METHODS`; `percentile`: of the method of that name.
     `calibration`: data, as `run` takes them, with `duration` where they are events: how often neurons spike and how far
-    their states go is measured on them. `message_bits`: by input whose spikes carry values (loihi2 only). `chips`: on
-    how many the program may be placed. `seed`: of the placement."""
+    their states go is measured on them. `message_bits`: by input whose spikes carry values (loihi2 only).
+    `weight_bits`: of each weight, 8 at most; fewer take less of a core's memory. `chips`: on how many the program may
+    be placed. `seed`: of the placement."""
 
     method: Method = "mse"
     percentile: float = 99.9
     calibration: Any = None
     duration: float | None = None
     message_bits: Mapping[str, int] = field(default_factory=dict)
+    weight_bits: int = 8
     chips: int = 1
     seed: int = 0
 
@@ -44,6 +46,8 @@ class LoihiOptions:
             faults.add("SC533", "method is not known", value=repr(found.method), limit=", ".join(METHODS))
         if not (is_number(found.percentile) and 50 <= found.percentile <= 100):
             faults.add("SC533", "percentile is out of range", value=repr(found.percentile), limit="50..100")
+        if not (is_whole(found.weight_bits) and 1 <= found.weight_bits <= 8):
+            faults.add("SC533", "weight_bits is out of range", value=repr(found.weight_bits), limit="1..8")
         if not (is_whole(found.chips) and found.chips >= 1):
             faults.add("SC533", "chips is a whole number", value=repr(found.chips), limit=">= 1")
         if not (is_whole(found.seed) and found.seed >= 0):

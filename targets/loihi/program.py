@@ -281,9 +281,9 @@ class LoihiProgram(GraphProgram):
 
     def _files(self) -> dict[str, bytes]:
         """All files but the graph and the manifest, which follow from graph, plan and calibration."""
-        options = {"method": self.options.method, "percentile": self.options.percentile,
-                   "message_bits": dict(self.options.message_bits), "chips": self.options.chips,
-                   "seed": self.options.seed}
+        options = {name: getattr(self.options, name)
+                   for name in ("method", "percentile", "weight_bits", "chips", "seed")}
+        options["message_bits"] = dict(self.options.message_bits)
         told = {"options": options, "thresholds": dict(self.plan.thresholds), "exponents": dict(self.plan.exponents),
                 "peaks": None if self.calibration is None else dict(self.calibration.peaks)}
         files = {**self.lava.files, PLAN: json.dumps(told, indent=1).encode() + b"\n",
@@ -334,11 +334,12 @@ class LoihiProgram(GraphProgram):
     def _quantised(self, faults: Diagnostics, plan: ScalePlan | None = None, search: ScaleSearch | None = None,
                    network: Network | None = None) -> Quantised:
         return quantise(self.split.network if network is None else network, self._part_grids, plan=plan, search=search,
-                        message_bits=self.options.message_bits, most_delay=62 if self.target == "loihi1" else 63,
-                        diagnostics=faults)
+                        message_bits=self.options.message_bits, weight_bits=self.options.weight_bits,
+                        most_delay=62 if self.target == "loihi1" else 63, diagnostics=faults)
 
     def _searched(self, rates: Mapping[str, Array], ranges: Mapping[str, float], faults: Diagnostics) -> Quantised:
-        return self._quantised(faults, search=ScaleSearch(self.options.method, self.options.percentile, rates, ranges))
+        return self._quantised(faults, search=ScaleSearch(
+            self.options.method, self.options.percentile, rates, ranges, self.options.weight_bits))
 
 
 def _again(kind: type[LoihiProgram], graph: Graph, target: str, lower: Callable[[Graph, Any, Diagnostics], Network],
