@@ -30,7 +30,7 @@ _COARSEST = 16
 _WORK = 4e7
 """Cores of bundles that are looked at, about, where there are many of them; what fits a cache is looked at faster."""
 _LARGE, _QUICK = 5e5, 2.0
-_FEWEST, _MOST = 4, 3000
+_FEWEST, _MOST, _MOST_BULKY = 4, 300, 3000
 """Sweeps of a level."""
 _ALIKE = 0.94
 """Ends of bundles that are left where units are joined in pairs; more, and joining them is of no use."""
@@ -40,6 +40,8 @@ _HEATS = (0.03, 0.1, 0.2, 0.05)
 """The first temperatures of attempts, of the packets that have to do with a unit."""
 _FEW, _ATTEMPTS, _APART = 2000, 16, 1000
 """Units that several attempts have in all, and the most attempts; what their seeds differ by."""
+_BULKY = 16
+"""Neurons of a unit, on average, that make it hard to move: only then are there several attempts, and many sweeps."""
 
 
 def fill_in_order(units: Units, chip: Chip, limits: Mapping[str, int], cores: int) -> Array | None:
@@ -56,16 +58,20 @@ def partition(units: Units, chip: Chip, limits: Mapping[str, int], cores: int, s
         cores: the most to use.
     """
     best, least = None, np.inf
-    attempts = max(1, min(_FEW // len(units), _ATTEMPTS))
+    attempts = max(1, min(_FEW // len(units), _ATTEMPTS)) if _bulky(units) else 1
     for attempt in range(attempts):
         heat = _HEATS[attempt % len(_HEATS)]
         core = _multilevel(units, chip, limits, cores, seed + attempt * _APART, heat)
-        if core is None:
-            break
+        if core is None or not core.any():  # nothing, or all on one core
+            return core
         packets = _packets(units, core) if attempts > 1 else 0.0
         if packets < least:
             best, least = core, packets
     return best
+
+
+def _bulky(units: Units) -> bool:
+    return bool(units.neurons.mean() >= _BULKY)
 
 
 def _packets(units: Units, core: Array) -> float:
@@ -98,7 +104,7 @@ def _multilevel(units: Units, chip: Chip, limits: Mapping[str, int], cores: int,
         core = _laid(how, levels[depth], chip, limits, cores, seed) if core is None else core[joins[depth]]
         if core is not None:
             share = (len(levels[depth]) / len(units)) ** 0.5
-            core = _refined(levels[depth], chip, limits, core, seed, share, heat, finest=not depth)
+            core = _refined(levels[depth], chip, limits, core, seed, share, heat, not depth, _bulky(units))
     return None if core is None else np.unique(core, return_inverse=True)[1].ravel()
 
 
@@ -126,13 +132,15 @@ def _laid(how: str, units: Units, chip: Chip, limits: Mapping[str, int], cores: 
 
 
 def _refined(units: Units, chip: Chip, limits: Mapping[str, int], core: Array, seed: int, share: float,
-             heat: float, finest: bool) -> Array:
+             heat: float, finest: bool, bulky: bool) -> Array:
+    if not core.any():
+        return core
     kernel = _kernel(units, limits, chip, int(core.max()) + 1, seed)
     kernel.set(laid=core)
     kernel.call("lay")
     packets = float((units.bundles.rate * np.diff(units.bundles.begin)).sum() + units.bundles.rate.sum())
     quick = min(max(_LARGE / (len(units.bundles.units) + 1), 1.0), _QUICK)
-    kernel.set(work=share * quick * _WORK, sweeps=_MOST, fewest=_FEWEST if finest else 1,
+    kernel.set(work=share * quick * _WORK, sweeps=_MOST_BULKY if bulky else _MOST, fewest=_FEWEST if finest else 1,
                heat=heat * packets / len(units))
     kernel.call("refine")
     return kernel["core"]
