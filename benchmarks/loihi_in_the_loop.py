@@ -3,11 +3,11 @@
     python benchmarks/loihi_in_the_loop.py [--quick] [--seeds N] [--fresh]
 
 The network is trained on the event target, in continuous time. It is then compiled for loihi2 on grids of several
-columns' lengths, and trained further in the loop: spikes are those of the integer program, gradients those of the event
-target's model at them. And it is trained in the loop alone, from the weights that the event target began with. All
-accuracies but those of the event target are the integer program's, on the test split, after the last epoch. Settings
-were chosen by the validation split of seed 0, whose test accuracy was printed beside it and seen, too. Data: the publication's split of 5000 / 1000 / 1000, from the folder that
-SPIKEC_DATA names.
+columns' lengths, and trained further in the loop: spikes are those of the integer program, gradients those of the
+event target's model at them. And it is trained in the loop alone, from the weights that the event target began with.
+All accuracies but those of the event target are the integer program's, on the test split, after the last epoch.
+Settings were chosen by the validation split of seed 0, whose test accuracy was printed beside it and seen, too. Data:
+the publication's split of 5000 / 1000 / 1000, from the folder that SPIKEC_DATA names.
 """
 
 from __future__ import annotations

@@ -67,14 +67,16 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class LayerComparison:
-    """Spikes of both sides, how many agree, and how many are on one side alone. `latest`: the largest difference in
-    time of those that agree, in seconds. `fired`: share of the neurons that spiked on either side, None for readouts.
-    `membrane`: the largest difference, None where it was not recorded."""
+    """Spikes of both sides, how many agree, and how many are on one side alone. `counts_apart`: by how many the counts
+    of neurons differ, over all samples. `latest`: the largest difference in time of those that agree, in seconds.
+    `fired`: share of the neurons that spiked on either side, None for readouts. `membrane`: the largest difference,
+    None where it was not recorded."""
 
     pair: LayerPair
     spikes_a: int
     spikes_b: int
     agree: int
+    counts_apart: int
     latest: float
     fired: float | None
     membrane: float | None
@@ -97,8 +99,9 @@ class LayerComparison:
 
     @property
     def drift(self) -> float:
-        """By how much the numbers of spikes differ, relative to the larger one; of readouts 0."""
-        return abs(self.spikes_a - self.spikes_b) / max(1, self.spikes_a, self.spikes_b)
+        """By how much the numbers of spikes of each neuron and sample differ, in sum, relative to all spikes of the
+        side that has more; of readouts 0."""
+        return self.counts_apart / max(1, self.spikes_a, self.spikes_b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Comparison:
     compare at all, and what was left out. `recordings`: of A and B.
 
     For chips there are two results: `exact`, whether what runs is what was compiled, and how far that is from the
-    model, of which `drift_limit` says how much a layer's number of spikes may differ."""
+    model, of which `drift_limit` says how much of a layer's spikes the counts of its neurons may differ by."""
 
     a: str
     b: str
@@ -185,8 +188,8 @@ class Comparison:
             lines.append(f"{name}: {each.spikes_a} and {each.spikes_b} spikes, {each.agree} agree"
                          + ("" if each.membrane is None else f", membranes within {each.membrane:.3g}"))
         if self.drift_limit is not None:
-            lines.append(f"drift: numbers of spikes differ by {self.drift:.2%} of a layer at most, limit "
-                         f"{self.drift_limit:.0%}")
+            lines.append(f"drift: spike counts of neurons differ by {self.drift:.2%} of a layer's spikes at most, "
+                         f"limit {self.drift_limit:.0%}")
         return "\n".join([*lines, f"{self.verdict}{'' if self.first is None else f': {self.first}'}"])
 
 
@@ -208,7 +211,8 @@ def compare(pair: LayerPair, one: Recording, other: Recording, instants: Array, 
         if tolerance_voltage is not None:
             found += _first_voltage(pair, mine, its, instants, tolerance_voltage)
     fired = np.unique(np.concatenate([a.neuron, b.neuron])).size / prod(pair.shape) if pair.spiking else None
-    return LayerComparison(pair, len(a.time), len(b.time), len(late), float(late.max(initial=0.0)), fired, membrane,
+    return LayerComparison(pair, len(a.time), len(b.time), len(late), _counts_apart(a, b),
+                           float(late.max(initial=0.0)), fired, membrane,
                            min(found, key=lambda each: each.time, default=None))
 
 
@@ -269,6 +273,12 @@ def _alone(a: _Spikes, b: _Spikes, tolerance: float) -> tuple[Array, Array]:
         alone_b.append(at_b[only_b])
         at_a, at_b = at_a + (same | only_a), at_b + (same | only_b)
     return np.concatenate(alone_a), np.concatenate(alone_b)
+
+
+def _counts_apart(a: _Spikes, b: _Spikes) -> int:
+    groups, place = np.unique(np.concatenate([a.group, b.group]), return_inverse=True)
+    sides = np.concatenate([np.ones(len(a.group)), -np.ones(len(b.group))])
+    return int(np.abs(np.bincount(place.reshape(-1), weights=sides, minlength=len(groups))).sum())
 
 
 def _first_voltage(pair: LayerPair, mine: Array, its: Array, instants: Array, tolerance: float) -> list[Divergence]:

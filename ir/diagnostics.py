@@ -87,6 +87,7 @@ CODES: dict[str, str] = {
     "SC323": "the chip does something differently than the model says",
     "SC324": "node asks for what the chip cannot do",
     "SC325": "state of the chip leaves its register",
+    "SC326": "weights span more than a core holds",
     "SC330": "neuron alone needs more than a core has",
     "SC331": "network needs more cores than there are",
     "SC332": "mapping is malformed",

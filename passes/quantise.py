@@ -38,7 +38,7 @@ from .scales import (
     ScaleSearch,
     Weights,
     choose_scale,
-    mantissas,
+    cut_off,
     rounded,
 )
 from .stencils import input_channels
@@ -55,8 +55,14 @@ _RANGE = float(_READOUT)
 """What a membrane may come to, in thresholds of one: 2^23 / 64."""
 _HEADROOM = 1.5
 """Of a range over what calibration data showed."""
+_FEW = 512
+"""A threshold below which sums of weights, whose low bits are cut off, lose too much."""
+_LONG = 256
+"""Columns on end in which all sources may spike, where no data say more."""
 _COLUMNS = 32.0
 """Columns of full drive that a readout which forgets slowly has room for, where no data say more."""
+_SILENT = 0.25
+"""Of the mean rate, what a source is taken for beyond its own."""
 _LONGEST = 20_000
 """Columns that the response of a readout is looked at for."""
 
@@ -78,7 +84,7 @@ class QuantisedPopulation:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuantisedProjection:
     """`factor` (n_target,): what a unit of weight is of what arrives. `sqnr`: decibels of the weights over their
-    rounding; `saturated`: share of weights at the end of the range."""
+    rounding; `saturated`: share of weights that are cut off."""
 
     factor: Array
     exponent: int
@@ -134,13 +140,15 @@ def quantise(network: Network, grids: Discretization | Mapping[str, Discretizati
         _as_held(each, network.size(each.source), laws[each.target], late[each.name]) for each in network.projections))
     relative = {each.name: _scaled(each.connection, laws[each.target].gain / laws[each.target].threshold)
                 for each in network.projections}
-    plan = _plan(network, laws, relative, search or ScaleSearch()) if plan is None else plan
+    if plan is None:
+        plan = _plan(network, laws, relative, search or ScaleSearch(), message_bits or {}, faults)
     populations, records = {}, {}
     for name, population in network.populations.items():
         populations[name], records[name] = _population(population, laws[name], by_name[name], plan.thresholds[name],
                                                        latency[name], faults)
     made = [_projection(each, relative[each.name], laws[each.target], plan, late[each.name],
                         (message_bits or {}).get(each.source, 0), weight_bits) for each in network.projections]
+    _check_weights(made, weight_bits, faults)
     faults.raise_if_errors(UnsupportedError)
     return Quantised(network=IntegerNetwork(
         inputs=network.inputs, populations=populations, projections=tuple(each for each, _ in made),
@@ -195,34 +203,60 @@ def _as_held(projection: Projection, n_source: int, law: ChipLaw, late: Array) -
 
 
 def _plan(network: Network, laws: Mapping[str, ChipLaw], relative: Mapping[str, Connection],
-          search: ScaleSearch) -> ScalePlan:
+          search: ScaleSearch, message_bits: Mapping[str, int], faults: Diagnostics) -> ScalePlan:
     thresholds: dict[str, float] = {}
     exponents: dict[str, int] = {}
     for name, population in network.populations.items():
         incoming = network.incoming[name]
         weights = [Weights(np.asarray(relative[each.name].weight), _often(each, search.rates.get(each.source)),
                            0 if isinstance(each.connection, Conv) else SMALLEST_EXPONENT) for each in incoming]
-        most = _most(population, laws[name], [relative[each.name] for each in incoming], search.peaks.get(name))
+        arriving = [(relative[each.name], float((1 << message_bits.get(each.source, 0)) - 1) or 1.0)
+                    for each in incoming]
+        most = _most(population, laws[name], arriving, search, faults)
         thresholds[name], found = choose_scale(weights, search, most, population.spiking)
         exponents |= {each.name: exponent for each, exponent in zip(incoming, found, strict=True)}
     return ScalePlan(thresholds, exponents)
 
 
-def _most(population: Population, law: ChipLaw, relative: list[Connection], peak: float | None) -> float:
-    """The largest threshold (of a readout: scale) that leaves room for what the membrane comes to: by calibration data;
-    without them a spiking membrane may come to 16 thresholds, and a readout to what all of its weights at once do in
-    some columns."""
+def _most(population: Population, law: ChipLaw, arriving: list[tuple[Connection, float]], search: ScaleSearch,
+          faults: Diagnostics) -> float:
+    """The largest threshold (of a readout: scale) that leaves room for what the states come to: by calibration data;
+    without them a current may come to what all of its sources at once do for ever, a spiking membrane to 16 thresholds,
+    and a readout to what all of its weights at once do in some columns. `arriving`: what comes in, and the largest
+    value of its spikes."""
+    peak = search.peaks.get(population.name)
     if population.spiking:
         # The constant current has to fit a bias, too.
         constant = float((np.abs(law.constant) / law.threshold).max(initial=0))
-        fits = _BIAS * 2**7 / 64 / constant if constant else HIGHEST
-        return max(1.0, min(HIGHEST, fits, _RANGE / (_HEADROOM * peak) if peak else HIGHEST))
+        fits = min(HIGHEST, _BIAS * 2**7 / 64 / constant if constant else HIGHEST)
+        if peak:
+            return max(1.0, min(fits, _RANGE / (_HEADROOM * peak)))
+        reached = _current(population, law, arriving, np.inf if search.safe else _LONG)
+        room = _RANGE / reached if reached else HIGHEST
+        if not search.safe and (room < min(_FEW, fits) or _current(population, law, arriving, np.inf) > reached):
+            faults.add("SC325", "a current has room for all of its sources at once, for up to "
+                       f"{_LONG} columns, at the cost of precision", node=population.name,
+                       value=f"{reached:.4g} thresholds", limit=f"{_RANGE / _FEW:.4g}", severity="warning",
+                       remedy="Give calibration data, which say how far it goes.")
+        return max(1.0, min(fits, room))
     if peak:
         return _RANGE / (_HEADROOM * peak)
-    drive = float(sum((_row_sums(each, population.n) for each in relative), np.zeros(population.n)).max(initial=0))
+    drive = float(sum((value * np.maximum(*_row_sums(each, population.n)) for each, value in arriving),
+                      np.zeros(population.n)).max(initial=0))
     constant = float(np.abs(law.constant).max(initial=0)) / max(1 - law.beta, 1 / _COLUMNS)
     reached = drive * _reached_by(law) + constant
     return _RANGE / reached if reached else HIGHEST
+
+
+def _current(population: Population, law: ChipLaw, arriving: list[tuple[Connection, float]],
+             columns: float) -> float:
+    """What a current can come to, in thresholds: all sources that drive it one way, in so many columns on end."""
+    ways = np.zeros((2, population.n))
+    for connection, value in arriving:
+        one, other = _row_sums(connection, population.n)
+        ways += value * np.stack([one, other] if value == 1 else [one + other] * 2)
+    kept = min(law.alpha or 0.0, 4095 / 4096)
+    return float(ways.max(initial=0) * min(1 / (1 - kept), columns) + (np.abs(law.settled) / law.threshold).max(initial=0))
 
 
 def _reached_by(law: ChipLaw) -> float:
@@ -237,21 +271,24 @@ def _reached_by(law: ChipLaw) -> float:
     return float(min(response.sum(), _COLUMNS * response.max()))
 
 
-def _row_sums(connection: Connection, n: int) -> Array:
-    """(n,): the magnitudes of the weights onto each neuron, summed."""
-    weight = np.abs(np.asarray(connection.weight))
+def _row_sums(connection: Connection, n: int) -> tuple[Array, Array]:
+    """(n,) each: the positive weights onto each neuron, summed, and the magnitudes of the negative ones."""
+    weight = np.asarray(connection.weight)
+    parts = np.maximum(weight, 0), np.maximum(-weight, 0)
     if isinstance(connection, Dense):
-        return np.asarray(weight.sum(1))
+        return parts[0].sum(1), parts[1].sum(1)
     if isinstance(connection, Sparse):
         rows = np.repeat(np.arange(n), np.diff(np.asarray(connection.indptr)))
-        return np.bincount(rows, weights=weight, minlength=n)
-    return np.repeat(weight.sum((1, 2, 3)), n // len(weight))
+        return np.bincount(rows, weights=parts[0], minlength=n), np.bincount(rows, weights=parts[1], minlength=n)
+    some = n // len(weight)
+    return np.repeat(parts[0].sum((1, 2, 3)), some), np.repeat(parts[1].sum((1, 2, 3)), some)
 
 
 def _often(projection: Projection, rate: Array | None) -> Array | None:
-    """How often the source of each weight spikes."""
-    if rate is None:
+    """How often the source of each weight spikes; a source that is silent in the data counts, too."""
+    if rate is None or not rate.any():
         return None
+    rate = rate + _SILENT * rate.mean()
     connection = projection.connection
     if isinstance(connection, Dense):
         return np.broadcast_to(rate, connection.weight.shape)
@@ -307,11 +344,22 @@ def _projection(projection: Projection, relative: Connection, law: ChipLaw, plan
                              weight_bits=weight_bits,
                              delay=_delay(projection, relative, late) if late.any() else None)
     held = held_weight(made) * 2.0**exponent
-    noise, signal = float(np.square(held - wanted).sum()), float(np.square(wanted).sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        noise, signal = float(np.square(held - wanted).sum()), float(np.square(wanted).sum())
     return made, QuantisedProjection(
         factor=law.gain / law.threshold * threshold, exponent=exponent,
         sqnr=10 * np.log10(signal / noise) if noise and signal else np.inf,
-        saturated=float((np.abs(mantissa) >= mantissas(wanted, weight_bits)[2]).mean()) if mantissa.size else 0.0)
+        saturated=float(cut_off(wanted, exponent, weight_bits).mean()) if mantissa.size else 0.0)
+
+
+def _check_weights(made: list[tuple[IntegerProjection, QuantisedProjection]], bits: int, faults: Diagnostics) -> None:
+    """Weights of so many bits have about 6 decibels a bit; far fewer tell that most of them are lost."""
+    for projection, record in made:
+        if not record.sqnr > 6 * bits - 30:
+            faults.add("SC326", "the weights span more than a core holds", node=projection.name,
+                       value=f"{record.sqnr:.1f} dB over their rounding, {record.saturated:.1%} cut off",
+                       limit=f"{6 * bits - 30} dB", severity="warning",
+                       remedy="Split the layer by the size of its weights, or scale the largest down.")
 
 
 def _delay(projection: Projection, relative: Connection, late: Array) -> Any:

@@ -20,7 +20,8 @@ import numpy as np
 from ..ir.integer import Sign
 from ..ir.nodes import Array
 
-__all__ = ["METHODS", "Method", "ScalePlan", "ScaleSearch", "Weights", "choose_scale", "mantissas", "rounded"]
+__all__ = ["METHODS", "Method", "ScalePlan", "ScaleSearch", "Weights", "choose_scale", "cut_off", "mantissas",
+           "rounded"]
 
 Method = Literal["mse", "minmax", "percentile"]
 METHODS: tuple[Method, ...] = ("mse", "minmax", "percentile")
@@ -31,6 +32,8 @@ sides."""
 _CANDIDATES = 256
 _CUTS = 3
 """Exponents tried below the one that holds every weight."""
+_TINY = 1e-30
+"""Weights below it, in thresholds, are none."""
 _SAMPLED = 1 << 16
 """Weights of a projection that the search looks at."""
 
@@ -48,13 +51,15 @@ class ScalePlan:
 class ScaleSearch:
     """`percentile`: of the method of that name, in per cent. `rates`: spikes a column of each source (n,), by name;
     `peaks`: the largest magnitude of a population's membrane, and of its current where it has one, in thresholds (of
-    readouts: in units of V); both from calibration data. `bits`: of a weight."""
+    readouts: in units of V); both from calibration data. `bits`: of a weight. `safe`: no current may ever wrap around,
+    whatever that costs in precision."""
 
     method: Method = "mse"
     percentile: float = 99.9
     rates: Mapping[str, Array] = field(default_factory=dict)
     peaks: Mapping[str, float] = field(default_factory=dict)
     bits: int = 8
+    safe: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +92,7 @@ def choose_scale(weights: Sequence[Weights], search: ScaleSearch, most: float,
         tried = _filling(sampled, search, high)
     tried = np.unique(np.maximum(np.rint(tried), 1)) if whole else tried
     found = [(float(each), [_exponent(one, each, search) for one in sampled]) for each in tried]
-    best, chosen = min(found, key=lambda each: sum(error for _, error in each[1]) / each[0]**2)
+    best, chosen = min(found, key=lambda each: (sum(error for _, error in each[1]) / each[0]**2, -each[0]))
     return best, [exponent for exponent, _ in chosen]
 
 
@@ -115,12 +120,18 @@ def _amplitude(weights: Weights, search: ScaleSearch) -> float:
     return float(np.percentile(present, search.percentile)) if present.size else 0.0
 
 
+def cut_off(wanted: Array, exponent: int, bits: int) -> Array:
+    """Which weights lie beyond the largest mantissa, by more than rounding."""
+    _, step, most = mantissas(wanted, bits)
+    return np.asarray(np.abs(wanted) > (most + step) * 2.0**exponent)
+
+
 def _filling(weights: Sequence[Weights], search: ScaleSearch, high: float) -> Array:
     """The thresholds at which the amplitude of one of the projections is its largest mantissa."""
     found = []
     for each in weights:
         amplitude = _amplitude(each, search)
-        if amplitude > 0:
+        if amplitude > _TINY:
             fits = mantissas(each.values, search.bits)[2] / amplitude
             found.append(fits * 2.0 ** np.floor(np.log2(high / fits)))
     return np.asarray(found or [high])
@@ -130,7 +141,7 @@ def _exponent(weights: Weights, threshold: float, search: ScaleSearch) -> tuple[
     wanted = weights.values * threshold
     _, _, most = mantissas(wanted, search.bits)
     amplitude = _amplitude(weights, search) * threshold
-    exact = int(np.ceil(np.log2(amplitude / most) - 1e-12)) if amplitude else 0
+    exact = int(np.ceil(np.log2(amplitude / most) - 1e-12)) if amplitude > _TINY else 0
     highest = int(np.clip(exact, weights.least, LARGEST_EXPONENT))
     cuts = _CUTS if search.method == "mse" else 1
     tried = range(highest, max(weights.least, highest - cuts + 1) - 1, -1)
@@ -138,5 +149,6 @@ def _exponent(weights: Weights, threshold: float, search: ScaleSearch) -> tuple[
 
 
 def _error(wanted: Array, exponent: int, bits: int, often: Array | None) -> float:
-    difference = np.square(rounded(wanted, exponent, bits)[0] * 2.0**exponent - wanted)
-    return float(difference.sum() if often is None else (difference * often).sum())
+    with np.errstate(over="ignore"):  # of weights that are far beyond what can be held, which is told
+        difference = np.square(rounded(wanted, exponent, bits)[0] * 2.0**exponent - wanted)
+        return float(difference.sum() if often is None else (difference * often).sum())

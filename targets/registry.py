@@ -13,7 +13,7 @@ __all__ = ["TARGETS", "Target", "target_named"]
 @dataclass(frozen=True, slots=True)
 class Target:
     """`status`: whether it can be compiled for in this version. `gradients`: how programs for it train. `drift`: of
-    what computes otherwise than the model says, by how much the number of spikes of a layer may differ from it."""
+    what computes otherwise than the model says, the share of a layer's spikes that counts of neurons may differ by."""
 
     name: str
     summary: str
@@ -34,9 +34,9 @@ TARGETS: dict[str, Target] = {
                "not run yet", "available", "steps",
                "surrogate", "the source framework, step by step"),
         Target("loihi1", "Intel Loihi, as a generated Lava program", "available", "steps",
-               "chip in the loop, surrogate", "Lava's fixed-point models, bit by bit", drift=0.1),
+               "chip in the loop, surrogate", "Lava's fixed-point models, bit by bit", drift=0.2),
         Target("loihi2", "Intel Loihi 2, as a generated Lava program", "available", "steps",
-               "chip in the loop, surrogate", "Lava's fixed-point models, bit by bit", drift=0.1),
+               "chip in the loop, surrogate", "Lava's fixed-point models, bit by bit", drift=0.2),
         Target("xylo", "SynSense Xylo", "planned", "steps", "chip in the loop", "the vendor's bit-exact simulator"),
         Target("brainscales2", "BrainScaleS-2", "planned", "continuous",
                "chip in the loop", "an emulator with the published mismatch and noise"),

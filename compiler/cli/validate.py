@@ -80,6 +80,7 @@ def _say(found: Comparison) -> None:
     if found.exact is not None:
         say(found.exact)
     if found.drift_limit is not None:
-        say(f"drift: numbers of spikes differ by {found.drift:.2%} of a layer at most, limit {found.drift_limit:.0%}")
+        say(f"drift: spike counts of neurons differ by {found.drift:.2%} of a layer's spikes at most, limit "
+            f"{found.drift_limit:.0%}")
     say(f"{found.samples} samples of {found.duration:g} s; tolerance: spikes {found.tolerance_time:g} s{voltage}")
     say(found.verdict if found.first is None else f"{found.verdict}: {found.first}")

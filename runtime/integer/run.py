@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...ir.diagnostics import Diagnostics
+from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecWarning
 from ...ir.integer_state import IntegerState
 from ...ir.integer_step import IntegerResult
 from ...ir.network import Network
@@ -21,6 +22,8 @@ from .program import IntegerProgram
 __all__ = ["BACKENDS", "StreamState", "run_program"]
 
 BACKENDS = ("emulator", "lava")
+_MOST = 2**23 - 1
+"""What a membrane can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ def run_program(program: IntegerProgram, events: Any, duration: Any, probes: Map
     spikes = {name: events_of(torch.from_numpy(program.split.whole(name, found.spikes)).transpose(0, 1), step).numpy()
               for name, each in program.network.populations.items() if each.spiking}
     membranes = {name: _membrane(program, name, parts[name], found) for name in shown}
+    for name in readouts:
+        _check_range(name, [(found.v[part], found.spikes[part]) for part in parts[name]])
     highest = {name: _highest(membranes[name], step) for name in readouts if steps}
     latency = {name: program.latency_of(name) for name in program.network.populations}
     return Result(_with_outputs(program.network, spikes),
@@ -76,6 +81,15 @@ def _membrane(program: IntegerProgram, name: str, parts: tuple[str, ...], found:
     records = program.quantised.populations
     return program.split.whole(name, {
         part: found.v[part] / records[part].scale + records[part].offset for part in parts})
+
+
+def _check_range(name: str, shown: list[tuple[Array, Array]]) -> None:
+    """A readout has the highest threshold that there is: beyond it, it spikes and starts again."""
+    if any(spikes.any() or int(v.min(initial=0)) <= -_MOST for v, spikes in shown):
+        warnings.warn(str(Diagnostic(
+            "SC325", "the membrane of a readout came to the end of its register, and was not held", node=name,
+            limit=str(_MOST), severity="warning", remedy="Compile with calibration data of this kind.")),
+            SpikecWarning, stacklevel=4)
 
 
 def _highest(membrane: Array, dt: float) -> tuple[Array, Array]:

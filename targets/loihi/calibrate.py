@@ -30,7 +30,8 @@ class Calibration:
 
 def calibrated(make: Callable[[Mapping[str, Array], Mapping[str, float]], Quantised], rasters: Mapping[str, Array],
                steps: int, faults: Diagnostics) -> tuple[Quantised, Calibration]:
-    """Quantises, looks at what the chip does, and quantises again with that, until no state leaves its register.
+    """Quantises so that no current can wrap around, looks at what the chip does, and quantises again with that, until
+    no state leaves its register.
 
     Args:
         make: from rates, and the largest magnitude of states in thresholds, by population; both empty at first.

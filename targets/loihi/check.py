@@ -27,7 +27,7 @@ RATES = (0.02, 0.1, 0.3, 1.0)
 _MOST_COLUMNS, _EXTRA = 60, 12
 _WORK = 2_000_000_000
 """Synapses times samples and columns that the check goes through."""
-_LAVA_WORK = 200_000_000
+_LAVA_WORK = 30_000_000
 _MOST = 2**23 - 1
 """What a membrane can be."""
 

@@ -12,6 +12,9 @@ from ...passes.scales import METHODS, Method
 
 __all__ = ["LoihiOptions"]
 
+MOST_CHIPS = 2048
+"""More than the 1,152 of the largest system (Hala Point, eenewseurope.com)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoihiOptions:
@@ -48,8 +51,8 @@ class LoihiOptions:
             faults.add("SC533", "percentile is out of range", value=repr(found.percentile), limit="50..100")
         if not (is_whole(found.weight_bits) and 1 <= found.weight_bits <= 8):
             faults.add("SC533", "weight_bits is out of range", value=repr(found.weight_bits), limit="1..8")
-        if not (is_whole(found.chips) and found.chips >= 1):
-            faults.add("SC533", "chips is a whole number", value=repr(found.chips), limit=">= 1")
+        if not (is_whole(found.chips) and 1 <= found.chips <= MOST_CHIPS):
+            faults.add("SC533", "chips is out of range", value=repr(found.chips), limit=f"1..{MOST_CHIPS}")
         if not (is_whole(found.seed) and found.seed >= 0):
             faults.add("SC533", "seed is a whole number", value=repr(found.seed), limit=">= 0")
         _check_messages(found.message_bits, target, inputs, faults)

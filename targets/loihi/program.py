@@ -96,7 +96,7 @@ class LoihiProgram(GraphProgram):
             rasters, steps, _ = self.inputs.rasters(self.options.calibration, self.options.duration)
             rounds = Diagnostics()  # the last round's warnings are the program's
             self.quantised, self.calibration = calibrated(
-                lambda rates, ranges: self._searched(rates, ranges, rounds), rasters, steps, faults)
+                lambda rates, ranges: self._searched(rates, ranges, rounds, safe=not ranges), rasters, steps, faults)
             faults.extend(dict.fromkeys(rounds.found))
         for each in faults.found:
             warnings.warn(str(each), SpikecWarning, stacklevel=3)
@@ -337,9 +337,10 @@ class LoihiProgram(GraphProgram):
                         message_bits=self.options.message_bits, weight_bits=self.options.weight_bits,
                         most_delay=62 if self.target == "loihi1" else 63, diagnostics=faults)
 
-    def _searched(self, rates: Mapping[str, Array], ranges: Mapping[str, float], faults: Diagnostics) -> Quantised:
+    def _searched(self, rates: Mapping[str, Array], ranges: Mapping[str, float], faults: Diagnostics,
+                  safe: bool = False) -> Quantised:
         return self._quantised(faults, search=ScaleSearch(
-            self.options.method, self.options.percentile, rates, ranges, self.options.weight_bits))
+            self.options.method, self.options.percentile, rates, ranges, self.options.weight_bits, safe))
 
 
 def _again(kind: type[LoihiProgram], graph: Graph, target: str, lower: Callable[[Graph, Any, Diagnostics], Network],
