@@ -256,7 +256,8 @@ def _current(population: Population, law: ChipLaw, arriving: list[tuple[Connecti
         one, other = _row_sums(connection, population.n)
         ways += value * np.stack([one, other] if value == 1 else [one + other] * 2)
     kept = min(law.alpha or 0.0, 4095 / 4096)
-    return float(ways.max(initial=0) * min(1 / (1 - kept), columns) + (np.abs(law.settled) / law.threshold).max(initial=0))
+    begun = (np.abs(law.settled) / law.threshold).max(initial=0)
+    return float(ways.max(initial=0) * min(1 / (1 - kept), columns) + begun)
 
 
 def _reached_by(law: ChipLaw) -> float:
