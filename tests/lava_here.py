@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import venv
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -65,5 +65,11 @@ def members(group: int) -> list[int]:
     return found
 
 
-def shared_memory() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith("psm_")}
+def shared_memory(group: int) -> set[str]:
+    """The blocks of shared memory that the processes of a group have mapped: other tests may run Lava beside them."""
+    found: set[str] = set()
+    for process in members(group):
+        with suppress(OSError):
+            maps = Path(f"/proc/{process}/maps").read_text()
+            found.update(line.split("/dev/shm/")[1].split()[0] for line in maps.splitlines() if "/dev/shm/psm_" in line)
+    return found

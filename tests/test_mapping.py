@@ -67,7 +67,7 @@ def ring(n: int, reach: int, seed: int = 0) -> IntegerNetwork:
 
 
 @given(seed=st.integers(0, 1 << 30), neurons=st.sampled_from([6, 17, 64, 1024]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_mappings_of_random_networks_hold(seed: int, neurons: int) -> None:
     """Every load and every packet, by a checker that has no code in common with what maps."""
     network, _ = random_case(seed)
@@ -81,7 +81,7 @@ def test_mappings_of_random_networks_hold(seed: int, neurons: int) -> None:
 
 
 @given(seed=st.integers(0, 1 << 30))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_mappings_are_json(seed: int) -> None:
     network, _ = random_case(seed)
     mapping = map_network(network, limited(neurons=10), seed=seed)
