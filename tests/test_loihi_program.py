@@ -24,6 +24,12 @@ from spikec.ir.step import simulate_step
 from spikec.targets.loihi.program import LoihiProgram
 
 
+@pytest.fixture
+def without_lava(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons leave Lava out, which takes seconds in each; enough others have it."""
+    monkeypatch.setenv("SPIKEC_LAVA_PYTHON", "/absent")
+
+
 def exact(graph: Graph, raster: Any, **options: Any) -> LoihiProgram:
     """Compiles without a warning, and holds every spike to the reference on the model's grid."""
     with warnings.catch_warnings():
@@ -122,6 +128,7 @@ def test_a_reset_by_subtraction_changes_nothing_where_no_membrane_is_left_and_el
     assert found.drift > 0
 
 
+@pytest.mark.usefixtures("without_lava")
 @pytest.mark.parametrize("spike", ["delta", "box"])
 @pytest.mark.parametrize("integrator", ["exact", "decay", "euler", "semi"])
 @pytest.mark.parametrize("reset", ["same", "next"])
@@ -283,6 +290,7 @@ def test_every_way_to_choose_scales_keeps_the_weights(method: Any) -> None:
         assert all(each.saturated < 0.01 for each in program.quantised.projections.values())
 
 
+@pytest.mark.usefixtures("without_lava")
 def test_fewer_bits_keep_less_of_the_weights_and_take_less_memory() -> None:
     rng, sqnr, memory = np.random.default_rng(18), [], []
     graph = leaky(rng, n=400)
