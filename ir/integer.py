@@ -27,11 +27,13 @@ import numpy as np
 from .nodes import Array, Pair
 
 __all__ = [
-    "IntegerConnection", "IntegerConv", "IntegerDense", "IntegerNetwork", "IntegerPopulation", "IntegerProjection",
-    "IntegerSparse", "Sign", "held_weight",
+    "LARGEST_MEMBRANE", "IntegerConnection", "IntegerConv", "IntegerDense", "IntegerNetwork", "IntegerPopulation",
+    "IntegerProjection", "IntegerSparse", "Sign", "held_weight",
 ]
 
 Sign = Literal["mixed", "excitatory", "inhibitory"]
+LARGEST_MEMBRANE = 2**23 - 1
+"""What v is clipped to, of either sign (lava/proc/lif/models.py, AbstractPyLifModelFixed)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -12,6 +12,7 @@ from .conform import is_shape
 from .diagnostics import Diagnostic, Diagnostics
 from .facts import check_dt, is_whole
 from .integer import (
+    LARGEST_MEMBRANE,
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
@@ -21,15 +22,17 @@ from .integer import (
     held_weight,
 )
 from .nodes import Array
+from .populated_checks import check_inputs, check_names, check_outputs
 from .ranges import check_csr
 
 __all__ = ["INTEGER_RULES", "MAX_DELAY", "check_integer", "verify_integer"]
 
 MAX_DELAY = 63
+"""Columns that a synapse delays at most, beyond the one that it takes (lava/proc/dense/models.py: 6 bits)."""
 FIELDS: Mapping[str, tuple[int, int]] = {
     "du": (0, 4095), "dv": (0, 4095), "threshold": (0, (1 << 17) - 1), "bias": (-4096, 4095), "bias_exponent": (0, 7),
     "exponent": (-8, 7), "weight_bits": (1, 8), "message_bits": (0, 24), "delay": (0, MAX_DELAY),
-    "weight": (-(1 << 31), (1 << 31) - 1), "u0": (1 - (1 << 23), 1 << 23), "v0": (1 - (1 << 23), (1 << 23) - 1),
+    "weight": (-(1 << 31), (1 << 31) - 1), "u0": (1 - (1 << 23), 1 << 23), "v0": (-LARGEST_MEMBRANE, LARGEST_MEMBRANE),
 }
 """The least and the largest value of each field; u0 and v0: what u and v can be."""
 MOST_SOURCES = 1 << 22
@@ -55,29 +58,8 @@ def verify_integer(network: IntegerNetwork) -> IntegerNetwork:
     return network
 
 
-def _names(network: IntegerNetwork, faults: Diagnostics) -> None:
-    for name, population in network.populations.items():
-        if population.name != name:
-            faults.add("SC109", "a population is listed under another name", node=name, value=population.name)
-        if name in network.inputs:
-            faults.add("SC109", "an input and a population share a name", node=name)
-    seen = set()
-    for projection in network.projections:
-        if projection.name in seen:
-            faults.add("SC109", "two projections share a name", node=projection.name)
-        seen.add(projection.name)
-
-
-def _ends(network: IntegerNetwork, faults: Diagnostics) -> None:
+def _step(network: IntegerNetwork, faults: Diagnostics) -> None:
     check_dt(network.dt, "SC116", faults)
-    for name, shape in network.inputs.items():
-        if not is_shape(shape):
-            faults.add("SC102", "an input's shape is positive", node=name, value=shape)
-    if not network.outputs:
-        faults.add("SC105", "the network has no output")
-    for name, population in network.outputs.items():
-        if population not in network.populations:
-            faults.add("SC101", "an output shows a population that does not exist", node=name, value=population)
 
 
 def _populations(network: IntegerNetwork, faults: Diagnostics) -> None:
@@ -205,4 +187,5 @@ def _array(field: str, value: Array, wanted: tuple[int, ...], name: str, faults:
         faults.add("SC140", f"{field} does not fit its field", node=name, value=outside[0], limit=f"{low}..{high}")
 
 
-INTEGER_RULES: tuple[Callable[[IntegerNetwork, Diagnostics], None], ...] = (_names, _ends, _populations, _projections)
+INTEGER_RULES: tuple[Callable[[IntegerNetwork, Diagnostics], None], ...] = (
+    check_names, _step, check_inputs, check_outputs, _populations, _projections)

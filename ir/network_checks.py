@@ -17,6 +17,7 @@ from .conform import is_shape
 from .diagnostics import Diagnostic, Diagnostics
 from .network import Conv, Dense, Network, Population, Projection, Sparse
 from .nodes import Array
+from .populated_checks import check_inputs, check_names, check_outputs
 from .ranges import check_csr, check_discretization, check_finite, check_range, check_reset
 
 __all__ = ["NETWORK_RULES", "check_network", "verify_network"]
@@ -45,33 +46,6 @@ def verify_network(network: Network) -> Network:
     faults = Diagnostics(check_network(network))
     faults.raise_if_errors()
     return network
-
-
-def _names(network: Network, faults: Diagnostics) -> None:
-    for name, population in network.populations.items():
-        if population.name != name:
-            faults.add("SC109", "a population is listed under another name", node=name, value=population.name)
-        if name in network.inputs:
-            faults.add("SC109", "an input and a population share a name", node=name)
-    seen = set()
-    for projection in network.projections:
-        if projection.name in seen:
-            faults.add("SC109", "two projections share a name", node=projection.name)
-        seen.add(projection.name)
-
-
-def _inputs(network: Network, faults: Diagnostics) -> None:
-    for name, shape in network.inputs.items():
-        if not is_shape(shape):
-            faults.add("SC102", "an input's shape is positive", node=name, value=shape)
-
-
-def _outputs(network: Network, faults: Diagnostics) -> None:
-    if not network.outputs:
-        faults.add("SC105", "the network has no output")
-    for name, population in network.outputs.items():
-        if population not in network.populations:
-            faults.add("SC101", "an output shows a population that does not exist", node=name, value=population)
 
 
 def _populations(network: Network, faults: Diagnostics) -> None:
@@ -213,5 +187,5 @@ def _schedule(network: Network, faults: Diagnostics) -> None:
 
 
 NETWORK_RULES: tuple[Callable[[Network, Diagnostics], None], ...] = (
-    _names, _inputs, _outputs, _populations, _projections, _discretization, _schedule,
+    check_names, check_inputs, check_outputs, _populations, _projections, _discretization, _schedule,
 )

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.diagnostics import Diagnostics
-from ..ir.integer import IntegerPopulation
+from ..ir.integer import LARGEST_MEMBRANE, IntegerPopulation
 from ..ir.nodes import Array
 
 __all__ = ["chip_start"]
 
-_MOST = float(2**23 - 1)
+_MOST = float(LARGEST_MEMBRANE)
 _FORGETS = 1 / 4096
 """What a membrane keeps of a column that is to keep nothing."""
 

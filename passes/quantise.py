@@ -25,6 +25,7 @@ from ..ir.integer import (
     IntegerSparse,
     held_weight,
 )
+from ..ir.integer_checks import MAX_DELAY
 from ..ir.network import Connection, Conv, Dense, Network, Population, Projection, Sparse
 from ..ir.nodes import Array
 from .algebra import as_sparse
@@ -45,8 +46,6 @@ from .stencils import input_channels
 
 __all__ = ["Quantised", "QuantisedPopulation", "QuantisedProjection", "quantise"]
 
-MOST_DELAY = 63
-"""Columns that a synapse of Lava delays at most (lava/proc/dense/models.py: 6 bits)."""
 _BIAS = 4095
 """Largest mantissa of a bias."""
 _READOUT = (1 << 17) - 1
@@ -106,7 +105,7 @@ class Quantised:
 
 def quantise(network: Network, grids: Discretization | Mapping[str, Discretization], *,
              plan: ScalePlan | None = None, search: ScaleSearch | None = None,
-             message_bits: Mapping[str, int] | None = None, weight_bits: int = 8, most_delay: int = MOST_DELAY,
+             message_bits: Mapping[str, int] | None = None, weight_bits: int = 8, most_delay: float = MAX_DELAY,
              diagnostics: Diagnostics | None = None) -> Quantised:
     """The integer network of a lowered network, whose recurrent edges have their delays stated
     (`passes/state_delays.py`) and whose populations have one pair of decays each (`passes/split_populations.py`).
@@ -117,11 +116,11 @@ def quantise(network: Network, grids: Discretization | Mapping[str, Discretizati
         message_bits: by input whose spikes carry values, their bits.
         weight_bits: of each weight, 1..8.
         most_delay: columns of a synapse at most.
-        diagnostics: collects warnings (SC322, SC323).
+        diagnostics: collects warnings (SC322, SC323, SC325, SC326).
 
     Raises:
-        UnsupportedError: what a core cannot hold: refractory periods, several spikes a column, delays that are no whole
-            columns or too long, constant currents beyond a bias, a cycle faster than the chip (SC320, SC321); all at
+        UnsupportedError: what a core cannot hold: refractory periods, several spikes a column, delays that are too
+            long, constant currents beyond a bias, a cycle faster than the chip (SC320, SC321); all at
             once.
     """
     faults = Diagnostics() if diagnostics is None else diagnostics
@@ -169,11 +168,11 @@ def _columns(projection: Projection, dt: float, faults: Diagnostics) -> Array:
     return whole.astype(np.int64)
 
 
-def _check_delays(late: Mapping[str, Array], most: int, faults: Diagnostics) -> None:
+def _check_delays(late: Mapping[str, Array], most: float, faults: Diagnostics) -> None:
     for name, each in late.items():
         if each.max(initial=0) > most:
             faults.add("SC321", "a delay is longer than synapses of the chip have", node=name,
-                       value=f"{int(each.max())} columns", limit=f"{most} columns beyond the one of every synapse",
+                       value=f"{int(each.max())} columns", limit=f"{most:g} columns beyond the one of every synapse",
                        remedy="Shorten the delays, or take a longer dt.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.events import MOST_EVENTS, Events
 
-__all__ = ["ClockOutputs", "StepActivity", "events_of", "probe_columns"]
+__all__ = ["ClockOutputs", "StepActivity", "events_of", "probe_columns", "wanted_probes"]
 
 
 class StepActivity(Protocol):
@@ -187,6 +187,29 @@ def events_of(flags: Tensor, dt: float) -> Events:
         sample, column, index = (torch.repeat_interleave(each, repeats) for each in (sample, column, index))
     numbers = torch.arange(flags.shape[1] + 1, device=flags.device)
     return Events((column + 1).to(torch.float64) * dt, index, torch.searchsorted(sample, numbers))
+
+
+def wanted_probes(probes: Any, outputs: Mapping[str, str], neurons: Iterable[str],
+                  faults: Diagnostics) -> dict[str, tuple[str, Any]]:
+    """(neuron node, times in seconds, or None for all columns) by label `<node>.v`, where a node may be named by the
+    output that shows it; faults are SC407."""
+    wanted: dict[str, tuple[str, Any]] = {}
+    if probes is None:
+        return wanted
+    if not isinstance(probes, Mapping):
+        faults.add("SC407", "probes are times by name", value=type(probes).__name__,
+                   remedy="Give probes={'<neuron node>.v': times in seconds, or None for all columns}.")
+        return wanted
+    there = tuple(neurons)
+    for label, times in probes.items():
+        name, _, quantity = str(label).rpartition(".")
+        node = outputs.get(name, name)
+        if quantity != "v" or node not in there:
+            known = ", ".join(f"{each}.v" for each in (*outputs, *there))
+            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
+        else:
+            wanted[str(label)] = (node, times)
+    return wanted
 
 
 def probe_columns(times: Any, dt: float, steps: int, label: str, faults: Diagnostics) -> np.ndarray[Any, Any]:

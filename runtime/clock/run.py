@@ -15,7 +15,7 @@ from ..outputs import Result
 from ..trainer import check_device
 from .engine import ClockActivity, ClockEngine
 from .inputs import signals_of
-from .outputs import events_of, probe_columns
+from .outputs import events_of, probe_columns, wanted_probes
 from .state import taken_up
 from .surrogates import Surrogate
 
@@ -31,7 +31,7 @@ def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping
         faults.add("SC403", "dtype is not one that the engine computes in", value=repr(dtype),
                    limit="torch.float32, torch.float64")
     check_device(device, faults)
-    wanted = _wanted(engine, probes, faults)
+    wanted = wanted_probes(probes, engine.wiring.shown_by, engine.neurons, faults)
     faults.raise_if_errors()
     place = torch.device(device)
     signals, steps, batch = signals_of(engine, events, duration, dt, dtype, place)
@@ -48,26 +48,6 @@ def run_program(engine: ClockEngine, events: Any, duration: Any, probes: Mapping
     taken = {label: tensor.transpose(0, 1)[:, torch.from_numpy(columns[label])].cpu().numpy()
              for label, tensor in shown.items() if tensor is not None}
     return Result(_spikes(activity), taken, _highest(activity), activity.state, steps * engine.grid.dt, False, 0)
-
-
-def _wanted(engine: ClockEngine, probes: Any, faults: Diagnostics) -> dict[str, tuple[str, Any]]:
-    """(neuron node, times or None) by label `<node>.v`; faults are SC407."""
-    wanted: dict[str, tuple[str, Any]] = {}
-    if probes is None:
-        return wanted
-    if not isinstance(probes, Mapping):
-        faults.add("SC407", "probes are times by name", value=type(probes).__name__,
-                   remedy="Give probes={'<neuron node>.v': times in seconds, or None for all columns}.")
-        return wanted
-    for label, times in probes.items():
-        name, _, quantity = str(label).rpartition(".")
-        node = engine.wiring.shown_by.get(name, name)
-        if quantity != "v" or node not in engine.neurons:
-            known = ", ".join(f"{each}.v" for each in (*engine.graph.outputs, *engine.neurons))
-            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
-        else:
-            wanted[str(label)] = (node, times)
-    return wanted
 
 
 def _spikes(activity: ClockActivity) -> dict[str, Events]:

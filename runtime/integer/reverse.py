@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...ir.integer import IntegerPopulation
+from ...ir.integer import LARGEST_MEMBRANE, IntegerPopulation
 from ...ir.nodes import Array
 from .. import jit
 from ..arenas import empty
@@ -19,7 +19,7 @@ from .kernels import HOSTS, THREADS
 
 __all__ = ["Reverse", "reverse_source"]
 
-_MOST = float((1 << 23) - 1)
+_MOST = float(LARGEST_MEMBRANE)
 """Where a membrane is clipped."""
 _REALS = {torch.float32: "float", torch.float64: "double"}
 _FIELDS: jit.Fields = (

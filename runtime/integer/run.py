@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecWarning
+from ...ir.integer import LARGEST_MEMBRANE
 from ...ir.integer_state import IntegerState
 from ...ir.integer_step import IntegerResult
 from ...ir.network import Network
 from ...ir.nodes import Array
-from ..clock.outputs import events_of, probe_columns
+from ..clock.outputs import events_of, probe_columns, wanted_probes
 from ..outputs import Result
 from .program import IntegerProgram
 
-__all__ = ["BACKENDS", "StreamState", "run_program"]
+__all__ = ["BACKENDS", "run_program"]
 
 BACKENDS = ("emulator", "lava")
-_MOST = 2**23 - 1
-"""What a membrane can be."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamState:
-    """Where a stream stands: the state of the integer network."""
-
-    integer: IntegerState
 
 
 def run_program(program: IntegerProgram, events: Any, duration: Any, probes: Mapping[str, Any] | None, state: Any, *,
@@ -39,12 +30,12 @@ def run_program(program: IntegerProgram, events: Any, duration: Any, probes: Map
     faults = Diagnostics()
     if backend not in BACKENDS:
         faults.add("SC403", "there is no such backend", value=repr(backend), limit=", ".join(BACKENDS))
-    if state is not None and not isinstance(state, StreamState):
+    if state is not None and not isinstance(state, IntegerState):
         faults.add("SC403", "state is not that of a former result", value=type(state).__name__,
                    remedy="Give state=result.state.")
     if state is not None and backend == "lava":
         faults.add("SC403", "Lava starts every run anew", value="state", remedy="Use backend='emulator'.")
-    wanted = _wanted(program.network, probes, faults)
+    wanted = wanted_probes(probes, program.network.outputs, program.network.populations, faults)
     faults.raise_if_errors()
     rasters, steps, _ = program.inputs.rasters(events, duration, dt)
     steps += program.latency if drain else 0
@@ -61,7 +52,7 @@ def run_program(program: IntegerProgram, events: Any, duration: Any, probes: Map
                                  time_limit=time_limit)
     else:
         found = program.engine.run(rasters, steps, states=states, keep_state=True,
-                                   state=None if state is None else state.integer)
+                                   state=state)
     spikes = {name: events_of(torch.from_numpy(program.split.whole(name, found.spikes)).transpose(0, 1), step).numpy()
               for name, each in program.network.populations.items() if each.spiking}
     membranes = {name: _membrane(program, name, parts[name], found) for name in shown}
@@ -72,7 +63,7 @@ def run_program(program: IntegerProgram, events: Any, duration: Any, probes: Map
     return Result(_with_outputs(program.network, spikes),
                   {label: membranes[name][:, columns[label]] for label, (name, _) in wanted.items()},
                   _with_outputs(program.network, highest),
-                  None if found.state is None else StreamState(found.state), steps * step, False, 0,
+                  found.state, steps * step, False, 0,
                   latency | {output: latency[name] for output, name in program.network.outputs.items()})
 
 
@@ -85,10 +76,10 @@ def _membrane(program: IntegerProgram, name: str, parts: tuple[str, ...], found:
 
 def _check_range(name: str, shown: list[tuple[Array, Array]]) -> None:
     """A readout has the highest threshold that there is: beyond it, it spikes and starts again."""
-    if any(spikes.any() or int(v.min(initial=0)) <= -_MOST for v, spikes in shown):
+    if any(spikes.any() or int(v.min(initial=0)) <= -LARGEST_MEMBRANE for v, spikes in shown):
         warnings.warn(str(Diagnostic(
             "SC325", "the membrane of a readout came to the end of its register, and was not held", node=name,
-            limit=str(_MOST), severity="warning", remedy="Compile with calibration data of this kind.")),
+            limit=str(LARGEST_MEMBRANE), severity="warning", remedy="Compile with calibration data of this kind.")),
             SpikecWarning, stacklevel=4)
 
 
@@ -98,23 +89,3 @@ def _highest(membrane: Array, dt: float) -> tuple[Array, Array]:
 
 def _with_outputs(network: Network, found: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **{output: found[name] for output, name in network.outputs.items() if name in found}}
-
-
-def _wanted(network: Network, probes: Any, faults: Diagnostics) -> dict[str, tuple[str, Any]]:
-    """(population, times or None) by label `<node>.v`; faults are SC407."""
-    if probes is None:
-        return {}
-    if not isinstance(probes, Mapping):
-        faults.add("SC407", "probes are times by name", value=type(probes).__name__,
-                   remedy="Give probes={'<neuron node>.v': times in seconds, or None for all columns}.")
-        return {}
-    wanted = {}
-    for label, times in probes.items():
-        name, _, quantity = str(label).rpartition(".")
-        node = network.outputs.get(name, name)
-        if quantity != "v" or node not in network.populations:
-            known = ", ".join(f"{each}.v" for each in (*network.outputs, *network.populations))
-            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
-        else:
-            wanted[str(label)] = (node, times)
-    return wanted

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir.diagnostics import Diagnostics
+from ...ir.integer import LARGEST_MEMBRANE
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised
 
 __all__ = ["Calibration", "calibrated", "largest"]
 
-_REGISTER = 2**23 - 1
 _ROUNDS = 8
 _BYTES = 1 << 28
 """Of states that are looked at at once."""
@@ -48,13 +48,13 @@ def calibrated(make: Callable[[Mapping[str, Array], Mapping[str, float]], Quanti
     for name, peaks in known.peaks.items():
         if _is_full(peaks):
             faults.add("SC325", "a state leaves its register of 24 bits on the calibration data", node=name,
-                       value=f"|u| {peaks[0]:.4g}, |v| {peaks[1]:.4g}", limit=f"{_REGISTER}", severity="warning",
+                       value=f"|u| {peaks[0]:.4g}, |v| {peaks[1]:.4g}", limit=f"{LARGEST_MEMBRANE}", severity="warning",
                        remedy="Scale the inhibitory weights down; a membrane is clipped, a current wraps around.")
     return quantised, known
 
 
 def _is_full(peaks: tuple[float, float]) -> bool:
-    return max(peaks) >= 0.98 * _REGISTER
+    return max(peaks) >= 0.98 * LARGEST_MEMBRANE
 
 
 def _range(peaks: tuple[float, float], threshold: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...ir.diagnostics import SpikecError, first_line
-from ...ir.integer import IntegerConv, IntegerNetwork, IntegerProjection
+from ...ir.integer import LARGEST_MEMBRANE, IntegerConv, IntegerNetwork, IntegerProjection
 from ...ir.integer_step import IntegerResult, simulate_integer
 from ...ir.nodes import Array
 from ..lava.program import LavaProgram
@@ -28,8 +28,6 @@ _MOST_COLUMNS, _EXTRA = 60, 12
 _WORK = 2_000_000_000
 """Synapses times samples and columns that the check goes through."""
 _LAVA_WORK = 30_000_000
-_MOST = 2**23 - 1
-"""What a membrane can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def _stirred(network: IntegerNetwork, seed: int) -> IntegerNetwork:
     """The same, its membranes started at random."""
     rng = np.random.default_rng([seed, 1])
     return replace(network, populations={
-        name: replace(each, v0=rng.integers(0, min(2 * (each.threshold << 6), _MOST) + 1, each.n))
+        name: replace(each, v0=rng.integers(0, min(2 * (each.threshold << 6), LARGEST_MEMBRANE) + 1, each.n))
         for name, each in network.populations.items()})
 
 

@@ -94,10 +94,14 @@ class LoihiProgram(GraphProgram):
             self.quantised = self._searched({}, {}, faults)
         else:
             rasters, steps, _ = self.inputs.rasters(self.options.calibration, self.options.duration)
-            rounds = Diagnostics()  # the last round's warnings are the program's
-            self.quantised, self.calibration = calibrated(
-                lambda rates, ranges: self._searched(rates, ranges, rounds, safe=not ranges), rasters, steps, faults)
-            faults.extend(dict.fromkeys(rounds.found))
+            last = Diagnostics()
+
+            def searched(rates: Mapping[str, Array], ranges: Mapping[str, float]) -> Quantised:
+                last.found.clear()  # the last round's warnings are the program's
+                return self._searched(rates, ranges, last, safe=not ranges)
+
+            self.quantised, self.calibration = calibrated(searched, rasters, steps, faults)
+            faults.extend(last.found)
         for each in faults.found:
             warnings.warn(str(each), SpikecWarning, stacklevel=3)
 
@@ -120,9 +124,12 @@ class LoihiProgram(GraphProgram):
     @cached_property
     def chip(self) -> Chip:
         """What there is of the chip that the program is placed on."""
-        known = import_module(f"..{self.target}.limits", __package__)
-        found: Chip = getattr(known, self.target.upper())
+        found: Chip = getattr(self._table("limits"), self.target.upper())
         return replace(found, chips=self.options.chips)
+
+    def _table(self, name: str) -> Any:
+        """Data of the chip: "limits" or "support"."""
+        return import_module(f"..{self.target}.{name}", __package__)
 
     @cached_property
     def mapping(self) -> ChipMapping:
@@ -136,7 +143,8 @@ class LoihiProgram(GraphProgram):
             mapping = map_network(network, self.chip, self.rates, self.options.seed)
         else:
             mapping = mapping_from_json(self._told_mapping)
-            if mapping_to_json(mapping)["chip"] != mapping_to_json(replace(mapping, chip=self.chip))["chip"]:
+            told, known = (mapping_to_json(ChipMapping(chip=chip, cores=())) for chip in (mapping.chip, self.chip))
+            if told != known:
                 raise BadInputError(Diagnostic("SC332", "the mapping is one of another chip", value=mapping.chip.name,
                                                limit=self.chip.name, remedy=_COMPILE_AGAIN))
         verify_mapping(network, mapping, self.rates)
@@ -335,7 +343,7 @@ class LoihiProgram(GraphProgram):
                    network: Network | None = None) -> Quantised:
         return quantise(self.split.network if network is None else network, self._part_grids, plan=plan, search=search,
                         message_bits=self.options.message_bits, weight_bits=self.options.weight_bits,
-                        most_delay=62 if self.target == "loihi1" else 63, diagnostics=faults)
+                        most_delay=self._table("support").LONGEST_DELAY.value, diagnostics=faults)
 
     def _searched(self, rates: Mapping[str, Array], ranges: Mapping[str, float], faults: Diagnostics,
                   safe: bool = False) -> Quantised:

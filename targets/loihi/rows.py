@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.integer import IntegerConv, IntegerNetwork
+from ...ir.integer import LARGEST_MEMBRANE, IntegerConv, IntegerNetwork
 from ...ir.mapping import ChipMapping
 from ...passes.quantise import Quantised
 from .counts import Counts
@@ -25,7 +25,6 @@ LAVA_COLUMNS: Mapping[str, str] = {
 }
 """Resources of a core under the names of Lava's compiler for Loihi 2, where it has one. Its AxonMem is not modelled."""
 
-_REGISTER = 2**23 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def population_rows(quantised: Quantised,
             name=name, neurons=population.n, threshold=population.threshold, scale=_range(record.scale),
             dv=population.dv, membrane=record.membrane, du=population.du, current=record.current,
             bias_exponent=None if population.bias is None else population.bias_exponent, latency=record.latency,
-            peaks=None if peaks is None else (peaks[name][0] / _REGISTER, peaks[name][1] / _REGISTER)))
+            peaks=None if peaks is None else (peaks[name][0] / LARGEST_MEMBRANE, peaks[name][1] / LARGEST_MEMBRANE)))
     return tuple(rows)
 
 
