@@ -12,12 +12,14 @@ What a column (Lava's time step) does, in this order, with every spike a column 
          N = N + noise of `dendrite`, N + spike of `teacher`, while asleep; clipped to +-127
          up = min(max(E, 0) >> shift, 127), down = min(max(-E, 0) >> shift, 127), E from 24 bits, wrapped
 
-       what it says of itself:  y0 = 1 in a column of `update` or `clear`, else 0
-         to its forward synapses       y1 = h, y2 = up, y3 = down   (y2 = y3 = 0 where the column is no `update`)
+       what it says of itself:  y0 = 1 in a column of `update` or `clear`, else 0 (`says_spikes`: its soma's spikes)
+         to its forward synapses       y1 = h (`says_spikes`: 1 in a column of `update` or `clear`, else 0), y2 = up,
+                                       y3 = down  (both 0 where the column is no `update`, but for `holds`)
          to its feedback synapses      y1 = 0, y2 = max(N, 0), y3 = max(-N, 0) in a column of `mirror`, else 0
          spikes: the soma's; while asleep those of `dendrite` are its noise: -1, 0, 1
          error spikes: q; in a column of `mirror` 2 N; both only of `teacher`
-       after that, E = 0, acc = 0 and N = 0 where the column is an `update`, a `clear` or, for N, a `mirror`
+       after that, E = 0, acc = 0 and N = 0 where the column is an `update`, a `clear` or, for N, a `mirror`; and E = 0
+       in every column of what `holds`: its error is that of one column
     3  learning: every plastic projection takes the spikes of its source and what its target says, in this column, and
        changes w, t and d by `ir/integer_learning_step.py`
 
@@ -46,13 +48,16 @@ UPDATE, CLEAR, MIRROR, ASLEEP = 1, 2, 4, 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningNeuron:
     """What the neurons of a population have besides their somas. `error`: where it comes from: a `teacher`, or their
-    `dendrite`. `gate_width` and `error_threshold` are at least 1; `gate_value` 1..127; `shift` 0..16."""
+    `dendrite`. `gate_width` and `error_threshold` are at least 1; `gate_value` 1..127; `shift` 0..16. `says_spikes`,
+    `holds`: see above."""
 
     error: Literal["teacher", "dendrite"]
     gate_width: int
     gate_value: int = 1
     shift: int = 0
     error_threshold: int = 1
+    says_spikes: bool = False
+    holds: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
