@@ -92,7 +92,9 @@ class IntegerRule:
     """`dw`, `dt`, `dd`: what is added to weights, tags and delays at the end of every epoch of `epoch` steps, in the
     order of the products; a variable without a product stays as it is. `decimation`: the k of u_k. `traces`: x1, x2
     and, of a rule of two factors, y1 .. y3, each by its name. `three_factor`: y1 .. y3 are what the target's neurons
-    say in each step. `seed` of the stochastic rounding."""
+    say in each step. `graded`: in the place of an impulse, a spike sets x1 to half of what it carries, rounded to even,
+    modulo 256 (Lava's GradedSpikeCfg.OVERWRITE; for spikes of 0..255, which then decay with the step in which they come);
+    x1 has no impulse then. `seed` of the stochastic rounding."""
 
     dw: tuple[IntegerProduct, ...] = ()
     dt: tuple[IntegerProduct, ...] = ()
@@ -100,6 +102,7 @@ class IntegerRule:
     decimation: int = 0
     traces: Mapping[str, IntegerTrace] = field(default_factory=dict)
     three_factor: bool = False
+    graded: bool = False
     epoch: int = 1
     seed: int = 1
 
@@ -162,6 +165,9 @@ def _check_traces(rule: IntegerRule, name: str, faults: Diagnostics) -> None:
             if not (is_number(value) and 0 <= value < inf and value <= most):
                 faults.add("SC146", f"{number} of a trace does not fit its field", node=name,
                            value=f"{variable}: {value}", limit=f"0..{most}")
+    if rule.graded and "x1" in rule.traces and rule.traces["x1"].impulse != 0:
+        faults.add("SC145", "a graded spike sets x1, and adds no impulse", node=name,
+                   value=f"x1: {rule.traces['x1'].impulse}", limit=0)
 
 
 def _kept(rule: IntegerRule) -> tuple[str, ...]:
