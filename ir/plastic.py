@@ -7,10 +7,10 @@ What a column (Lava's time step) does, in this order, with every spike a column 
 
          h = gate_value where |v - (threshold << 6)| < gate_width << 6, else 0
          q = 0                                             E = E + b                           of `dendrite`
-         acc = acc + spike - teacher (0 while asleep); q = 1 where acc >= error_threshold, -1 where acc <= -it, else 0;
+         acc = acc + spike - teacher in a column of `teach`; q = 1 where acc >= error_threshold, -1 where acc <= -it, else 0;
          acc = acc - q error_threshold                     E = E + q                           of `teacher`
          N = N + noise of `dendrite`, N + spike of `teacher`, while asleep; clipped to +-127
-         up = min(max(E, 0) >> shift, 127), down = min(max(-E, 0) >> shift, 127), E from 24 bits, wrapped
+         up = min(max(E, 0) >> shift << gain, 127), down = min(max(-E, 0) >> shift << gain, 127), E of 24 bits, wrapped
 
        what it says of itself:  y0 = 1 in a column of `update` or `clear`, else 0 (`says_spikes`: its soma's spikes)
          to its forward synapses       y1 = h (`says_spikes`: 1 in a column of `update` or `clear`, else 0), y2 = up,
@@ -24,7 +24,7 @@ What a column (Lava's time step) does, in this order, with every spike a column 
        changes w, t and d by `ir/integer_learning_step.py`
 
 The signals are inputs of the network, and reach learning neurons in the column in which they are given: `control` (one
-number for all: a sum of `UPDATE`, `CLEAR`, `MIRROR`, `ASLEEP`), by population `teacher` (0, 1) and `noise` (-1, 0, 1).
+number for all: a sum of `UPDATE`, `CLEAR`, `MIRROR`, `ASLEEP`, `TEACH`), by population `teacher` (0, 1) and `noise` (-1, 0, 1).
 A plastic projection onto a dendrite takes error spikes, whole numbers with a sign (`message_bits` 8): its x1 is then
 half their magnitude in the place of an impulse (Lava's GradedSpikeCfg.OVERWRITE), so that 2 N leaves N, and +-1 leaves 0.
 """
@@ -39,22 +39,23 @@ from typing import Literal
 from .integer import IntegerNetwork, IntegerProjection
 from .integer_learning import IntegerRule
 
-__all__ = ["ASLEEP", "CLEAR", "MIRROR", "UPDATE", "LearningNeuron", "PlasticNetwork"]
+__all__ = ["ASLEEP", "CLEAR", "MIRROR", "TEACH", "UPDATE", "LearningNeuron", "PlasticNetwork"]
 
-UPDATE, CLEAR, MIRROR, ASLEEP = 1, 2, 4, 8
+UPDATE, CLEAR, MIRROR, ASLEEP, TEACH = 1, 2, 4, 8, 16
 """What a column is, as bits of the signal `control`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningNeuron:
     """What the neurons of a population have besides their somas. `error`: where it comes from: a `teacher`, or their
-    `dendrite`. `gate_width` and `error_threshold` are at least 1; `gate_value` 1..127; `shift` 0..16. `says_spikes`,
-    `holds`: see above."""
+    `dendrite`. `gate_width` and `error_threshold` are at least 1; `gate_value` 1..127; `shift` 0..16, `gain` 0..7.
+    `says_spikes`, `holds`: see above."""
 
     error: Literal["teacher", "dendrite"]
     gate_width: int
     gate_value: int = 1
     shift: int = 0
+    gain: int = 0
     error_threshold: int = 1
     says_spikes: bool = False
     holds: bool = False
