@@ -7,8 +7,8 @@ What a column (Lava's time step) does, in this order, with every spike a column 
 
          h = gate_value where |v - (threshold << 6)| < gate_width << 6, else 0
          q = 0                                             E = E + b                           of `dendrite`
-         acc = acc + spike - teacher in a column of `teach`; q = 1 where acc >= error_threshold, -1 where acc <= -it, else 0;
-         acc = acc - q error_threshold                     E = E + q                           of `teacher`
+         acc = acc + spike - teacher in a column of `teach`; q = 1 where acc >= error_threshold, -1 where acc <= -it,
+         else 0; acc = acc - q error_threshold             E = E + q                           of `teacher`
          N = N + noise of `dendrite`, N + spike of `teacher`, while asleep; clipped to +-127
          up = min(max(E, 0) >> shift << gain, 127), down = min(max(-E, 0) >> shift << gain, 127), E of 24 bits, wrapped
 
@@ -24,9 +24,10 @@ What a column (Lava's time step) does, in this order, with every spike a column 
        changes w, t and d by `ir/integer_learning_step.py`
 
 The signals are inputs of the network, and reach learning neurons in the column in which they are given: `control` (one
-number for all: a sum of `UPDATE`, `CLEAR`, `MIRROR`, `ASLEEP`, `TEACH`), by population `teacher` (0, 1) and `noise` (-1, 0, 1).
-A plastic projection onto a dendrite takes error spikes, whole numbers with a sign (`message_bits` 8): its x1 is then
-half their magnitude in the place of an impulse (Lava's GradedSpikeCfg.OVERWRITE), so that 2 N leaves N, and +-1 leaves 0.
+number for all: a sum of `UPDATE`, `CLEAR`, `MIRROR`, `ASLEEP`, `TEACH`), by population `teacher` (0, 1) and `noise`
+(-1, 0, 1). A plastic projection onto a dendrite takes error spikes, whole numbers with a sign (`message_bits` 8): its
+x1 is then half their magnitude in the place of an impulse (Lava's GradedSpikeCfg.OVERWRITE), so that 2 N leaves N, and
++-1 leaves 0.
 """
 
 from __future__ import annotations

@@ -1,0 +1,348 @@
+"""Quantised network + learning rule -> plastic network: rules in chip numbers, learning neurons, feedback, schedule.
+
+What a sample is in columns, T of them shown, D the columns until the error of an output has reached every dendrite:
+
+    0 .. T-1           input spikes; the teacher's come as late as the outputs' do
+    T .. T+D+gap-1     nothing: what is under way arrives, traces and membranes decay
+    then one           UPDATE: w takes its update, the tag and the error are cleared
+    every n-th time    a sleep: CLEAR, S columns of noise (ASLEEP), one more, MIRROR, CLEAR, and a gap
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil, exp, log, log2
+
+import numpy as np
+
+from ..ir.diagnostics import Diagnostics, UnsupportedError
+from ..ir.integer import IntegerDense, IntegerProjection
+from ..ir.integer_learning import LONGEST_TAU, IntegerRule, IntegerTrace
+from ..ir.learning import Error, Feedback, Gate, LearningRule, Noise, Trace, Update
+from ..ir.nodes import Array
+from ..ir.plastic import LearningNeuron, PlasticNetwork
+from .plastic_rules import ChipScales, integer_rule
+from .quantise import Quantised
+
+__all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChipChoices:
+    """How a rule of the model is held in whole numbers; None: chosen here. `impulse`: of x1. `tag_shift`: bits that the
+    tag leaves out of the product of trace and gate. `error_shift`: bits that a dendrite's error leaves out, by
+    population; below zero, bits that it is shifted left by. `gap`: silent columns before an update, beyond those that what is under way takes. `headroom`: what
+    weights may grow to, in largest initial weights."""
+
+    impulse: int | None = None
+    tag_shift: int | None = None
+    error_shift: Mapping[str, int] = field(default_factory=dict)
+    gap: int = 4
+    headroom: float = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleColumns:
+    """Columns of a sample: `shown`; `late`: by which the outputs' spikes come later than the input's; `teach_from`,
+    `teach_every`: of the teacher, in columns of the sample; `update`: the column of the update; `sleep`: columns of
+    noise, of rate `noise`, after every `sleep_every`-th sample, 0 for none; `gap` after it."""
+
+    shown: int
+    late: int
+    teach_from: int
+    teach_every: int
+    update: int
+    sleep: int = 0
+    sleep_every: int = 1
+    noise: Noise | None = None
+    gap: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Of a sample, without a sleep."""
+        return self.update + 1
+
+    @property
+    def sleep_columns(self) -> int:
+        """CLEAR, noise, one for the last spikes to arrive, MIRROR, CLEAR, gap."""
+        return self.sleep + 4 + self.gap if self.sleep else 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plastic:
+    """`weights`: by plastic projection, what a weight of the model is on the chip. `feedback`: by population, its
+    projection. `output`: the population with the labels' neurons. `error`: whether there is a teacher."""
+
+    network: PlasticNetwork
+    columns: SampleColumns
+    weights: Mapping[str, float]
+    feedback: Mapping[str, str]
+    output: str
+    error: bool
+
+
+def make_plastic(quantised: Quantised, rule: LearningRule, learning: Sequence[str], output: str, *, seed: int = 0,
+                 choices: ChipChoices | None = None, rate: float = 1.0,
+                 diagnostics: Diagnostics | None = None) -> Plastic:
+    """The plastic network of `rule` on the projections `learning`, of a network whose labels are told by the population
+    `output`. `rate`: what updates of weights are multiplied by.
+
+    Raises:
+        UnsupportedError: what the learning engine cannot say or hold (SC515, SC516, SC336), all at once; warnings
+            (SC337) are added to `diagnostics`.
+    """
+    faults = Diagnostics() if diagnostics is None else diagnostics
+    maker = _Maker(quantised, rule, tuple(learning), output, seed, choices or ChipChoices(), rate, faults)
+    made = maker.plastic()
+    faults.raise_if_errors(UnsupportedError)
+    return made
+
+
+class _Maker:
+    def __init__(self, quantised: Quantised, rule: LearningRule, learning: tuple[str, ...], output: str, seed: int,
+                 choices: ChipChoices, rate: float, faults: Diagnostics) -> None:
+        self.quantised, self.rule, self.learning, self.output = quantised, rule, learning, output
+        self.seed, self.choices, self.rate, self.faults = seed, choices, rate, faults
+        self.network = quantised.network
+        self.chip = rule.units == "chip"
+        self.by_name = {each.name: each for each in self.network.projections}
+        self.three = rule.error is not None or any(isinstance(each, Gate) for each in rule.variables)
+        used = {factor.variable for update in rule.updates for term in update.terms for factor in term.factors}
+        self.tells_spikes = self.three and ("y0" in used or any(each.when == "post" for each in rule.updates))
+        self.holds = rule.error is not None and rule.error.dendrite_tau == 0.0
+
+    def plastic(self) -> Plastic:
+        self._check()
+        self.faults.raise_if_errors(UnsupportedError)
+        targets = list(dict.fromkeys(self.by_name[name].target for name in self.learning))
+        columns = self._columns(targets)
+        learnt = {name: self._mixed(self.by_name[name]) for name in self.learning}
+        neurons = {name: self._neuron(name, columns) for name in targets} if self.three else {}
+        hidden = [name for name in targets if name != self.output] if self.rule.error is not None else []
+        feedback = [self._feedback(name) for name in hidden]
+        rules = {name: self._forward(name, columns, neurons) for name in self.learning}
+        if self.rule.feedback is not None and self.rule.feedback.kind == "learned":
+            rules |= {each.name: self._mirror(each, self.rule.feedback) for each in feedback}
+        network = replace(self.network, projections=tuple(learnt.get(each.name, each)
+                                                          for each in self.network.projections))
+        return Plastic(
+            network=PlasticNetwork(network=network, feedback=tuple(feedback), rules=rules, neurons=neurons),
+            columns=columns, weights={name: self._weight_scale(name) for name in self.learning},
+            feedback={each.target: each.name for each in feedback}, output=self.output,
+            error=self.rule.error is not None)
+
+    # What the chip has not.
+
+    def _check(self) -> None:
+        rule, add = self.rule, self._refuse
+        for name in self.learning:
+            projection = self.by_name[name]
+            if not isinstance(projection.connection, IntegerDense) or projection.delay is not None:
+                self.faults.add("SC515", "only dense projections without delays learn on this chip", node=name,
+                                remedy="Leave it out of `projections`.")
+            factor = self.quantised.projections[name].factor
+            if np.ptp(factor) > 0.01 * np.abs(factor).max(initial=0):
+                self.faults.add("SC515", "neurons of a population that learns have one threshold", node=name,
+                                value=f"{factor.min():.4g}..{factor.max():.4g}", remedy="Make their thresholds alike.")
+        for each in rule.variables:
+            if isinstance(each, Gate) and (each.shape != "box" or each.name != "y1" or each.centre is not None):
+                add("a learning neuron says a box about its threshold, as y1", f"{each.name}: {each.shape}", "box")
+            if isinstance(each, Trace) and (each.of != "spikes" or each.phases):
+                add("a trace of the learning engine follows spikes, in all phases", each.name, "of spikes")
+            if isinstance(each, Trace) and each.name.startswith("y") and self.three:
+                add("with an error or a gate, y1 to y3 are what the neuron says, not traces", each.name, "x1, x2")
+        if self.tells_spikes and any(isinstance(each, Gate) for each in rule.variables):
+            add("y1 is the gate or tells the end of a sample, not both, where y0 is the target's spike", "y0 and a gate",
+                "one of them")
+        if rule.bias:
+            add("biases do not learn on the chip", "bias", "weights", "Feed an input that always spikes.")
+        if rule.bounds is not None and (rule.bounds[0] > -256 or rule.bounds[1] < 255) and self.chip:
+            add("weights are clipped to what they are held in", f"bounds {rule.bounds}", "-256..255")
+        if any(each.inject for each in rule.phases):
+            add("the error is no current into the soma", "inject", "0")
+        if rule.error is not None:
+            self._check_error(rule.error, rule.feedback)
+
+    def _check_error(self, error: Error, feedback: Feedback | None) -> None:
+        add = self._refuse
+        if error.code != "spike":
+            add("error neurons are told by spikes: those of the output less those of a teacher", f"code {error.code}",
+                "code spike", "Use Error('spike'), as the library's rules for this chip do.")
+        if error.margin:
+            add("an error spike has no margin", f"margin {error.margin}", "0", "Use `threshold`.")
+        if error.dendrite_tau not in (None, 0.0):
+            add("a dendrite sums over a sample, or holds one column", f"dendrite_tau {error.dendrite_tau}",
+                "None or 0.0")
+        if feedback is None:
+            return
+        if feedback.path != "direct":
+            add("feedback runs from the outputs to every layer", f"path {feedback.path}", "direct")
+        if feedback.kind == "kolen_pollack":
+            add("the source of feedback synapses is an error spike, whose sign their learning does not see",
+                "kolen_pollack", "learned, fixed", "Use learned feedback (sleep).")
+        hidden = {self.by_name[name].target for name in self.learning} - {self.output}
+        if feedback.kind == "learned" and len(hidden) > 1:
+            add("one hidden layer has learnt feedback on this chip", ", ".join(sorted(hidden)), "1",
+                "Learn fewer layers (projections=…), or take fixed feedback.")
+
+    def _refuse(self, message: str, value: str, limit: str, remedy: str | None = None) -> None:
+        self.faults.add("SC516", f"{message} on this chip", node=self.rule.name, value=value, limit=limit,
+                        remedy=remedy or "The targets clock and event have it.")
+
+    # What a sample is.
+
+    def _columns(self, targets: Sequence[str]) -> SampleColumns:
+        awake = [each for each in self.rule.phases if each.noise is None]
+        asleep = next((each for each in self.rule.phases if each.noise is not None), None)
+        shown = sum(self._steps(each.duration) for each in awake)
+        late = {name: record.latency for name, record in self.quantised.populations.items()}
+        teach = next((each for each in awake if each.teach), None)
+        before = sum(self._steps(each.duration) for each in awake[:awake.index(teach)]) if teach else 0
+        error = self.rule.error
+        start = self._steps(error.start) if error is not None else 0
+        under_way = late[self.output] + 2  # the error of the last output spike reaches the dendrites a column later
+        learns = self.rule.feedback is not None and self.rule.feedback.kind == "learned"
+        sleeps = asleep if learns else None
+        return SampleColumns(
+            shown=shown, late=late[self.output], teach_from=late[self.output] + before + start,
+            teach_every=error.period if error is not None else 1, update=shown + under_way + self.choices.gap,
+            sleep=self._steps(sleeps.duration) if sleeps is not None else 0,
+            sleep_every=sleeps.every if sleeps is not None else 1, noise=sleeps.noise if sleeps is not None else None,
+            gap=self.choices.gap)
+
+    def _steps(self, duration: float) -> int:
+        return round(duration if self.chip else duration / self.network.dt)
+
+    # Neurons and synapses.
+
+    def _mixed(self, projection: IntegerProjection) -> IntegerProjection:
+        """Weights of a sign of their own, and, onto an output whose sources sleep, spikes with a sign."""
+        sleeps = self.rule.feedback is not None and self.rule.feedback.kind == "learned"
+        signed = sleeps and projection.target == self.output and projection.source in self.network.populations
+        return replace(projection, sign="mixed", message_bits=8 if signed else projection.message_bits)
+
+    def _weight_scale(self, name: str) -> float:
+        record = self.quantised.projections[name]
+        return 1.0 if self.chip else float(record.factor.mean()) / 2.0**record.exponent
+
+    def _neuron(self, name: str, columns: SampleColumns) -> LearningNeuron:
+        gate = next((each for each in self.rule.variables if isinstance(each, Gate)), None)
+        scale = 1.0 if self.chip else float(self.quantised.populations[name].scale.mean()) / 64
+        error, shift = self.rule.error, self._error_shift(name, columns)
+        return LearningNeuron(
+            error="teacher" if name == self.output else "dendrite",
+            gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
+            shift=max(shift, 0), gain=max(-shift, 0), says_spikes=self.tells_spikes, holds=self.holds,
+            error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
+
+    def _error_shift(self, name: str, columns: SampleColumns) -> int:
+        if name in self.choices.error_shift:
+            return self.choices.error_shift[name]
+        if self.chip or self.rule.error is None:
+            return 0
+        if name == self.output or self.holds:
+            # All teacher's spikes without one of the output's.
+            return -int(log2(127 * self.rule.error.period / columns.shown)) if columns.shown < 127 else 0
+        # Three standard deviations of a sum of as many error spikes as come in half of the columns.
+        most = 3 * self._feedback_deviation(name) * (columns.shown / 2) ** 0.5
+        return max(0, round(log2(max(most, 1) / 127)))
+
+    def _feedback_deviation(self, name: str) -> float:
+        """Of feedback weights of a random start: that of the weights whose transpose they stand for."""
+        onto = [self.by_name[each] for each in self.learning if self.by_name[each].target == self.output]
+        weight = np.concatenate([each.connection.weight.reshape(-1) for each in onto]) if onto else np.ones(1)
+        scale = self.rule.feedback.scale if self.rule.feedback is not None else 1.0
+        return scale * float(weight.std())
+
+    def _feedback(self, name: str) -> IntegerProjection:
+        feedback = self.rule.feedback or Feedback("fixed")
+        n, n_out = self.network.size(name), self.network.size(self.output)
+        onto = next((self.by_name[each] for each in self.learning if self.by_name[each].target == self.output
+                     and self.by_name[each].source == name), None)
+        weight: Array
+        if onto is not None and (feedback.kind == "transposed" or feedback.start == "transposed"):
+            weight = onto.connection.weight.T.copy()
+        elif feedback.kind == "none":
+            weight = np.zeros((n, n_out), dtype=np.int64)
+        else:
+            # A whole number of even mantissas, uniform, so that none is cut off.
+            width = self._feedback_deviation(name) * 3**0.5
+            random = np.random.default_rng([self.seed, *name.encode()])
+            weight = 2 * np.rint(random.uniform(-width, width, (n, n_out)) / 2).astype(np.int64)
+        return IntegerProjection(name=f"feedback.{name}", source=self.output, target=name, sign="mixed",
+                                 connection=IntegerDense(weight=np.clip(weight, -256, 254)), message_bits=8)
+
+    # Rules.
+
+    def _forward(self, name: str, columns: SampleColumns, neurons: Mapping[str, LearningNeuron]) -> IntegerRule:
+        projection = self.by_name[name]
+        traces = {each.name: self._trace(each, projection.target, columns) for each in self.rule.variables
+                  if isinstance(each, Trace)}
+        by_name = {"w": self._weight_scale(name)}
+        if not self.chip:
+            by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
+                        if isinstance(each, Trace)}
+        gate = next((each for each in self.rule.variables if isinstance(each, Gate)), None)
+        if gate is not None:
+            by_name[gate.name] = 1.0 if self.chip else 1 / gate.height
+        if projection.target in neurons:
+            neuron = neurons[projection.target]
+            by_name["e"] = self._error_scale(projection.target) * 2.0 ** (neuron.gain - neuron.shift)
+        if not self.chip:
+            by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) * by_name.get("y1", 1.0) / 2.0 ** self._tag_shift(
+                traces, columns)
+        return integer_rule(
+            self._awake(), ChipScales(by_name, traces, gated="y1" if self.tells_spikes else "y0"), name,
+            three_factor=self.three, seed=self._seed(name), rate=self.rate, faults=self.faults)
+
+    def _awake(self) -> list[Update]:
+        asleep = {each.name for each in self.rule.phases if each.noise is not None}
+        return [each for each in self.rule.updates if not each.phases or set(each.phases) - asleep]
+
+    def _error_scale(self, population: str) -> float:
+        """What an error of one is in a dendrite: of an output a spike, of a hidden neuron a weight of feedback, which
+        is held as the weights that it stands for."""
+        if population == self.output or self.chip:
+            return 1.0
+        onto = [name for name in self.learning if self.by_name[name].target == self.output]
+        return self._weight_scale(onto[0]) if onto else 1.0
+
+    def _trace(self, trace: Trace, target: str, columns: SampleColumns) -> IntegerTrace:
+        tau = self._tau(trace, target)
+        if self.chip:
+            return IntegerTrace(trace.impulse, tau)
+        summed = columns.shown if tau >= LONGEST_TAU else 1 / (1 - exp(-1 / tau)) if tau else 1.0
+        impulse = self.choices.impulse if self.choices.impulse is not None and trace.name == "x1" else max(
+            16, int(127 / summed))
+        return IntegerTrace(min(impulse, 127), tau)
+
+    def _tau(self, trace: Trace, target: str) -> float:
+        """Columns."""
+        record = self.quantised.populations[target]
+        if trace.tau is None:
+            return LONGEST_TAU
+        if isinstance(trace.tau, str):
+            decays = record.membrane if trace.tau == "tau_mem" else record.current or record.membrane
+            return 0.0 if decays[1] <= 0 else -1 / log(decays[1])
+        return trace.tau if self.chip else trace.tau / self.network.dt
+
+    def _tag_shift(self, traces: Mapping[str, IntegerTrace], columns: SampleColumns) -> int:
+        if self.choices.tag_shift is not None:
+            return self.choices.tag_shift
+        x1 = traces.get("x1", IntegerTrace(1, 0.0))
+        most = x1.impulse / (1 - exp(-1 / x1.tau)) if x1.tau else x1.impulse
+        return max(0, ceil(log2(columns.shown * min(most, 127) / 255)))
+
+    def _mirror(self, projection: IntegerProjection, feedback: Feedback) -> IntegerRule:
+        """x1 is the output's count, y1 the noise, of which y2 and y3 tell the parts; both are whole numbers already."""
+        scale = 1.0 if self.chip else self._error_scale(projection.target)
+        return integer_rule(
+            [Update(each.variable, "pre", each.terms) for each in feedback.updates],
+            ChipScales({"w": scale}, {"x1": IntegerTrace(0, LONGEST_TAU)}), projection.name, three_factor=True,
+            seed=self._seed(projection.name), signed="y1", faults=self.faults)
+
+    def _seed(self, name: str) -> int:
+        """Of the rounding of each projection, its own."""
+        return int(np.random.default_rng([self.seed, *name.encode()]).integers(1 << 31))
+
