@@ -74,6 +74,16 @@ def require_same(path: str | Path, saved: Mapping[str, Any], ours: Mapping[str, 
     faults = Diagnostics()
     for name in sorted({*saved, *ours}):
         if saved.get(name) != ours.get(name):
-            faults.add("SC508", f"'{path}' was written with another {name}", value=saved.get(name),
-                       limit=ours.get(name), remedy="fit(resume=False) starts over; another path keeps both.")
+            value, limit = _unlike(saved.get(name), ours.get(name))
+            faults.add("SC508", f"'{path}' was written with another {name}", value=value, limit=limit,
+                       remedy="fit(resume=False) starts over; another path keeps both.")
     faults.raise_if_errors()
+
+
+def _unlike(saved: Any, ours: Any) -> tuple[Any, Any]:
+    """Both, or of two texts of several lines the lines that only one of them has."""
+    if not (isinstance(saved, str) and isinstance(ours, str) and "\n" in saved + ours):
+        return saved, ours
+    lines, others = saved.splitlines(), ours.splitlines()
+    return ("; ".join(line.strip() for line in lines if line not in others),
+            "; ".join(line.strip() for line in others if line not in lines))

@@ -8,7 +8,7 @@ from typing import Any
 
 from .history import EpochRecord, Evaluation
 
-__all__ = ["Display"]
+__all__ = ["Display", "figures_text"]
 
 _REFRESH = 0.2  # seconds between updates
 
@@ -49,19 +49,21 @@ class Display:
 
     def update(self, done: int, figures: Evaluation) -> None:
         self._next = time.monotonic() + _REFRESH
-        self._bar.update(self._bar.task_ids[-1], completed=done, figures=_text(figures))
+        self._bar.update(self._bar.task_ids[-1], completed=done, figures=figures_text(figures))
 
     def finish(self, record: EpochRecord) -> None:
         if self._bar is not None:
-            line = f"epoch {record.epoch + 1}/{self._epochs}  {_text(record.train)}"
+            line = f"epoch {record.epoch + 1}/{self._epochs}  {figures_text(record.train)}"
             if record.validation is not None:
-                line += f"  |  validation {_text(record.validation)}"
+                line += f"  |  validation {figures_text(record.validation)}"
             self._bar.console.print(f"{line}  |  {record.seconds:.2f} s", markup=False, highlight=False,
                                     soft_wrap=True)
 
 
-def _text(figures: Evaluation) -> str:
-    parts = [f"loss {figures.loss:.4f}"]
+def figures_text(figures: Evaluation) -> str:
+    """What there is of an evaluation, in one line."""
+    parts = [f"loss {figures.loss:.4f}"] if figures.loss is not None else []
+    parts += [f"{name} {value:.4f}" for name, value in figures.errors.items()]
     if figures.accuracy is not None:
         parts.append(f"accuracy {100 * figures.accuracy:.2f} %")
     if figures.silent:

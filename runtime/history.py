@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from torch import Tensor
-
-from .losses import LossResult
+from .learning.learner import LearningFigures
+from .steps import Batch
 
 __all__ = ["EpochRecord", "Evaluation", "History", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Means over `samples`. `accuracy` and `silent` (fraction of samples with a neuron that should have fired and did
-    not) are None where the loss knows none; a sample without any spike of the output that the loss is of counts as
-    wrong. `spikes`: per sample, by population; of a training, as the weights changed."""
+    """Means over `samples`. `loss`: None where a rule learns. `accuracy` and `silent` (fraction of samples with a neuron
+    that should have fired and did not) are None where the loss, or the rule, knows none; by a loss, a sample without any
+    spike of its output counts as wrong. `spikes`: per sample, by population; of a training, as the weights changed.
+    `errors`: how wrong the outputs were, by the names of the rule's learner."""
 
-    loss: float
+    loss: float | None
     accuracy: float | None
     silent: float | None
     samples: int
     spikes: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One epoch: `train` as the weights changed, `validation` after it; `seconds` of training, without validation."""
+    """One epoch: `train` as the weights changed, `validation` after it; `seconds` of training, without validation.
+    `learning`: how a rule learnt; None for gradients."""
 
     epoch: int
     train: Evaluation
     validation: Evaluation | None
     learning_rate: float
     seconds: float
+    learning: LearningFigures | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain values."""
@@ -43,9 +46,10 @@ class EpochRecord:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> EpochRecord:
         """What `as_dict` gave, as a record again."""
-        validation = record["validation"]
+        validation, learning = record["validation"], record.get("learning")
         return cls(record["epoch"], Evaluation(**record["train"]),
-                   None if validation is None else Evaluation(**validation), record["learning_rate"], record["seconds"])
+                   None if validation is None else Evaluation(**validation), record["learning_rate"], record["seconds"],
+                   None if learning is None else LearningFigures(**learning))
 
 
 @dataclass(slots=True)
@@ -76,44 +80,51 @@ class Tally:
     correct: int = 0
     silent: int = 0
     samples: int = 0
+    knows_loss: bool = True
     knows_classes: bool = True
     knows_silence: bool = True
     spikes: dict[str, int] = field(default_factory=dict)
-    _pending: list[tuple[LossResult, Tensor]] = field(default_factory=list)
+    errors: dict[str, float] = field(default_factory=dict)
+    _pending: list[Batch] = field(default_factory=list)
 
-    def add(self, result: LossResult, labels: Tensor, spikes: Mapping[str, int]) -> None:
-        """A batch; `spikes` by population."""
-        for name, count in spikes.items():
-            self.spikes[name] = self.spikes.get(name, 0) + count
-        self._pending.append((LossResult(result.value.detach(), result.predicted, result.silent), labels))
+    def add(self, batch: Batch) -> None:
+        self._pending.append(batch)
 
     def fold(self) -> None:
         """Adds up what is pending, in order: the sums do not depend on when this is called."""
-        for result, labels in self._pending:
-            self.loss += float(result.value) * len(labels)
-            self.samples += len(labels)
-            if result.predicted is None:
+        for batch in self._pending:
+            count = len(batch.labels)
+            self.samples += count
+            for name, spikes in batch.spikes.items():
+                self.spikes[name] = self.spikes.get(name, 0) + int(spikes)
+            for name, error in batch.errors.items():
+                self.errors[name] = self.errors.get(name, 0.0) + error * count
+            if batch.loss is None:
+                self.knows_loss = False
+            else:
+                self.loss += float(batch.loss) * count
+            if batch.predicted is None:
                 self.knows_classes = False
             else:
-                self.correct += int((result.predicted == labels).sum())
-            if result.silent is None:
+                self.correct += int((batch.predicted == batch.labels).sum())
+            if batch.silent is None:
                 self.knows_silence = False
             else:
-                self.silent += int(result.silent.reshape(len(labels), -1).any(1).sum())
+                self.silent += int(batch.silent.reshape(count, -1).any(1).sum())
         self._pending.clear()
 
     def evaluation(self) -> Evaluation:
         self.fold()
         count = max(self.samples, 1)
         return Evaluation(
-            self.loss / count,
+            self.loss / count if self.knows_loss else None,
             self.correct / count if self.knows_classes else None,
             self.silent / count if self.knows_silence else None,
             self.samples,
             {name: total / count for name, total in self.spikes.items()},
+            {name: total / count for name, total in self.errors.items()},
         )
 
     def as_dict(self) -> dict[str, Any]:
         self.fold()
-        return {name: getattr(self, name) for name in
-                ("loss", "correct", "silent", "samples", "knows_classes", "knows_silence", "spikes")}
+        return {each.name: getattr(self, each.name) for each in fields(self) if not each.name.startswith("_")}

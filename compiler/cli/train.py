@@ -39,8 +39,9 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
+    from ...runtime.devices import check_device
     from ...runtime.interruption import TrainingInterrupted
-    from ...runtime.trainer import Trainer, check_device
+    from ...runtime.trainer import Trainer
     from ..tasks import check_task, load_task
 
     faults = Diagnostics()

@@ -11,8 +11,8 @@ import torch
 from ...ir.diagnostics import Diagnostics
 from ...ir.events import Events
 from ...ir.nodes import is_spiking, params
+from ..devices import check_device
 from ..outputs import Result
-from ..trainer import check_device
 from .engine import ClockActivity, ClockEngine
 from .inputs import signals_of
 from .outputs import events_of, probe_columns, wanted_probes

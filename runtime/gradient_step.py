@@ -1,0 +1,159 @@
+"""A step by gradients: a program's module, a loss, an optimizer."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.graph import Graph
+from .bump import WeightBump
+from .incoming import incoming
+from .losses import LOSSES, Loss, LossResult, SpikeTimeMSE, class_labels, output_name, target_faults
+from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
+from .steps import Batch, NotANumber
+
+__all__ = ["GradientStep"]
+
+
+class GradientStep:
+    """See `Step`. `module`, `optimizer` and `scheduler` are torch's; `options`: keywords of the program's `module`.
+
+    Raises:
+        BadInputError: the loss has targets for another number of neurons than its output (SC501).
+        UnsupportedError: the network has no such gradient.
+    """
+
+    def __init__(self, program: Any, loss: Loss | str, optimizer: OptimizerChoice, *, lr: float | None,
+                 scheduler: SchedulerChoice, epochs: int, options: Mapping[str, Any], duration: float | None,
+                 gradient_clip: float | None, device: torch.device, dtype: torch.dtype) -> None:
+        self.loss: Any = LOSSES[loss]() if isinstance(loss, str) else loss
+        self.device = device
+        self._duration = duration
+        self._clip = gradient_clip
+        self._network = program.network
+        self._spiking = [name for name, each in program.network.populations.items() if each.spiking]
+        self._check_targets()
+        self.module = program.module(dtype=dtype, **options).to(device)
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, trained)
+        self.optimizer = make_optimizer(optimizer, trained, lr)
+        self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
+        self._bump = (WeightBump(program.graph, program.network, self.module)
+                      if getattr(self.loss, "silent", None) == "bump" else None)
+        self.settings = {
+            "loss": choice_name(self.loss), "optimizer": choice_name(optimizer), "lr": lr,
+            "scheduler": choice_name(scheduler), "duration": duration,
+            **({"surrogate": str(sorted(options.items()))} if options else {}),
+            "gradient_clip": gradient_clip, "dtype": str(dtype),
+            "parameters": str({name: tuple(value.shape) for name, value in self.module.named_parameters()}),
+        }
+
+    @property
+    def numbers(self) -> bool | None:
+        return class_labels(self.loss)
+
+    @property
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def classes(self) -> int | None:
+        table = getattr(self.loss, "targets", None)
+        if table is not None:
+            return len(table)
+        shown = self._shown()
+        return None if shown is None else self._network.size(shown)
+
+    def learn(self, events: Any, labels: torch.Tensor) -> Batch:
+        out = self.module(events, duration=self._duration)
+        result = self._result(out, labels)
+        if self.device.type == "cpu":
+            value = result.value.item()
+            if not math.isfinite(value):
+                raise NotANumber(value)
+        self.optimizer.zero_grad(set_to_none=True)
+        result.value.backward()
+        if self._clip is not None:
+            clip_rows(self._clipped, self._clip)
+        self.optimizer.step()
+        if self._bump is not None and result.silent is not None:
+            self._bump.apply(out, output_name(out, getattr(self.loss, "output", None)), result.silent, labels)
+        return self._batch(out, result, labels)
+
+    @torch.no_grad()
+    def answer(self, events: Any, labels: torch.Tensor) -> Batch:
+        out = self.module(events, duration=self._duration)
+        return self._batch(out, self._result(out, labels), labels)
+
+    def end_epoch(self, epoch: int) -> None:
+        if self.scheduler is not None:
+            with warnings.catch_warnings():  # torch misses the steps that were made before a resumed epoch's end
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+                self.scheduler.step()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "bump": {} if self._bump is None else self._bump.factors,
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self._bump is not None:
+            self._bump.load(state["bump"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+    def graph(self) -> Graph:
+        graph: Graph = self.module.to_graph()
+        return graph
+
+    def _result(self, out: Any, labels: torch.Tensor) -> LossResult:
+        given = self.loss(out, labels)
+        result = LossResult(given) if isinstance(given, torch.Tensor) else given
+        value = result.value if isinstance(result, LossResult) else None
+        if not isinstance(value, torch.Tensor) or value.ndim or (torch.is_grad_enabled() and not value.requires_grad):
+            shown = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(given).__name__
+            raise BadInputError(Diagnostic(
+                "SC510", "the loss must give one number that depends on the outputs", value=f"{shown}"
+                f"{', no gradient' if isinstance(value, torch.Tensor) and not value.requires_grad else ''}",
+                limit="a scalar tensor with a gradient, or a LossResult of one",
+                remedy="Reduce it with .mean(), and leave out detach, item and counts of spikes."))
+        return result
+
+    def _batch(self, out: Any, result: LossResult, labels: torch.Tensor) -> Batch:
+        spikes = {name: out.total_spikes(name) for name in self._spiking}
+        return Batch(labels, spikes, result.predicted, result.silent, result.value.detach())
+
+    def _shown(self) -> str | None:
+        """The population whose output the loss is of, where that is known."""
+        name = getattr(self.loss, "output", None)
+        outputs = self._network.outputs
+        if name is None and len(outputs) == 1:
+            name = next(iter(outputs))
+        population = "" if name is None else outputs.get(name, name)
+        return population if population in self._network.populations else None
+
+    def _check_targets(self) -> None:
+        """Raises BadInputError where the loss has targets for another number of neurons than its output (SC501)."""
+        shown = self._shown()
+        if isinstance(self.loss, SpikeTimeMSE) and self.loss.targets is not None and shown is not None:
+            faults = target_faults(self.loss.targets, self._network.size(shown), shown)
+            if faults:
+                raise BadInputError(*faults)
+
+
+def _before_spikes(
+    program: Any, module: torch.nn.Module, parameters: list[torch.nn.Parameter]
+) -> list[torch.nn.Parameter]:
+    """Those of `parameters` that do not feed a readout."""
+    spared = {id(parameter) for name, population in program.network.populations.items() if not population.spiking
+              for parameter in incoming(program.graph, module, name).values()}
+    return [parameter for parameter in parameters if id(parameter) not in spared]

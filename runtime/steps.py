@@ -1,0 +1,78 @@
+"""What a trainer does with a batch: one interface to the gradients of a module and to the rule of a learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..ir.graph import Graph
+from .learning.learner import LearningFigures
+
+__all__ = ["Batch", "NotANumber", "Step"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What came of a batch. `predicted` (batch,), `silent` (batch, ...): as those of a `LossResult`; `spikes` by
+    population, of the whole batch; `loss`: a scalar, None where a rule learns; `errors`: means over the batch, by
+    name."""
+
+    labels: Tensor
+    spikes: Mapping[str, int]
+    predicted: Tensor | None
+    silent: Tensor | None
+    loss: Tensor | None = None
+    errors: Mapping[str, float] = field(default_factory=dict)
+
+
+class NotANumber(Exception):
+    """What is learnt by is no number; nothing was changed by it."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+        super().__init__(str(value))
+
+
+class Step(Protocol):
+    """`settings`: what a checkpoint must have been written with, by name, as plain values; `device`: where labels go;
+    `loss`: that of gradients; `numbers`: whether labels are class numbers (True) or wanted times (False), None where
+    that is not known; `rate`: of learning, now."""
+
+    settings: Mapping[str, Any]
+    device: torch.device
+    loss: Any
+
+    @property
+    def numbers(self) -> bool | None: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    def classes(self) -> int | None:
+        """How many classes labels may name, where that is known."""
+
+    def learn(self, events: Any, labels: Tensor) -> Batch:
+        """Learns from a batch.
+
+        Raises:
+            NotANumber: it cannot be learnt from.
+        """
+
+    def answer(self, events: Any, labels: Tensor) -> Batch:
+        """The same without learning."""
+
+    def end_epoch(self, epoch: int) -> LearningFigures | None:
+        """After the last batch of epoch number `epoch`: takes the schedule a step further; how a rule learnt."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values that `load` goes on from with the same bits."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there."""
+
+    def graph(self) -> Graph:
+        """The model graph with what was learnt."""

@@ -1,0 +1,139 @@
+"""What a trainer can be asked for: options, and how it is to learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from ..ir.facts import is_number, is_whole
+from ..ir.learning import LearningRule
+from ..ir.paths import check_path
+from .devices import check_device
+from .losses import LOSSES
+from .optimizers import check_choices
+
+__all__ = ["GRADIENTS", "check_options", "chosen_rule"]
+
+GRADIENTS = {"event": ("exact",), "clock": ("surrogate",), "loihi1": ("surrogate", "exact"),
+              "loihi2": ("surrogate", "exact")}
+"""How gradients of programs of each target are made, by default the first way."""
+_SURROGATE = {"surrogate", "sharpness", "detach_reset"}
+_LEARNER = {"output", "projections", "seed"}
+_INSTEAD = {
+    "loss": "The rule's error says what the outputs have done wrong.",
+    "optimizer": "A rule applies its updates itself.",
+    "lr": "Rates are numbers of the rule: rule_options={'rate': …}; a scheduler multiplies them.",
+    "surrogate": "The rule's gates take its place.",
+    "duration": "The rule's phases say how long a sample lasts: rule_options={'duration': …}.",
+    "gradient_clip": "The rule's bounds say how far weights go.",
+    "dtype": "The target says what it computes in.",
+}
+"""What a rule has in the place of options that are for gradients."""
+
+
+def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> LearningRule | str:
+    """The rule that is learnt by, or how gradients are made.
+
+    Raises:
+        BadInputError: no program, or options that the rule has not (SC504), or that are out of range.
+        UnsupportedError: a rule that is not there, or that the target does not train by (SC503).
+    """
+    if not hasattr(program, "network"):
+        raise BadInputError(Diagnostic("SC504", "the trainer takes a compiled program", value=type(program).__name__,
+                                       remedy="Compile first: Trainer(spikec.compile(graph), …)."))
+    target = getattr(program, "target", "event")
+    ways = GRADIENTS.get(target, ("exact",))
+    own = ways[0] if rule is None else rule
+    if isinstance(own, str) and own in ways:
+        return own
+    from ..ir.rules import RULES, rule_named
+
+    every = tuple(dict.fromkeys((*(way for each in GRADIENTS.values() for way in each), *RULES)))
+    local = isinstance(rule, LearningRule) or (isinstance(rule, str) and rule in RULES)
+    learns = hasattr(program, "learner")
+    if not (local and learns):
+        known = local or rule in every
+        limit = (*ways, *(RULES if learns else ())) if known else every
+        raise UnsupportedError(Diagnostic(
+            "SC503", f"the target {target} does not train by this rule" if known else "this training rule is not there",
+            value=rule.name if isinstance(rule, LearningRule) else str(rule), limit=", ".join(limit),
+            remedy=f"Use rule='{ways[0]}'" + (", or compile for another target." if known else ".")))
+    if isinstance(rule, LearningRule):
+        if options:
+            raise BadInputError(Diagnostic(
+                "SC504", "rule_options are for a rule that is named", value=", ".join(options),
+                remedy="Change the rule itself, with dataclasses.replace."))
+        return rule
+    return rule_named(rule, target, **(options or {}))
+
+
+def check_options(
+    chosen: LearningRule | str, *, loss: Any, optimizer: Any, lr: Any, scheduler: Any, surrogate: Any,
+    duration: Any, gradient_clip: Any, dtype: Any, rule_options: Any, learner: Any, device: Any, input_dropout: Any,
+    checkpoint: Any, checkpoint_seconds: Any, callbacks: tuple[Any, ...], **whole: Any
+) -> None:
+    """`chosen`: by `chosen_rule`. `whole`: options that are whole numbers.
+
+    Raises:
+        BadInputError: naming every option that is out of range, missing, or of the other way to train (SC504).
+    """
+    faults = Diagnostics()
+    if isinstance(chosen, LearningRule):
+        given = {"loss": loss, "optimizer": optimizer, "lr": lr, "surrogate": surrogate, "duration": duration,
+                 "gradient_clip": gradient_clip, "dtype": dtype}
+        for name, value in given.items():
+            if value is not None:
+                faults.add("SC504", f"{name} is for gradients, and this trains by a rule", value=repr(value),
+                           remedy=f"Leave {name} out. {_INSTEAD[name]}")
+        for name in (learner or {}).keys() - _LEARNER:
+            faults.add("SC504", "learner has no such option", value=name, limit=", ".join(sorted(_LEARNER)))
+    else:
+        _check_gradients(chosen, loss, optimizer, surrogate or {}, dtype, rule_options, learner, faults)
+        for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):
+            if value is not None and not (is_number(value) and 0 < value < math.inf):
+                faults.add("SC504", f"{name} must be positive", value=repr(value), limit="a finite number > 0, or None")
+    check_choices("adam" if optimizer is None else optimizer, scheduler, faults)
+    check_device(device, faults)
+    for name, number in whole.items():
+        least = 0 if name == "seed" else 1
+        if not is_whole(number) or number < least:
+            faults.add("SC504", f"{name} is out of range", value=repr(number), limit=f"a whole number >= {least}")
+    if not (is_number(input_dropout) and 0 <= input_dropout < 1):
+        faults.add("SC504", "input_dropout is out of range", value=repr(input_dropout), limit="0 <= input_dropout < 1")
+    named = checkpoint is not None and check_path(checkpoint, "a checkpoint", faults)
+    if named and Path(checkpoint).is_dir():
+        faults.add("SC504", "checkpoint is a folder, not a file", value=checkpoint,
+                   remedy="Name a file in it: checkpoint='FOLDER/training.checkpoint'.")
+    if not (is_number(checkpoint_seconds) and checkpoint_seconds >= 0):
+        faults.add("SC504", "checkpoint_seconds is out of range", value=repr(checkpoint_seconds), limit=">= 0 s")
+    for each in callbacks:
+        if not callable(each):
+            faults.add("SC504", "a callback is not callable", value=repr(each),
+                       remedy="It is called as callback(trainer, record).")
+    faults.raise_if_errors()
+
+
+def _check_gradients(way: str, loss: Any, optimizer: Any, surrogate: Mapping[str, Any], dtype: Any,
+                     rule_options: Any, learner: Any, faults: Diagnostics) -> None:
+    for name in surrogate.keys() - (_SURROGATE if way == "surrogate" else set[str]()):
+        faults.add("SC504", "surrogate has no such option", value=name,
+                   limit=", ".join(sorted(_SURROGATE)) + ", with the rule 'surrogate'")
+    if loss is None:
+        faults.add("SC504", "gradients need a loss", limit=", ".join(LOSSES),
+                   remedy="Give one: Trainer(program, 'first-spike', …); or train by a local rule, which needs none: "
+                   "Trainer(program, rule='biograd', …).")
+    elif loss not in LOSSES if isinstance(loss, str) else isinstance(loss, type) or not callable(loss):
+        faults.add("SC504", "loss is not known", value=repr(loss), limit=", ".join(LOSSES),
+                   remedy="Or give a callable of (outputs, labels), as spikec.losses.FirstSpikeCrossEntropy().")
+    if dtype not in (None, torch.float32, torch.float64):
+        faults.add("SC504", "dtype is not one that the engine computes in", value=repr(dtype),
+                   limit="torch.float32, torch.float64")
+    for name, value in (("rule_options", rule_options), ("learner", learner)):
+        if value:
+            faults.add("SC504", f"{name} is for local rules, and this trains by gradients", value=repr(value),
+                       remedy=f"Leave {name} out, or name a rule: rule='biograd'.")

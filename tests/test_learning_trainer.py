@@ -1,0 +1,296 @@
+"""Training by a rule through the trainer: what it gives back, what it goes on from, what it says and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spikec
+from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
+from spikec.ir.learning import Error, Factor, LearningRule, Phase, Term, Trace, Update
+from spikec.runtime.checkpoint import read_checkpoint
+from spikec.runtime.interruption import TrainingInterrupted
+from spikec.runtime.learning.learner import Answer, LearningFigures
+from spikec.runtime.learning.rule_step import merged
+
+CHANNELS, CLASSES = 6, 3
+RULE = LearningRule(
+    "delta", "Widrow and Hoff, 1960", (Update("w", "sample", (Term(-0.05, (Factor("e"), Factor("x1"))),)),),
+    (Trace("x1", None),), Error("count"), None, (Phase("present", 0.01, teach=True),))
+
+
+class DeltaLearner:
+    """The delta rule on counts of events, with noise on every update, in plain numpy: a learner in little."""
+
+    def __init__(self, rule: LearningRule, weight: np.ndarray, seed: int) -> None:
+        self.rule = rule
+        self.rate = 1.0
+        self.weight = weight.copy()
+        self.seed, self.drawn = seed, 0
+        self.seen, self.changed = 0, 0.0
+        self.hidden = 5
+        self.calls: list[int] = []
+        self.before: Callable[[int], None] = lambda number: None
+
+    def learn(self, events: Any, labels: np.ndarray) -> Answer:
+        self.calls.append(len(labels))
+        self.before(len(self.calls))
+        counts, out = self._out(events)
+        error = out - np.eye(CLASSES)[labels]
+        noise = np.random.default_rng([self.seed, self.drawn]).normal(0, 1e-3, self.weight.shape)
+        self.drawn += 1
+        step = self.rate * (0.05 * error.T @ counts / len(labels) + noise)
+        self.weight -= step
+        self.seen += len(labels)
+        self.changed += float(np.mean(step != 0)) * len(labels)
+        return self._answer(out, error)
+
+    def answer(self, events: Any) -> Answer:
+        return self._answer(self._out(events)[1], None)
+
+    def _out(self, events: Any) -> tuple[np.ndarray, np.ndarray]:
+        counts = np.zeros((events.batch, CHANNELS))
+        np.add.at(counts, (np.repeat(np.arange(events.batch), np.diff(events.offsets)), events.indices), 1)
+        return counts, counts @ self.weight.T
+
+    def _answer(self, out: np.ndarray, error: np.ndarray | None) -> Answer:
+        fired = (out > 0.5).astype(np.int64)
+        return Answer(fired, out.argmax(1), {"hidden": self.hidden * len(out), "cells": int(fired.sum())},
+                      {} if error is None else {"error": float(np.abs(error).mean())})
+
+    def figures(self) -> LearningFigures:
+        share = self.changed / max(self.seen, 1)
+        self.seen, self.changed = 0, 0.0
+        return LearningFigures({"fc": float(np.mean(self.weight > 0.3))}, {"fc": share},
+                               {"fc": float(np.linalg.norm(self.weight))}, {"cells": 10.0})
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"weight": self.weight.copy(), "drawn": np.array(self.drawn, np.uint64)}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        self.weight, self.drawn = state["weight"].copy(), int(state["drawn"])
+
+    def to_graph(self) -> np.ndarray:
+        return self.weight.copy()
+
+
+class StandInProgram:
+    target = "clock"
+
+    def __init__(self, weight: np.ndarray | None = None) -> None:
+        self.weight = np.zeros((CLASSES, CHANNELS)) if weight is None else weight
+        self.network = SimpleNamespace(
+            inputs={"in": (CHANNELS,)}, outputs={"out": "cells"},
+            populations={name: SimpleNamespace(spiking=True) for name in ("hidden", "cells")},
+            size=lambda name: {"in": CHANNELS, "cells": CLASSES}[name])
+        self.asked: dict[str, Any] = {}
+
+    def learner(self, rule: LearningRule, *, output: str | None = None, projections: Any = None, seed: int = 0,
+                device: str = "cpu") -> DeltaLearner:
+        self.asked = {"output": output, "projections": projections, "seed": seed, "device": device}
+        return DeltaLearner(rule, self.weight, seed)
+
+    def recompile(self, graph: np.ndarray) -> StandInProgram:
+        return StandInProgram(graph)
+
+
+def data(count: int = 130, seed: int = 1) -> tuple[spikec.Events, np.ndarray]:
+    """Class c is many events on channels 2c and 2c + 1."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, CLASSES, count)
+    samples = []
+    for label in labels:
+        indices = np.concatenate([draw.integers(2 * label, 2 * label + 2, draw.integers(3, 6)),
+                                  draw.integers(0, CHANNELS, 2)])
+        samples.append((draw.random(len(indices)) * 0.01, indices))
+    return spikec.Events.from_samples(samples), labels
+
+
+def trainer(**options: Any) -> spikec.Trainer:
+    return spikec.Trainer(StandInProgram(), **{"rule": RULE, "epochs": 4, "batch_size": 16, "progress": False,
+                                               **options})
+
+
+def test_it_learns_reports_and_gives_back() -> None:
+    one = trainer(scheduler=0.5)
+    held_out = data(60, seed=2)
+    before = one.evaluate(held_out)
+    history = one.fit(data(), held_out)
+    assert before.accuracy is not None
+    assert before.accuracy < 0.6
+    last = history[-1]
+    assert last.validation.accuracy > 0.9
+    assert last.validation == one.evaluate(held_out)
+    assert (last.train.loss, last.train.samples) == (None, 130)
+    assert last.train.errors["error"] < history[0].train.errors["error"]
+    assert [record.learning_rate for record in history] == [1, 0.5, 0.25, 0.125]
+    assert last.learning.updated == {"fc": 1.0}
+    assert last.learning.norm == {"fc": pytest.approx(np.linalg.norm(one.learner.weight))}
+    assert one.program.weight.tolist() == one.learner.weight.tolist()
+    assert (one.module, one.optimizer, one.loss) == (None, None, None)
+    assert one.learner.calls == 4 * [*8 * [16], 2]
+
+
+def test_a_batch_of_one_learns_online() -> None:
+    one = trainer(batch_size=1, epochs=1)
+    one.fit(data(20))
+    assert one.learner.calls == [1] * 20
+
+
+@pytest.mark.parametrize(("scheduler", "rates"), [
+    (None, [1, 1, 1, 1]), (0.9, [1, 0.9, 0.81, 0.729]), ("cosine", [1, 0.8535533905932737, 0.5, 0.14644660940672627]),
+    (lambda epoch: 2.0**-epoch, [1, 0.5, 0.25, 0.125]),
+])
+def test_a_schedule_sets_the_rate(scheduler: Any, rates: list[float]) -> None:
+    assert [record.learning_rate for record in trainer(scheduler=scheduler).fit(data(20))] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 9, 14])  # 9 batches an epoch
+def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, batch: int) -> None:
+    options: dict[str, Any] = {"input_dropout": 0.3, "scheduler": 0.8}
+    whole = trainer(**options)
+    expected = whole.fit(data(), data(20, seed=5))
+
+    broken = trainer(checkpoint=tmp_path / "c", **options)
+    broken.learner.before = lambda number: os.kill(os.getpid(), signal.SIGINT) if number == batch else None
+    with pytest.raises(TrainingInterrupted):
+        broken.fit(data(), data(20, seed=5))
+    assert len(broken.learner.calls) == batch
+
+    resumed = trainer(checkpoint=tmp_path / "c", **options)
+    history = resumed.fit(data(), data(20, seed=5), resume=True)
+    assert len(resumed.learner.calls) == 36 - batch
+    assert resumed.learner.weight.tobytes() == whole.learner.weight.tobytes()
+    assert [(each.train, each.validation, each.learning_rate) for each in history] == [
+        (each.train, each.validation, each.learning_rate) for each in expected]
+    for one, other in zip(history, expected, strict=True):
+        assert one.learning.updated == pytest.approx(other.learning.updated)
+        assert (one.learning.norm, one.learning.saturated) == (other.learning.norm, other.learning.saturated)
+
+
+def test_figures_of_parts_are_those_of_the_whole() -> None:
+    parts = [(30, LearningFigures({"a": 0.1}, {"a": 0.2}, {"a": 3.0}, {"h": 10.0}, {}, {"h": 80.0}, {"h": 2.0})),
+             (10, LearningFigures({"a": 0.3}, {"a": 0.6}, {"a": 5.0}, {"h": 30.0}, {"x1 a": 0.4}, {"h": 20.0},
+                                  {"h": 1.0}))]
+    whole = merged(parts)
+    assert whole.updated["a"] == pytest.approx(0.3)
+    assert whole.rates["h"] == pytest.approx(15)
+    assert whole.saturated_traces["x1 a"] == pytest.approx(0.1)
+    assert (whole.saturated, whole.norm, whole.angles, whole.norms) == (
+        {"a": 0.3}, {"a": 5.0}, {"h": 20.0}, {"h": 1.0})
+
+
+def test_a_checkpoint_of_another_rule_names_what_differs(tmp_path: Path) -> None:
+    trainer(epochs=1, checkpoint=tmp_path / "c").fit(data())
+    other = replace(RULE, bounds=(-1.0, 1.0))
+    with pytest.raises(BadInputError) as caught:
+        trainer(rule=other, checkpoint=tmp_path / "c", scheduler=0.5).fit(data())
+    assert {fault.code for fault in caught.value.diagnostics} == {"SC508"}
+    (told,) = [fault for fault in caught.value.diagnostics if "another rule" in fault.message]
+    assert "bounds" in f"{told.limit}"
+    assert "Widrow" not in f"{told}"  # what is alike
+    assert any("another scheduler" in fault.message for fault in caught.value.diagnostics)
+    assert read_checkpoint(tmp_path / "c")["epoch"] == 1
+
+
+def test_keywords_reach_the_learner() -> None:
+    assert trainer(seed=7)._source.asked["seed"] == 7
+    one = trainer(seed=7, learner={"seed": 3, "output": "out", "projections": ["fc"]})
+    assert one._source.asked == {"output": "out", "projections": ["fc"], "seed": 3, "device": "cpu"}
+
+
+def test_a_rule_has_no_use_for_what_gradients_need() -> None:
+    with pytest.raises(BadInputError) as caught:
+        trainer(loss="first-spike", optimizer="adam", lr=1e-3, gradient_clip=1.0, duration=0.1,
+                surrogate={"sharpness": 2.0}, learner={"dt": 1}, epochs=0)
+    faults = caught.value.diagnostics
+    assert {fault.code for fault in faults} == {"SC504"}
+    assert len(faults) == 8
+    assert all(fault.remedy for fault in faults if "gradients" in fault.message)
+
+
+def test_gradients_need_a_loss() -> None:
+    program = StandInProgram()
+    program.module = None  # type: ignore[attr-defined]
+    with pytest.raises(BadInputError, match=r"SC504.*need a loss.*first-spike") as caught:
+        spikec.Trainer(program, learner={"seed": 1})
+    assert len(caught.value.diagnostics) == 2
+
+
+def test_a_rule_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(UnsupportedError, match=r"SC503.*biogrd.*surrogate.*biograd"):
+        trainer(rule="biogrd")
+    with pytest.raises(BadInputError, match=r"SC504.*rule_options.*named"):
+        trainer(rule_options={"rate": 1.0})
+
+
+@pytest.mark.parametrize(("labels", "told"), [([0, 3], "names no class"), ([0, -1], "names no class"),
+                                              ([0.5, 1.0], "whole numbers"), ([[0, 1], [1, 0]], "one class number")])
+def test_labels_are_checked_before_anything_is_learnt(labels: Any, told: str) -> None:
+    one = trainer()
+    with pytest.raises(BadInputError, match=f"SC506.*{told}"):
+        one.fit((data(2)[0], np.array(labels)))
+    assert one.learner.calls == []
+
+
+def test_a_rule_without_an_error_knows_no_classes() -> None:
+    one = trainer(rule=replace(RULE, error=None), epochs=1)
+    record = one.fit(data(20))[0]
+    assert (record.train.accuracy, record.train.silent) == (None, None)
+
+
+@pytest.mark.parametrize("scheduler", [lambda epoch: "a", lambda epoch: -1.0, lambda epoch: float("nan")])
+def test_a_schedule_that_gives_no_rate_is_told(scheduler: Any) -> None:
+    with pytest.raises(BadInputError, match=r"SC504.*scheduler.*epoch 1"):
+        trainer(scheduler=scheduler)
+
+
+def test_what_grows_without_bound_stops_with_a_diagnostic() -> None:
+    one = trainer()
+    one.learner.before = lambda number: one.learner.weight.fill(np.nan) if number == 12 else None
+    with pytest.raises(BadInputError, match=r"SC507.*epoch 2, at batch 3"):
+        one.fit(data())
+
+
+def watched(figures: LearningFigures, epochs: int = 4, **changes: Any) -> list[str]:
+    one = trainer(epochs=epochs, **changes)
+    one.learner.figures = lambda: figures
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        one.fit(data(40))
+    return [str(each.message) for each in caught if each.category is SpikecWarning]
+
+
+def test_warnings_are_told_once(tmp_path: Path) -> None:
+    assert watched(LearningFigures({"fc": 0.2}, saturated_traces={"x1 fc": 0.05}, angles={"hidden": 50.0})) == []
+    bad = LearningFigures({"fc": 0.4}, saturated_traces={"x1 fc": 0.5}, angles={"hidden": 75.0})
+    told = watched(bad, checkpoint=tmp_path / "c")
+    assert [each[:5] for each in told] == ["SC517", "SC517", "SC518"]
+    assert "40 %" in told[0]
+    assert "after 3 epochs" in told[2]
+    assert watched(bad, epochs=6, checkpoint=tmp_path / "c") == [], "they were told before"
+
+
+def test_a_silent_layer_is_told() -> None:
+    one = trainer(epochs=2)
+    one.learner.hidden = 0
+    with pytest.warns(SpikecWarning, match=r"SC519 at 'hidden'") as caught:
+        one.fit(data(20))
+    assert len(caught) == 1
+
+
+def test_records_are_plain_values(tmp_path: Path) -> None:
+    history = trainer(epochs=1).fit(data(20))
+    told = json.loads(json.dumps(history.as_dict()))
+    assert told["records"][0]["learning"]["norm"]["fc"] > 0
+    assert type(history[0]).from_dict(told["records"][0]) == history[0]
