@@ -45,6 +45,8 @@ CODES: dict[str, str] = {
     "SC140": "number does not fit the field of the chip that holds it",
     "SC141": "integer projection is malformed",
     "SC142": "integer projection asks for what the chip's tools cannot say",
+    "SC143": "plastic network is malformed",
+    "SC144": "plastic network asks for what its synapses or learning neurons cannot do",
     "SC145": "learning rule is malformed",
     "SC146": "number of a learning rule does not fit its field",
     "SC147": "learning rule uses a trace that it does not keep",

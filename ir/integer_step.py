@@ -26,7 +26,9 @@ from .integer_inputs import Rasters, check_rasters
 from .integer_state import IntegerState, check_state, columns_under_way, first_state
 from .nodes import Array
 
-__all__ = ["IntegerResult", "simulate_integer"]
+__all__ = [
+    "IntegerResult", "activation", "integrate_lif", "simulate_integer", "step_lif", "weights_by_delay", "wrap",
+]
 
 LIMIT = 1 << 23
 """Of a register of 24 bits."""
@@ -69,11 +71,11 @@ def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None
                 for name, population in network.populations.items()}
     for name, under_way in start.under_way.items():
         arriving[name][:late[name]] = under_way.swapaxes(0, 1)
-    paths = [(projection, _by_delay(projection)) for projection in network.projections]
+    paths = [(projection, weights_by_delay(projection)) for projection in network.projections]
     now = {name: (start.u[name].astype(np.int64), start.v[name].astype(np.int64)) for name in network.populations}
     for column in range(steps):
         for name, population in network.populations.items():
-            *after, fired = step_lif(population, *now[name], _wrap(arriving[name][column], 32))
+            *after, fired = step_lif(population, *now[name], wrap(arriving[name][column], 32))
             now[name] = u[name][:, column], v[name][:, column] = after[0], after[1]
             spikes[name][:, column] = fired
         for projection, by_delay in paths:
@@ -82,22 +84,27 @@ def simulate_integer(network: IntegerNetwork, inputs: Rasters, steps: int | None
                 continue
             sent = source[:, column].astype(np.int64)
             for delay, weight in by_delay.items():
-                arriving[projection.target][column + 1 + delay] += _activation(projection, weight, sent)
+                arriving[projection.target][column + 1 + delay] += activation(projection, weight, sent)
     end = IntegerState(
         u={name: each.astype(np.int32) for name, (each, _) in now.items()},
         v={name: each.astype(np.int32) for name, (_, each) in now.items()},
-        under_way={name: _wrap(each[steps:], 32).swapaxes(0, 1).astype(np.int32) for name, each in arriving.items()})
+        under_way={name: wrap(each[steps:], 32).swapaxes(0, 1).astype(np.int32) for name, each in arriving.items()})
     return IntegerResult(spikes=spikes, u=u, v=v, state=end)
 
 
 def step_lif(population: IntegerPopulation, u: Array, v: Array, a: Array) -> tuple[Array, Array, Array]:
     """One column of a population: u, v and what arrives, int64 -> u, v, spikes."""
-    u = _wrap(_decayed(u, 4095 - population.du) + _wrap(a << 6, 32), 32)
-    u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-    bias = np.int64(0) if population.bias is None else population.bias.astype(np.int64) << population.bias_exponent
-    v = np.clip(_wrap(_decayed(v, 4096 - population.dv) + u + bias, 32), 1 - LIMIT, LIMIT - 1)
+    u, v = integrate_lif(population, u, v, a)
     fired = v > population.threshold << 6
     return u, np.where(fired, 0, v), fired
+
+
+def integrate_lif(population: IntegerPopulation, u: Array, v: Array, a: Array) -> tuple[Array, Array]:
+    """The same before spikes and resets: u, v."""
+    u = wrap(_decayed(u, 4095 - population.du) + wrap(a << 6, 32), 32)
+    u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+    bias = np.int64(0) if population.bias is None else population.bias.astype(np.int64) << population.bias_exponent
+    return u, np.clip(wrap(_decayed(v, 4096 - population.dv) + u + bias, 32), 1 - LIMIT, LIMIT - 1)
 
 
 def _decayed(value: Array, left: int) -> Array:
@@ -106,13 +113,13 @@ def _decayed(value: Array, left: int) -> Array:
     return decayed
 
 
-def _wrap(value: Array, bits: int) -> Array:
+def wrap(value: Array, bits: int) -> Array:
     """The same modulo 2^bits, in two's complement."""
     half = np.int64(1) << (bits - 1)
     return (value + half) % (2 * half) - half
 
 
-def _by_delay(projection: IntegerProjection) -> dict[int, Array]:
+def weights_by_delay(projection: IntegerProjection) -> dict[int, Array]:
     """The weights as they are held, int64, by delay: those of other delays are zero."""
     weight, delay = held_weight(projection).astype(np.int64), projection.delay
     if delay is None:
@@ -120,16 +127,16 @@ def _by_delay(projection: IntegerProjection) -> dict[int, Array]:
     return {int(each): np.where(delay == each, weight, 0) for each in np.unique(delay)}
 
 
-def _activation(projection: IntegerProjection, weight: Array, sent: Array) -> Array:
+def activation(projection: IntegerProjection, weight: Array, sent: Array) -> Array:
     """What the spikes of one column, (batch, n_source), add to the targets, (batch, n_target)."""
     connection = projection.connection
     if not projection.message_bits:
         sent = (sent != 0).astype(np.int64)
     if isinstance(connection, IntegerConv):
-        return _wrap(_correlated(connection, weight << projection.exponent, sent), 24)
-    total = _wrap(_rows(connection, weight, sent) if isinstance(connection, IntegerSparse) else
+        return wrap(_correlated(connection, weight << projection.exponent, sent), 24)
+    total = wrap(_rows(connection, weight, sent) if isinstance(connection, IntegerSparse) else
                   _product(sent, weight.T), 32)
-    return _wrap(total << projection.exponent if projection.exponent > 0 else total >> -projection.exponent, 32)
+    return wrap(total << projection.exponent if projection.exponent > 0 else total >> -projection.exponent, 32)
 
 
 def _rows(sparse: IntegerSparse, weight: Array, sent: Array) -> Array:
