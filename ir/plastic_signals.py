@@ -11,14 +11,14 @@ import numpy as np
 from .diagnostics import Diagnostics
 from .facts import first_of
 from .nodes import Array
-from .plastic import ASLEEP, CLEAR, MIRROR, UPDATE, PlasticNetwork
+from .plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, PlasticNetwork
 
 __all__ = ["Signals", "check_signals", "said"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Signals:
-    """By column of a run: `control` (time,), sums of UPDATE, CLEAR, MIRROR and ASLEEP; by population, `teacher`
+    """By column of a run: `control` (time,), sums of UPDATE, CLEAR, MIRROR, ASLEEP and TEACH; by population, `teacher`
     (time, n), 0 or 1, and `noise` (time, n), -1, 0 or 1. What is not given, or ends early, is zero."""
 
     control: Array | None = None
@@ -33,7 +33,7 @@ def check_signals(plastic: PlasticNetwork, signals: Signals, columns: int) -> tu
         BadInputError: with every fault at once (SC403).
     """
     faults = Diagnostics()
-    control = _numbers("control", None, signals.control, (), 0, UPDATE | CLEAR | MIRROR | ASLEEP, columns, faults)
+    control = _numbers("control", None, signals.control, (), 0, UPDATE | CLEAR | MIRROR | ASLEEP | TEACH, columns, faults)
     found = {}
     for key, kind, low in (("teacher", "teacher", 0), ("noise", "dendrite", -1)):
         given: Mapping[str, Any] = getattr(signals, key)

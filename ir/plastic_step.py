@@ -17,7 +17,7 @@ from .integer_learning_step import LearningState, learning_step
 from .integer_state import IntegerState
 from .integer_step import activation, integrate_lif, weights_by_delay, wrap
 from .nodes import Array
-from .plastic import ASLEEP, CLEAR, MIRROR, UPDATE, LearningNeuron, PlasticNetwork
+from .plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
 from .plastic_checks import verify_plastic
 from .plastic_signals import Signals, check_signals, said
 from .plastic_state import PlasticState, check_plastic_state, first_plastic_state, numbered
@@ -137,7 +137,9 @@ class _Run:
             for _, arrives in self._arrivals(each, errors[each.source]):
                 self.b[each.target] = wrap(self.b[each.target] + arrives, 32)
         self._learn(sent, errors, says, control)
-        for name in plastic.neurons:
+        for name, neuron in plastic.neurons.items():
+            if neuron.holds:
+                self.error[name] = np.zeros_like(self.error[name])
             if control & (UPDATE | CLEAR):
                 self.error[name], self.balance[name] = np.zeros_like(self.error[name]), np.zeros_like(self.error[name])
             if control & (UPDATE | CLEAR | MIRROR):
@@ -149,18 +151,20 @@ class _Run:
         gate = np.where(np.abs(v - (population.threshold << 6)) < neuron.gate_width << 6, neuron.gate_value, 0)
         q = np.zeros_like(fired)
         if neuron.error == "teacher":
-            balance = self.balance[name] + (0 if control & ASLEEP else fired - told)
+            balance = self.balance[name] + (fired - told if control & TEACH else 0)
             q = np.where(balance >= neuron.error_threshold, 1, np.where(balance <= -neuron.error_threshold, -1, 0))
             self.balance[name] = balance - q * neuron.error_threshold
         self.error[name] = wrap(self.error[name] + (q if neuron.error == "teacher" else self.b[name]), 24)
         if control & ASLEEP:
             counted = fired if neuron.error == "teacher" else told
             self.count[name] = np.clip(self.count[name] + counted, -LARGEST, LARGEST)
-        if control & UPDATE:
-            up, down = (np.minimum(np.maximum(each, 0) >> neuron.shift, LARGEST)
+        if control & UPDATE or neuron.holds:
+            up, down = (np.minimum(np.maximum(each, 0) >> neuron.shift << neuron.gain, LARGEST)
                         for each in (self.error[name], -self.error[name]))
         else:
             up, down = np.zeros_like(v), np.zeros_like(v)
+        if neuron.says_spikes:
+            gate = np.full_like(v, bool(control & (UPDATE | CLEAR)))
         return (gate, up, down), 2 * self.count[name] if control & MIRROR else q
 
     def _arrivals(self, projection: IntegerProjection, sent: Array) -> list[tuple[int, Array]]:
@@ -184,7 +188,9 @@ class _Run:
             post, y = sent[projection.target], None
             if projection.target in says:
                 y0, nothing = int(bool(control & (UPDATE | CLEAR))), np.zeros(n_post, dtype=np.int64)
-                post, y = np.full(n_post, y0), np.stack(says[projection.target])
+                y = np.stack(says[projection.target])
+                if not self.plastic.neurons[projection.target].says_spikes or name in feedback:
+                    post = np.full(n_post, y0)
                 if name in feedback:
                     pre, counted = errors[projection.source], self.count[projection.target] * bool(control & MIRROR)
                     y = np.stack([nothing, np.maximum(counted, 0), np.maximum(-counted, 0)])
