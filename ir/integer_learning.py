@@ -92,9 +92,9 @@ class IntegerRule:
     """`dw`, `dt`, `dd`: what is added to weights, tags and delays at the end of every epoch of `epoch` steps, in the
     order of the products; a variable without a product stays as it is. `decimation`: the k of u_k. `traces`: x1, x2
     and, of a rule of two factors, y1 .. y3, each by its name. `three_factor`: y1 .. y3 are what the target's neurons
-    say in each step. `graded`: in the place of an impulse, a spike sets x1 to half of what it carries, rounded to even,
-    modulo 256 (Lava's GradedSpikeCfg.OVERWRITE; for spikes of 0..255, which then decay with the step in which they come);
-    x1 has no impulse then. `seed` of the stochastic rounding."""
+    say in each step. `graded`: in the place of an impulse, a spike sets x1 to half of what it carries, rounded to
+    even, modulo 256 (Lava's GradedSpikeCfg.OVERWRITE), which decays from the beginning of that epoch, and is clipped to
+    127: for spikes of 0..254; x1 has no impulse then. `seed` of the stochastic rounding."""
 
     dw: tuple[IntegerProduct, ...] = ()
     dt: tuple[IntegerProduct, ...] = ()

@@ -192,11 +192,9 @@ class _Known:
             return {"w": self.state.weight, "t": self.state.tag, "d": self.state.delay}[variable]
         of_source = variable in PRE_TRACES
         trace: Array = (self.x if of_source else self.y)[:, int(variable[1]) - 1]
-        if dependency == "u":
-            return trace[-1][None, :] if of_source else trace[-1][:, None]
-        at = self.tx if dependency == "x0" else self.ty
-        if of_source == (dependency == "x0"):
-            own: Array = trace[at, np.arange(len(at))]
+        at = self.ty if dependency == "y0" else self.tx
+        if dependency == "u" or of_source == (dependency == "x0"):
+            own: Array = trace[-1] if dependency == "u" else trace[at, np.arange(len(at))]
             return own[None, :] if of_source else own[:, None]
         return np.asarray(trace[at] if of_source else trace[at].T)
 
