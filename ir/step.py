@@ -47,7 +47,7 @@ from .stateless import through
 from .step_neurons import cells_of
 from .wiring import Wiring
 
-__all__ = ["StepResult", "simulate_step"]
+__all__ = ["GridRun", "StepResult", "simulate_step"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,13 +93,14 @@ def simulate_step(
     if len(sizes) != 1:
         faults.add("SC403", "rasters agree on batch and time", value=sorted(sizes))
     faults.raise_if_errors()
-    run = _Run(wiring, grid, rasters, *sizes.pop())
+    run = GridRun(wiring, grid, rasters, *sizes.pop())
     run.play()
     return run.result()
 
 
-class _Run:
-    """A batch under way. `sent` keeps what every node gave, by column, as long as a delay may look back at it."""
+class GridRun:
+    """A batch under way. `sent` keeps what every node gave, by column, as long as a delay may look back at it. A run that
+    learns (`learning_step`) takes its columns one by one."""
 
     def __init__(self, wiring: Wiring, grid: Discretization, rasters: Mapping[str, Array], batch: int, columns: int):
         self.wiring, self.graph, self.grid, self.columns = wiring, wiring.graph, grid, columns
@@ -112,7 +113,7 @@ class _Run:
                         if not isinstance(node, (Input, Neuron))}
         self.order, self.recurrent = columns_of_grid(self.graph, grid)
         self.sent: dict[str, dict[int, Array]] = {name: {} for name in self.graph.nodes}
-        self.reach = {name: max((self._late(name, target) + max(self.delayed.get(target, {}), default=0)
+        self.reach = {name: max((self.late(name, target) + max(self.delayed.get(target, {}), default=0)
                                  for target in self.graph.targets[name]), default=0) for name in self.graph.nodes}
         self.spikes = {name: self._empty(name) for name in self.cells if is_spiking(self.graph.nodes[name])}
         self.voltage = {name: self._empty(name) for name in self.cells}
@@ -120,18 +121,22 @@ class _Run:
 
     def play(self) -> None:
         for column in range(self.columns):
-            for name in self.order:
-                given = self._gives(name, column)
-                if name in self.spikes:
-                    self.spikes[name][:, column] = given
-                    given = self.spikes[name][:, column]
-                self.sent[name][column] = given
-            for name in self.order:
-                self.sent[name].pop(column - self.reach[name], None)
-            for name, cells in self.cells.items():
-                self.voltage[name][:, column] = cells.voltage
-                if name in self.current:
-                    self.current[name][:, column] = cells.current
+            self.advance(column)
+
+    def advance(self, column: int) -> None:
+        """Takes the next column."""
+        for name in self.order:
+            given = self.gives(name, column)
+            if name in self.spikes:
+                self.spikes[name][:, column] = given
+                given = self.spikes[name][:, column]
+            self.sent[name][column] = given
+        for name in self.order:
+            self.sent[name].pop(column - self.reach[name], None)
+        for name, cells in self.cells.items():
+            self.voltage[name][:, column] = cells.voltage
+            if name in self.current:
+                self.current[name][:, column] = cells.current
 
     def result(self) -> StepResult:
         for output, name in self.wiring.shown_by.items():
@@ -140,7 +145,8 @@ class _Run:
                     found[output] = found[name]
         return StepResult(self.spikes, self.voltage, self.current, self.grid)
 
-    def _gives(self, name: str, column: int) -> Array:
+    def gives(self, name: str, column: int) -> Array:
+        """What a node gives in a column, (batch, *shape)."""
         if name in self.rasters:
             return self.rasters[name][:, column]
         if name in self.cells:
@@ -154,12 +160,12 @@ class _Run:
         """What arrives at a node in a column: the sum over its edges."""
         total = np.zeros((self.batch, *self.wiring.shapes[name].input))
         for source in self.graph.sources[name]:
-            when = column - self._late(source, name)
+            when = column - self.late(source, name)
             if when >= 0:
                 total += self.sent[source][when]
         return total
 
-    def _late(self, source: str, target: str) -> int:
+    def late(self, source: str, target: str) -> int:
         """Columns that a spike takes over this edge."""
         return self.grid.delay if (source, target) in self.recurrent else 0
 

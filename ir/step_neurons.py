@@ -24,12 +24,15 @@ def cells_of(node: Neuron, grid: Discretization, bias: Array, batch: int) -> Cel
 
 
 class Cells:
-    """The state of one neuron node for a batch: `voltage` and `current` (batch, *shape). `update` takes one column."""
+    """The state of one neuron node for a batch: `voltage` and `current` (batch, *shape). `update` takes one column;
+    `reached` and `bar` are the membrane before the reset of that column and the threshold that it met."""
 
     def __init__(self, node: Membrane, grid: Discretization, bias: Array, batch: int) -> None:
         shape = (batch, *(node.shape or ()))
         self.grid, self.bias = grid, bias
         self.voltage: Array = np.broadcast_to(node.v0.astype(np.float64, copy=False), shape)
+        self.reached: Array = self.voltage
+        self.bar: Array | None = None
         self.current: Array = np.broadcast_to(0.0, shape)
         self.advance = _ADVANCE[next(kind for kind in (CubaLI, LI, I) if isinstance(node, kind))]
         self.parameters = {name: value.astype(np.float64, copy=False) for name, value in params(node).items()}
@@ -53,6 +56,7 @@ class Cells:
             steady, jump = (arrived, nothing) if box else (nothing, arrived)
         if self.firing is None:
             self.voltage, self.current = self.advance(self, self.voltage, steady + self.bias, jump)
+            self.reached = self.voltage
             return np.zeros_like(arrived)
         return self._spike(self.firing, steady + self.bias, jump)
 
@@ -67,6 +71,7 @@ class Cells:
         voltage = np.where(self.left > 0, held, voltage)
         spikes = np.where(self.left == 0, _spikes(voltage, threshold, self.grid), 0.0)
         fired = spikes > 0
+        self.reached, self.bar = voltage, threshold
         self.left = np.where(fired, self.rest, np.maximum(self.left - 1, 0))
         self.late_reset = fired & (self.grid.reset == "next")
         if self.grid.reset == "same":
@@ -84,6 +89,8 @@ class StepCells:
         self.states = np.zeros((len(node.a), batch, *shape))
         self.states[0] = node.v0
         self.fired = np.zeros((batch, *shape))
+        self.reached: Array = self.states[0]
+        self.bar: Array | None = None
 
     @property
     def voltage(self) -> Array:
@@ -102,6 +109,7 @@ class StepCells:
         states = states + late * self._affine(node.late_a, node.late_b, node.late_c, given)
         spikes = self._spikes(states)
         self.fired = (spikes > 0).astype(np.float64)
+        self.reached, self.bar = states[0], self._threshold(states)
         after = states + self.fired * (_times(node.reset_a, states) + _wide(node.reset_c, 1, states))
         states = after + (spikes * _wide(node.spike_c, 1, states) + late * _wide(node.late_after, 1, states))
         if node.v_min is not None:
@@ -110,11 +118,16 @@ class StepCells:
         return spikes
 
     def _spikes(self, states: Array) -> Array:
+        threshold = self._threshold(states)
+        return np.zeros_like(states[0]) if threshold is None else _spikes(states[0], threshold, self.grid)
+
+    def _threshold(self, states: Array) -> Array | None:
         node = self.node
         if node.v_threshold is None:
-            return np.zeros_like(states[0])
+            return None
         gained = 0.0 if node.threshold_gain is None else (_wide(node.threshold_gain, 1, states) * states).sum(0)
-        return _spikes(states[0], node.v_threshold + gained, self.grid)
+        threshold: Array = node.v_threshold + gained
+        return threshold
 
     def _affine(self, matrix: Array | None, gain: Array | None, constant: Array | None, given: Array) -> Array:
         result: Array = (_times(matrix, self.states) + _wide(gain, 1, self.states) * given
