@@ -16,7 +16,8 @@ __all__ = ["ERROR_BITS", "check_plastic", "verify_plastic"]
 ERROR_BITS = 8
 """Of the messages of error spikes: 2 N, N up to 127."""
 FIELDS: Mapping[str, tuple[int, int]] = {
-    "gate_width": (1, 1 << 17), "gate_value": (1, 127), "shift": (0, 16), "error_threshold": (1, (1 << 23) - 1),
+    "gate_width": (1, 1 << 17), "gate_value": (1, 127), "shift": (0, 16), "gain": (0, 7),
+    "error_threshold": (1, (1 << 23) - 1),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
 from spikec.ir.integer_learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, rule_faults
-from spikec.ir.plastic import ASLEEP, CLEAR, MIRROR, UPDATE, LearningNeuron, PlasticNetwork
+from spikec.ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
 from spikec.ir.plastic_signals import Signals
 
 SIGNS = ("mixed", "excitatory", "inhibitory")
@@ -65,7 +65,7 @@ def samples(plastic: PlasticNetwork, count: int, steps: int = 10, seed: int = 0,
     rng, network = np.random.default_rng(seed), plastic.network
     control, asleep = [], []
     for number in range(count):
-        control += [0] * (steps - 1) + [UPDATE]
+        control += [TEACH] * (steps - 1) + [UPDATE]
         asleep += [False] * steps
         if number % 2:
             control += [ASLEEP] * steps + [ASLEEP | MIRROR, CLEAR]
@@ -159,14 +159,15 @@ def random_case(seed: int, columns: int = 40) -> Case:
     neurons = {name: LearningNeuron(
         error="teacher" if name == "o" else "dendrite", gate_width=int(rng.integers(1, 300)),
         gate_value=int(rng.integers(1, 128)), shift=int(rng.integers(0, 6)),
-        error_threshold=int(rng.integers(1, 4))) for name in "abo"}
+        error_threshold=int(rng.integers(1, 4)), gain=int(rng.integers(0, 4)), says_spikes=bool(rng.random() < 0.3),
+        holds=bool(rng.random() < 0.3)) for name in "abo"}
     network = IntegerNetwork(inputs={name: (size[name],) for name in "xy"}, populations=populations,
                              projections=tuple(projections), outputs={"out": "o"}, dt=1e-3)
     plastic_network = PlasticNetwork(network=network, feedback=tuple(feedback), rules=rules, neurons=neurons)
     bits = [each.message_bits for each in projections if each.source == "y"]
     inputs = {"x": (rng.random((columns, size["x"])) < 0.3).astype(np.int64),
               "y": rng.integers(-7, 8, (columns, 5)) if any(bits) else rng.integers(0, 2, (columns, 5))}
-    control = np.where(rng.random(columns) < 0.4, rng.integers(0, 16, columns), 0)
+    control = np.where(rng.random(columns) < 0.4, rng.integers(0, 16, columns), 0) | TEACH * (rng.random(columns) < 0.7)
     control |= np.where(np.arange(columns) % 20 >= 10, ASLEEP, 0)
     return plastic_network, inputs, Signals(
         control=control, teacher={"o": rng.integers(0, 2, (columns, size["o"]))},
