@@ -123,8 +123,8 @@ class Error:
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """How the error reaches hidden layers. An output neuron's dendrite takes its own err; that of hidden layer l takes
-    B_l err, B_l (n_l, n_out): `direct`, from the outputs to every layer; or B_l E_(l+1) at the end of a sample, E masked
-    where the gate of the layer above stayed shut: `layered`.
+    B_l err, B_l (n_l, n_out): `direct`, from the outputs to every layer; or B_l E_(l+1) at the end of a sample, E
+    masked where the gate of the layer above stayed shut: `layered`.
 
     `kind`: `learned`: B starts random and changes by `updates`, in which the source is the output neuron (its
     spikes or, where a phase has noise, its counts) and the target the hidden one; `kolen_pollack`: it takes the
@@ -145,9 +145,9 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Spikes that drive a hidden layer in the place of its own: of each neuron, positive ones and negative ones, each in
-    a column with probability p, one p for all, drawn from `low`..`high` anew each time. What is above runs as ever. In
-    updates of the feedback, x1 is then the outputs' spike count, and y1 the number of positive minus negative spikes."""
+    """Spikes that drive a hidden layer in the place of its own: of each neuron, positive ones and negative ones, each
+    in a column with probability p, one p for all, drawn from `low`..`high` anew each time. What is above runs as ever.
+    In updates of the feedback, x1 is then the outputs' spike count, y1 the number of positive minus negative spikes."""
 
     low: float = 0.1
     high: float = 0.9
@@ -191,3 +191,8 @@ class LearningRule:
     units: Literal["model", "chip"] = "model"
     average: bool = True
     bias: bool = False
+
+    def __str__(self) -> str:
+        from .learning_text import to_text
+
+        return to_text(self)

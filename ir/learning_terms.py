@@ -2,21 +2,24 @@
 
     sum      [-] product, then + product or - product; `0` alone is a sum of nothing
     product  numbers and factors with * between
-    number   1, 0.5, 1e-3, 2^-7 (of base 2 alone)
+    number   1, 0.5, 1e-3, 2^-7 (of base 2 alone), or a name that comes with its value: terms("-rate*e*t", rate=0.01)
     factor   a variable of `learning.VARIABLES`, (w - 2), sgn(t)
 
-The numbers of a product become its coefficient. Reading gives the same bits as were written. Nothing is evaluated.
+The numbers of a product become its coefficient; a product whose named number is 0 is left out. Reading gives the same
+bits as were written. Nothing is evaluated.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import frexp, isfinite
 from typing import NamedTuple
 
-from .diagnostics import BadInputError, Diagnostics
+from .diagnostics import Diagnostics
+from .facts import is_number
 from .learning import VARIABLES, Factor, Term
 
 __all__ = ["MAX_TERMS", "MAX_TEXT", "term_text", "terms", "terms_text"]
@@ -25,6 +28,7 @@ MAX_TEXT = 8192
 """Characters of a sum."""
 MAX_TERMS = 64
 """Products of a sum."""
+LARGEST = sys.float_info.max
 TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<word>[A-Za-z_][A-Za-z_0-9]*)"
     r"|(?P<sign>[-+*^()])|(?P<strange>\S))"
@@ -43,25 +47,29 @@ class _Fault(Exception):
         self.message, self.column, self.facts = message, column, facts
 
 
-def terms(text: str) -> tuple[Term, ...]:
-    """The sum of products that a text says.
+def terms(text: str, **numbers: float) -> tuple[Term, ...]:
+    """The sum of products that a text says; `numbers`: the values of names in it that are no variables.
 
     Raises:
         BadInputError: naming every product that cannot be read, and the column where it goes wrong (SC150).
     """
     faults = Diagnostics()
+    for name, value in numbers.items():
+        if name in (*VARIABLES, "sgn") or not is_number(value) or not abs(value) <= LARGEST:
+            faults.add("SC150", f"'{name}' stands for no number", value=repr(value)[:80], limit="a finite number")
+    faults.raise_if_errors()
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         faults.add("SC150", "terms are a text", value=f"{len(text)} characters" if isinstance(text, str) else
                    type(text).__name__, limit=f"{MAX_TEXT} characters")
         faults.raise_if_errors()
-    reader = _Reader(text)
+    reader = _Reader(text, {name: float(value) for name, value in numbers.items()})
     found: list[Term] = []
     if reader.tokens[0].text == "0" and len(reader.tokens) == 2:
         return ()
     first = True
     while first or not reader.next_is("end"):
         try:
-            found.append(reader.term(first))
+            found += reader.term(first)
         except _Fault as fault:
             around = text[max(0, fault.column - 31):fault.column + 29]
             faults.add("SC150", f"column {fault.column}: {fault.message}", **{"value": around, **fault.facts})
@@ -103,8 +111,8 @@ def _factor_text(factor: Factor) -> str:
 
 def _number_text(number: float) -> str:
     """The shorter of a decimal and of whole numbers times a power of two, each with the same bits."""
-    if number == 0.0 or not isfinite(number):
-        return repr(float(number)).removesuffix(".0")
+    if number == 0.0 or not abs(number) <= LARGEST:
+        return repr(number).removesuffix(".0")
     decimal = repr(float(number)).removesuffix(".0")
     mantissa, exponent = frexp(abs(number))
     while mantissa != int(mantissa):
@@ -116,7 +124,8 @@ def _number_text(number: float) -> str:
 class _Reader:
     """The tokens of a sum, taken one product after the other. Raises `_Fault` where it meets something else."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, numbers: Mapping[str, float]) -> None:
+        self._numbers = numbers
         self.tokens = [_Token(match.lastgroup or "", match[match.lastgroup or 0], match.start(match.lastgroup or 0) + 1)
                        for match in TOKEN.finditer(text)]
         self.tokens.append(_Token("end", "the end", len(text) + 1))
@@ -129,17 +138,18 @@ class _Reader:
     def next_is(self, kind: str, *texts: str) -> bool:
         return self._next.kind == kind and (not texts or self._next.text in texts)
 
-    def term(self, first: bool) -> Term:
-        """One product, with the sign before it."""
+    def term(self, first: bool) -> tuple[Term, ...]:
+        """One product, with the sign before it; none where a named number is zero."""
         negative = self.next_is("sign", "-")
         if self.next_is("sign", "+", "-"):
             self._take()
         elif not first:
             raise self._unexpected("'*', '+' or '-'")
         column = self._next.column
-        coefficient, factors = 1.0, []
+        coefficient, factors, left_out = 1.0, [], False
         while True:
-            if self.next_is("number"):
+            if self.next_is("number") or self._next.text in self._numbers:
+                left_out |= self._numbers.get(self._next.text) == 0.0
                 coefficient *= self._number()
             else:
                 factors.append(self._factor())
@@ -150,7 +160,7 @@ class _Reader:
             raise self._unexpected("'*', '+' or '-'")
         if not isfinite(coefficient):
             raise _Fault("the numbers of a product are too large together", column)
-        return Term(-coefficient if negative else coefficient, tuple(factors))
+        return () if left_out else (Term(-coefficient if negative else coefficient, tuple(factors)),)
 
     def skip(self) -> None:
         """To the sign before the next product, past the one that could not be read."""
@@ -177,8 +187,10 @@ class _Reader:
         return _Fault(f"{wanted} is expected, not {found}", self._next.column)
 
     def _number(self) -> float:
-        """`0.5`, or `2^-7`."""
+        """`0.5`, `2^-7`, or the value of a name."""
         token = self._take()
+        if token.kind == "word":
+            return self._numbers[token.text]
         number = float(token.text)
         if self.next_is("sign", "^"):
             self._take()
@@ -217,7 +229,7 @@ class _Reader:
     def _product_of_numbers(self) -> float:
         column, product = self._next.column, 1.0
         while True:
-            if not self.next_is("number"):
+            if not (self.next_is("number") or self._next.text in self._numbers):
                 raise self._unexpected("a number")
             product *= self._number()
             if not self.next_is("sign", "*"):

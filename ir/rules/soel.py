@@ -1,0 +1,28 @@
+"""Surrogate online error-triggered learning: Stewart, Orchard, Shrestha, Neftci, arXiv 2008.01151 (2020)."""
+
+from __future__ import annotations
+
+from ..learning import Error, Feedback, Gate, LearningRule, Phase, Tau, Trace, Update
+from ..learning_checks import verify_rule
+from ..learning_terms import terms
+
+__all__ = ["soel"]
+
+
+def soel(*, rate: float = 0.01, width: float = 1.0, tau_syn: Tau = 0.005, tau_mem: Tau = "tau_mem",
+         threshold: float = 1.0, period: int = 2, duration: float = 0.05, start: float = 0.0) -> LearningRule:
+    """The last layer alone learns, and only when its error is large: interneurons sum what an output fires too often or
+    too seldom (the teacher fires every `period` steps), and at each of their ternary spikes, beyond `threshold`,
+    dw = -rate e x2 y1, with the trace x2 of the source (filtered by `tau_syn`, then `tau_mem`) and a box gate of the
+    membrane.
+
+    Raises:
+        BadInputError: an argument is wrong; all of them (SC111, SC150 to SC153).
+    """
+    return verify_rule(LearningRule(
+        "soel", "Stewart, Orchard, Shrestha, Neftci: arXiv 2008.01151 (2020)",
+        (Update("w", "error", terms("-rate*e*x2*y1", rate=rate)),),
+        (Trace("x1", tau_syn), Trace("x2", tau_mem, of="x1"), Gate("y1", "box", width)),
+        Error("spike", spikes=True, threshold=threshold, start=start, dendrite_tau=0.0, period=period),
+        Feedback("none"), (Phase("present", duration, teach=True),),
+    ))
