@@ -1,0 +1,216 @@
+"""The meaning of a learning rule in continuous time: the oracle of the event engine. Plain numpy, float64, sample by sample.
+
+Traces, dendrites and tags are sums of exponentials between instants (`learning_courses`), membranes as in `exact`. An
+instant is when something reaches a neuron, a membrane passes its threshold or the edge of a box, or an error interneuron
+fires; what happens at one, in order: neurons, traces with the spikes of that instant, gates of the membranes before
+their resets, errors and dendrites, and then all updates of what was there before.
+
+- A `step` term is an integral over time, divided by `rule.interval`; with x0 or y0 in it, it acts at spikes.
+- err is constant between spikes of the outputs. Error interneurons integrate it, err / interval a second, fire as they reach
+  their threshold, and take that off.
+- Several events of a source at one instant count each, in x0 and in its traces.
+- Noise comes as Poisson spikes of both signs, of a rate drawn from low..high, per interval.
+- With several samples at once weights are frozen, and what each sample takes is averaged, or summed. One by one, weights
+  change at once. They are clipped to the bounds where an update has just come, where a spike uses them, and at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from .diagnostics import Diagnostics, UnsupportedError
+from .events import Events
+from .graph import Graph
+from .learning import LearningRule, Phase, Tau
+from .learning_continuous import continuous_rule, phases_of
+from .learning_exact_run import Plastic, Sample, Spike
+from .learning_wiring import Link, links_of, transposed
+from .membranes import Membranes
+from .nodes import LIF, Array, CubaLIF, Membrane
+
+__all__ = ["ExactLearning", "noise_spikes", "trace_rates"]
+
+MEAN_REWARD = 0.1
+"""What of a reward goes into its running mean."""
+
+
+class ExactLearning:
+    """A network that learns. `weights` by projection, (n_target, n_source), and `feedback` by hidden population, (n, n_out)
+    or, layered, (n, n of the layer above), are read and written in place.
+
+    Raises:
+        BadInputError: there is no such output or projection (SC403).
+        UnsupportedError: the graph or the rule asks for what continuous time cannot do (SC515, SC516).
+    """
+
+    def __init__(self, graph: Graph, rule: LearningRule, *, output: str | None = None,
+                 projections: Iterable[str] | None = None, feedback: Mapping[str, Array] | None = None) -> None:
+        self.rule, self.links, faults = rule, links_of(graph, rule, output, projections), Diagnostics()
+        self.continuous = continuous_rule(rule, faults)
+        nodes = graph.nodes
+        self._nodes = [node for name in self.links.order if isinstance(node := nodes[name], Membrane)]
+        self.rates = {link.name: trace_rates(rule, link, nodes[link.target], faults) for link in self.links.plastic()}
+        faults.raise_if_errors(UnsupportedError)
+        starts = np.concatenate([[0], np.cumsum([self.links.sizes[name] for name in self.links.order])])
+        self._span = {name: slice(int(starts[i]), int(starts[i + 1])) for i, name in enumerate(self.links.order)}
+        self.weights = {link.name: np.array(getattr(nodes[link.name], "weight"), dtype=np.float64)
+                        for link in self.links.links}
+        self.feedback = {name: np.array(value, dtype=np.float64) for name, value in (feedback or {}).items()}
+        self.mean_reward = 0.0
+        self._copy_feedback()
+
+    @property
+    def layered(self) -> bool:
+        return self.rule.feedback is not None and self.rule.feedback.path == "layered"
+
+    def learn(self, events: Mapping[str, Events], labels: Sequence[int], rate: float = 1.0,
+              noise: Sequence[Mapping[str, Sequence[Sequence[Spike]]]] = ()) -> list[Sample]:
+        """One batch; with a batch of one, at once. `noise`: of each sleep of this batch, by hidden population, the
+        spikes of each sample of noise."""
+        online = len(labels) == 1
+        before = {name: value.copy() for name, value in self.weights.items()}
+        runs = [self._sample(events, number, label, online) for number, label in enumerate(labels)]
+        share = 1.0 / len(labels) if self.rule.average else 1.0
+        for number, plastic in enumerate(runs[0].plastic if runs else ()):
+            name = plastic.link.name
+            if online:
+                taken = (self.weights[name] - before[name]) * rate
+            else:
+                taken = sum(run.plastic[number].taken for run in runs) * share * rate
+            self.weights[name][...] = before[name] + taken
+            self._kolen_pollack(plastic.link, taken)
+            if self.rule.bounds is not None:
+                np.clip(self.weights[name], *self.rule.bounds, out=self.weights[name])
+        self._copy_feedback()
+        for sleep in noise:
+            self._sleep(sleep, rate)
+        return runs
+
+    def _sample(self, events: Mapping[str, Events], number: int, label: int, online: bool) -> Sample:
+        given: list[Spike] = []
+        for name, each in events.items():
+            times, indices = each.sample(number)
+            given += [(float(time), name, int(index), 1) for time, index in zip(times, indices, strict=True)]
+        run = self._begin(label, online)
+        for phase in phases_of(self.rule, False):
+            run.play(phase, sorted(given))
+        self._end(run)
+        return run
+
+    def _begin(self, label: int, online: bool) -> Sample:
+        links, continuous = self.links, self.continuous
+        plastic = []
+        for link in links.plastic():
+            shape = links.sizes[link.target], links.sizes[link.source]
+            plastic.append(Plastic(
+                link, self.rates[link.name],
+                {name: np.zeros(shape[1]) for name in continuous.traces if name[0] == "x"},
+                {name: np.zeros(shape[0]) for name in continuous.traces if name[0] == "y"},
+                {"t": np.zeros(shape), "d": np.zeros(shape)}, np.zeros(shape)))
+        bias = np.concatenate([links.bias[name] for name in links.order])
+        return Sample(links, continuous, Membranes.at_rest(self._nodes, bias), self._span, self.weights, plastic,
+                      {} if self.layered else self.feedback, label, online)
+
+    def _end(self, run: Sample) -> None:
+        """The updates of the end of a sample."""
+        reward = 0.0
+        if self.rule.error is not None and self.rule.error.code == "reward":
+            got = float(int(np.argmax(run.counts)) == run.label and run.counts.max() > 0)
+            reward = got - self.mean_reward
+            self.mean_reward += MEAN_REWARD * reward
+        if self.layered:
+            for name in reversed(self.links.hidden):
+                (link,) = self.links.above(name)
+                above = run.dendrite[link.target] * (run.opened[link.target] if run.gates else 1.0)
+                run.dendrite[name] = self.feedback[name] @ above
+        for each in run.plastic:
+            run.apply(each, {"sample": np.ones_like(each.taken)}, run.membranes.voltage, reward)
+
+    def _copy_feedback(self) -> None:
+        feedback = self.rule.feedback
+        if feedback is not None and feedback.kind == "transposed":
+            for name in self.links.hidden:
+                self.feedback[name] = transposed(self.links, self.weights, name, self.layered)
+
+    def _kolen_pollack(self, link: Link, taken: Array) -> None:
+        feedback = self.rule.feedback
+        if feedback is None or feedback.kind != "kolen_pollack" or link.source not in self.links.hidden:
+            return
+        self.feedback[link.source] += taken.T - feedback.decay * self.feedback[link.source]
+        self.weights[link.name] -= feedback.decay * self.weights[link.name]
+
+    def _sleep(self, noise: Mapping[str, Sequence[Sequence[Spike]]], rate: float) -> None:
+        """`noise` of each hidden population, from the last to the first."""
+        feedback, phase = self.rule.feedback, phases_of(self.rule, True)[0]
+        if feedback is None:
+            return
+        for name in reversed(self.links.hidden):
+            total = np.zeros_like(self.feedback[name])
+            for given in noise[name]:
+                run = self._begin(0, False)
+                run.play(phase, given, noise_from=name)
+                counts = run.counts
+                if self.layered:
+                    (link,) = self.links.above(name)
+                    counts = np.bincount([each for _, at, each in run.spikes if at == link.target],
+                                         minlength=self.links.sizes[link.target]).astype(float)
+                drawn = np.zeros(self.links.sizes[name])
+                for _, _, neuron, sign in given:
+                    drawn[neuron] += sign
+                values = {"x1": counts[None, :], "y1": drawn[:, None], "w": self.feedback[name]}
+                for update in feedback.updates:
+                    for term in update.terms:
+                        found = np.full(total.shape, term.coefficient)
+                        for factor in term.factors:
+                            value = values[factor.variable]
+                            found = found * (np.sign(value) if factor.sign else value + factor.offset)
+                        total += found
+            share = 1.0 / len(noise[name]) if self.rule.average else 1.0
+            self.feedback[name] += rate * share * total
+
+
+def trace_rates(rule: LearningRule, link: Link, target: object, faults: Diagnostics) -> dict[str, float]:
+    """1/s, of each trace, at one projection (SC516 where its neurons differ, or have no such constant)."""
+    found = {}
+    for name, trace in continuous_traces(rule).items():
+        seconds = _seconds(trace.tau, target)
+        if seconds is None:
+            found[name] = 0.0
+        elif not len(seconds) or not (seconds == seconds[0]).all():
+            faults.add("SC516", "a trace has one time constant for all neurons of a population", node=link.name,
+                       value=f"{name}: {trace.tau}", remedy="State the time constant in seconds.")
+        else:
+            found[name] = 1.0 / float(seconds[0])
+    return found
+
+
+def continuous_traces(rule: LearningRule) -> dict[str, object]:
+    from .learning import Trace
+
+    return {each.name: each for each in rule.variables if isinstance(each, Trace)}
+
+
+def _seconds(tau: Tau, target: object) -> Array | None:
+    if tau is None:
+        return None
+    if tau == "tau_mem":
+        found = target.tau_mem if isinstance(target, CubaLIF) else target.tau if isinstance(target, LIF) else None
+    elif tau == "tau_syn":
+        found = target.tau_syn if isinstance(target, CubaLIF) else None
+    else:
+        found = np.array([float(tau)])
+    return np.empty(0) if found is None else np.asarray(found, dtype=np.float64).reshape(-1)
+
+
+def noise_spikes(phase: Phase, interval: float, n: int, source: str, draw: np.random.Generator) -> list[Spike]:
+    """Poisson spikes of both signs of `n` neurons over a phase, of one rate that is drawn first."""
+    low, high = (phase.noise.low, phase.noise.high) if phase.noise is not None else (0.0, 0.0)
+    rate = draw.uniform(low, high) / interval
+    found: list[Spike] = []
+    for sign in (1, -1):
+        total = int(draw.poisson(rate * phase.duration * n))
+        times, neurons = draw.uniform(0.0, phase.duration, total), draw.integers(0, n, total)
+        found += [(float(time), source, int(neuron), sign) for time, neuron in zip(times, neurons, strict=True)]
+    return sorted(found)

@@ -1,0 +1,113 @@
+"""What of a graph learns in continuous time: plastic projections, their ends, and the way errors come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from .diagnostics import BadInputError, Diagnostics, UnsupportedError
+from .graph import Graph
+from .learning import LearningRule
+from .nodes import IF, LIF, Affine, Array, CubaLIF, Input, Linear, Output
+
+__all__ = ["Link", "Links", "links_of", "transposed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A dense projection, named as its node."""
+
+    name: str
+    source: str
+    target: str
+    plastic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """`sizes` of inputs and populations, `order` of populations from the inputs on, `bias` of each."""
+
+    links: tuple[Link, ...]
+    sizes: Mapping[str, int]
+    order: tuple[str, ...]
+    bias: Mapping[str, Array]
+    output: str
+
+    def plastic(self) -> tuple[Link, ...]:
+        return tuple(each for each in self.links if each.plastic)
+
+    def above(self, population: str) -> tuple[Link, ...]:
+        return tuple(each for each in self.links if each.source == population)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Populations with plastic synapses, but for the output, from the inputs on."""
+        targets = {each.target for each in self.plastic()}
+        return tuple(name for name in self.order if name in targets and name != self.output)
+
+
+def links_of(graph: Graph, rule: LearningRule, output: str | None, projections: Iterable[str] | None) -> Links:
+    """Raises:
+        UnsupportedError: the graph is more than inputs, dense projections and LIF, IF and CubaLIF neurons without a
+            cycle, or a projection cannot learn (SC515).
+        BadInputError: there is no such output or projection (SC403).
+    """
+    faults, wrong = Diagnostics(), Diagnostics()
+    nodes = graph.nodes
+    asked = None if projections is None else list(projections)
+    links, bias = [], {}
+    for name, node in nodes.items():
+        if isinstance(node, LIF | IF | CubaLIF):
+            bias.setdefault(name, np.zeros(prod(node.shape or ())))
+        elif isinstance(node, Linear):
+            sources, targets = graph.sources[name], graph.targets[name]
+            if (len(sources) != 1 or len(targets) != 1 or node.delay is not None
+                    or not isinstance(nodes[sources[0]], Input | LIF | IF | CubaLIF)
+                    or not isinstance(nodes[targets[0]], LIF | IF | CubaLIF)):
+                faults.add("SC515", "a projection goes from an input or a neuron to a neuron, without delay", node=name)
+                continue
+            links.append(Link(name, sources[0], targets[0], asked is None or name in asked))
+            if isinstance(node, Affine):
+                before = bias.get(targets[0], np.zeros(node.weight.shape[0]))
+                bias[targets[0]] = before + np.asarray(node.bias, dtype=np.float64)
+        elif not isinstance(node, Input | Output):
+            faults.add("SC515", "this node is between projections that learn", node=name, value=type(node).__name__)
+    for name in asked or ():
+        if not any(each.name == name for each in links):
+            wrong.add("SC403", "no dense projection of this name", node=name)
+    outputs = graph.outputs
+    if (output is None and len(outputs) != 1) or (output is not None and output not in outputs):
+        wrong.add("SC403", "which output has the labels' neurons is not told", value=output, limit=", ".join(outputs))
+    wrong.raise_if_errors(BadInputError)
+    faults.raise_if_errors(UnsupportedError)
+    sizes = {name: prod(node.shape) for name, node in nodes.items() if isinstance(node, Input)}
+    sizes |= {name: len(value) for name, value in bias.items()}
+    shown = graph.sources[outputs[0] if output is None else output][0]
+    return Links(tuple(links), sizes, _ordered(links, list(bias)), bias, shown)
+
+
+def _ordered(links: list[Link], populations: list[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    while left := [name for name in populations if name not in found]:
+        ready = [name for name in left if all(each.source not in left for each in links if each.target == name)]
+        if not ready:
+            faults = Diagnostics()
+            faults.add("SC515", "a cycle of neurons", node=left[0], remedy="Use the target clock.")
+            faults.raise_if_errors(UnsupportedError)
+        found += ready
+    return tuple(found)
+
+
+def transposed(links: Links, weights: Mapping[str, Array], population: str, layered: bool) -> Array:
+    """(n, n_out): the transposed product of the weights from a population to the output, over all ways; `layered`: to
+    the populations right above it."""
+    if population == links.output:
+        return np.eye(links.sizes[population])
+    total = np.zeros(())
+    for link in links.above(population):
+        forward = weights[link.name].T
+        total = total + (forward if layered else forward @ transposed(links, weights, link.target, layered))
+    return total
