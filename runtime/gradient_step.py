@@ -28,7 +28,7 @@ class GradientStep:
         UnsupportedError: the network has no such gradient.
     """
 
-    def __init__(self, program: Any, loss: Loss | str, optimizer: OptimizerChoice, *, lr: float | None,
+    def __init__(self, program: Any, loss: Loss | str | None, optimizer: OptimizerChoice, *, lr: float | None,
                  scheduler: SchedulerChoice, epochs: int, options: Mapping[str, Any], duration: float | None,
                  gradient_clip: float | None, device: torch.device, dtype: torch.dtype) -> None:
         self.loss: Any = LOSSES[loss]() if isinstance(loss, str) else loss
@@ -45,7 +45,7 @@ class GradientStep:
         self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
         self._bump = (WeightBump(program.graph, program.network, self.module)
                       if getattr(self.loss, "silent", None) == "bump" else None)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "loss": choice_name(self.loss), "optimizer": choice_name(optimizer), "lr": lr,
             "scheduler": choice_name(scheduler), "duration": duration,
             **({"surrogate": str(sorted(options.items()))} if options else {}),

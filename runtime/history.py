@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .learning.learner import LearningFigures
 from .steps import Batch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["EpochRecord", "Evaluation", "History", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Means over `samples`. `loss`: None where a rule learns. `accuracy` and `silent` (fraction of samples with a neuron
-    that should have fired and did not) are None where the loss, or the rule, knows none; by a loss, a sample without any
-    spike of its output counts as wrong. `spikes`: per sample, by population; of a training, as the weights changed.
-    `errors`: how wrong the outputs were, by the names of the rule's learner."""
+    """Means over `samples`. `loss`: None where a rule learns. `accuracy` and `silent` (fraction of samples with a
+    neuron that should have fired and did not) are None where the loss, or the rule, knows none; by a loss, a sample
+    without any spike of its output counts as wrong. `spikes`: per sample, by population; of a training, as the weights
+    changed. `errors`: how wrong the outputs were, by the names of the rule's learner."""
 
     loss: float | None
     accuracy: float | None
@@ -66,6 +69,17 @@ class History:
 
     def __getitem__(self, number: int) -> EpochRecord:
         return self.records[number]
+
+    def draw(self) -> Figure:
+        """A figure: loss or errors, accuracy, and how a rule learnt (alignment, saturation, updates, rates), over the
+        epochs.
+
+        Raises:
+            BadInputError: matplotlib is missing (SC532).
+        """
+        from .learning.plot import draw
+
+        return draw(self.records)
 
     def as_dict(self) -> dict[str, list[dict[str, Any]]]:
         """All records as plain values."""

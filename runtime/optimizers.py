@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 OptimizerChoice = str | Callable[..., Optimizer]
-SchedulerChoice = None | float | str | Callable[[Optimizer], Any]
+SchedulerChoice = None | float | str | Callable[[Any], Any]
 
 
 class _InMemoryOrder:

@@ -42,7 +42,7 @@ class Step(Protocol):
     `loss`: that of gradients; `numbers`: whether labels are class numbers (True) or wanted times (False), None where
     that is not known; `rate`: of learning, now."""
 
-    settings: Mapping[str, Any]
+    settings: dict[str, Any]
     device: torch.device
     loss: Any
 

@@ -23,7 +23,7 @@ from .display import Display
 from .gradient_step import GradientStep
 from .history import EpochRecord, Evaluation, History, Tally
 from .interruption import InterruptGuard, TrainingInterrupted
-from .learning.rule_step import RateChoice, RuleStep
+from .learning.rule_step import RuleStep
 from .learning.watch import Watch
 from .losses import Loss
 from .optimizers import OptimizerChoice, SchedulerChoice
@@ -86,7 +86,7 @@ class Trainer:
         optimizer: OptimizerChoice | None = None,
         *,
         lr: float | None = None,
-        scheduler: SchedulerChoice | RateChoice = None,
+        scheduler: SchedulerChoice = None,
         rule: LearningRule | str | None = None,
         rule_options: Mapping[str, Any] | None = None,
         learner: Mapping[str, Any] | None = None,

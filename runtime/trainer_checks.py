@@ -12,7 +12,9 @@ import torch
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ..ir.facts import is_number, is_whole
 from ..ir.learning import LearningRule
+from ..ir.learning_checks import verify_rule
 from ..ir.paths import check_path
+from ..ir.rules import RULES, rule_named
 from .devices import check_device
 from .losses import LOSSES
 from .optimizers import check_choices
@@ -40,7 +42,8 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
     """The rule that is learnt by, or how gradients are made.
 
     Raises:
-        BadInputError: no program, or options that the rule has not (SC504), or that are out of range.
+        BadInputError: no program, or options beside a rule that is no name (SC504); a rule that is malformed (SC111,
+            SC151 to SC153), or hyper-parameters that it has not (SC514).
         UnsupportedError: a rule that is not there, or that the target does not train by (SC503).
     """
     if not hasattr(program, "network"):
@@ -51,8 +54,6 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
     own = ways[0] if rule is None else rule
     if isinstance(own, str) and own in ways:
         return own
-    from ..ir.rules import RULES, rule_named
-
     every = tuple(dict.fromkeys((*(way for each in GRADIENTS.values() for way in each), *RULES)))
     local = isinstance(rule, LearningRule) or (isinstance(rule, str) and rule in RULES)
     learns = hasattr(program, "learner")
@@ -68,7 +69,7 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
             raise BadInputError(Diagnostic(
                 "SC504", "rule_options are for a rule that is named", value=", ".join(options),
                 remedy="Change the rule itself, with dataclasses.replace."))
-        return rule
+        return verify_rule(rule)
     return rule_named(rule, target, **(options or {}))
 
 

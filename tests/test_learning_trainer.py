@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import spikec
+from spikec.ir import rules
 from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
-from spikec.ir.learning import Error, Factor, LearningRule, Phase, Term, Trace, Update
+from spikec.ir.learning import Error, Factor, Feedback, LearningRule, Phase, Term, Trace, Update
 from spikec.runtime.checkpoint import read_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.learning.learner import Answer, LearningFigures
@@ -26,7 +27,7 @@ from spikec.runtime.learning.rule_step import merged
 CHANNELS, CLASSES = 6, 3
 RULE = LearningRule(
     "delta", "Widrow and Hoff, 1960", (Update("w", "sample", (Term(-0.05, (Factor("e"), Factor("x1"))),)),),
-    (Trace("x1", None),), Error("count"), None, (Phase("present", 0.01, teach=True),))
+    (Trace("x1", None),), Error("count"), Feedback("none"), (Phase("present", 0.01, teach=True),))
 
 
 class DeltaLearner:
@@ -197,8 +198,8 @@ def test_a_checkpoint_of_another_rule_names_what_differs(tmp_path: Path) -> None
         trainer(rule=other, checkpoint=tmp_path / "c", scheduler=0.5).fit(data())
     assert {fault.code for fault in caught.value.diagnostics} == {"SC508"}
     (told,) = [fault for fault in caught.value.diagnostics if "another rule" in fault.message]
-    assert "bounds" in f"{told.limit}"
-    assert "Widrow" not in f"{told}"  # what is alike
+    assert "bounds=(-1.0, 1.0)" in f"{told.limit}"
+    assert "trace x1" not in f"{told}", "lines that are alike"
     assert any("another scheduler" in fault.message for fault in caught.value.diagnostics)
     assert read_checkpoint(tmp_path / "c")["epoch"] == 1
 
@@ -230,6 +231,10 @@ def test_gradients_need_a_loss() -> None:
 def test_a_rule_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(UnsupportedError, match=r"SC503.*biogrd.*surrogate.*biograd"):
         trainer(rule="biogrd")
+    with pytest.raises(BadInputError, match=r"SC514.*hyper-parameter.*rate"):
+        trainer(rule="biograd", rule_options={"rat": 1.0})
+    with pytest.raises(BadInputError, match=r"SC151.*'feedback'"):
+        trainer(rule=replace(RULE, feedback=None))
     with pytest.raises(BadInputError, match=r"SC504.*rule_options.*named"):
         trainer(rule_options={"rate": 1.0})
 
@@ -244,7 +249,8 @@ def test_labels_are_checked_before_anything_is_learnt(labels: Any, told: str) ->
 
 
 def test_a_rule_without_an_error_knows_no_classes() -> None:
-    one = trainer(rule=replace(RULE, error=None), epochs=1)
+    one = trainer(rule="hebb", rule_options={"rate": 0.5}, epochs=1)
+    assert one.learner.rule == rules.hebb(rate=0.5)
     record = one.fit(data(20))[0]
     assert (record.train.accuracy, record.train.silent) == (None, None)
 

@@ -223,7 +223,7 @@ def test_the_page_is_whole_and_names_are_escaped(tmp_path: Path, monkeypatch: py
 
 
 def test_a_page_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spikec.compiler.report_page import check_page
+    from spikec.compiler.page import check_page
 
     with pytest.raises(BadInputError, match="SC550"):
         check_page(tmp_path / "report.pdf")

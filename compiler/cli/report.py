@@ -33,7 +33,8 @@ def command(
 ) -> None:
     """Report what a compiled folder is made of and, for Loihi, its numbers, mapping, traffic, operations and energy."""
     from ..driver import load
-    from ..report_page import check_page, save_page
+    from ..page import check_page
+    from ..report_page import save_page
 
     if html is not None:
         check_page(html)

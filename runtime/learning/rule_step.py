@@ -14,6 +14,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.facts import is_number
 from ...ir.graph import Graph
 from ...ir.learning import LearningRule
+from ...ir.learning_text import to_text
 from ..optimizers import choice_name
 from ..steps import Batch, NotANumber
 from .learner import Answer, Learner, LearningFigures
@@ -37,8 +38,6 @@ class RuleStep:
 
     def __init__(self, program: Any, rule: LearningRule, *, keywords: Mapping[str, Any], scheduler: RateChoice,
                  epochs: int, seed: int, device: torch.device) -> None:
-        from ...ir.learning_text import to_text
-
         self.device = torch.device("cpu")  # of labels, which learners take as arrays
         self.learner: Learner = program.learner(rule, **{"seed": seed, **keywords}, device=str(device))
         self._network = program.network
@@ -46,7 +45,7 @@ class RuleStep:
         self._schedule = _schedule(scheduler, epochs)
         self._learnt = 0  # samples since figures were last taken
         self._taken: list[tuple[int, LearningFigures]] = []
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "target": program.target, "rule": to_text(self.learner.rule), "scheduler": choice_name(scheduler),
             "learner": str({name: list(each) if isinstance(each, Sequence) and not isinstance(each, str) else each
                             for name, each in sorted(keywords.items())}),

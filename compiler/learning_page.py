@@ -1,0 +1,68 @@
+"""How a training by a rule went, as one self-contained HTML page: the rule, a table of the epochs, and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from ..ir.learning import LearningRule
+from ..ir.learning_text import to_text
+from ..ir.npz import write_atomically
+from ..runtime.history import Evaluation, History
+from ..runtime.learning.learner import LearningFigures
+from ..targets.tables import Table
+from .page import check_page, rendered
+
+__all__ = ["epochs", "last_figures", "learning_page", "save_learning"]
+
+_MEANING = {
+    "saturated": "share of weights at their bounds", "updated": "share of synapses that a sample changed",
+    "norm": "norm of the weights", "rates": "spikes a neuron and second",
+    "saturated_traces": "share of traces at the most that they hold",
+    "angles": "degrees between feedback and forward weights", "norms": "norm of feedback over that of forward weights",
+}
+
+
+def save_learning(history: History, rule: LearningRule, path: str | Path) -> None:
+    """Writes the page.
+
+    Raises:
+        BadInputError: no path (SC525), another suffix than .html (SC550), matplotlib is missing (SC532), or the file
+            cannot be written (SC522).
+    """
+    write_atomically(check_page(path), learning_page(history, rule).encode())
+
+
+def learning_page(history: History, rule: LearningRule) -> str:
+    """The text of the page."""
+    return rendered(f"spikec: learning by the rule {rule.name}", rule.source, (epochs(history), *last_figures(history)),
+                    (("The rule", to_text(rule)),), (("Over the epochs", history.draw()),))
+
+
+def epochs(history: History) -> Table:
+    """A row an epoch: rate, and accuracy and errors in training and validation."""
+    errors = tuple(dict.fromkeys(name for record in history for name in record.train.errors))
+    header = ("epoch", "rate", "accuracy, %", *errors, "validation, %", "seconds")
+    return Table("Epochs", header, tuple(
+        (f"{record.epoch + 1}", f"{record.learning_rate:.4g}", _accuracy(record.train),
+         *(f"{record.train.errors.get(name, 0.0):.4f}" for name in errors), _accuracy(record.validation),
+         f"{record.seconds:.2f}") for record in history))
+
+
+def last_figures(history: History) -> Iterator[Table]:
+    """What the learner told of the last epoch, where there is any."""
+    last = [record.learning for record in history if record.learning is not None][-1:]
+    rows = tuple(row for figures in last for row in _rows(figures))
+    if rows:
+        yield Table("Figures of the last epoch", ("of", "where", "value"), rows)
+
+
+def _rows(figures: LearningFigures) -> Iterator[tuple[str, str, str]]:
+    for each in fields(figures):
+        for place, value in getattr(figures, each.name).items():
+            yield _MEANING[each.name], place, f"{value:.4g}"
+
+
+def _accuracy(figures: Evaluation | None) -> str:
+    return "-" if figures is None or figures.accuracy is None else f"{100 * figures.accuracy:.2f}"
