@@ -106,6 +106,8 @@ CODES: dict[str, str] = {
     "SC333": "mapping claims loads that the network does not have",
     "SC334": "core holds more than it can",
     "SC335": "rates are malformed",
+    "SC336": "number of a learning rule is out of the learning engine's range",
+    "SC337": "learning term is too small for the learning engine's rounding",
     "SC401": "neuron would fire twice at one instant",
     "SC402": "duration is needed",
     "SC403": "argument of a run is wrong",
