@@ -50,7 +50,9 @@ LIMITS: Mapping[str, tuple[int, int]] = {
     "seed": (0, (1 << 31) - 1),
 }
 """The least and the largest of each number: of an offset, 8 bits; of u's decimation, the one digit that Lava reads."""
-LARGEST_IMPULSE, LONGEST_TAU = 127, 65535
+LARGEST_IMPULSE = 127
+LONGEST_TAU = 1e15
+"""Of which exp(-1 / tau) is still below one, by a double's last bits, and no trace ever loses anything."""
 
 
 @dataclass(frozen=True, slots=True)

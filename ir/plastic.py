@@ -9,7 +9,7 @@ What a column (Lava's time step) does, in this order, with every spike a column 
          q = 0                                             E = E + b                           of `dendrite`
          acc = acc + spike - teacher in a column of `teach`; q = 1 where acc >= error_threshold, -1 where acc <= -it,
          else 0; acc = acc - q error_threshold             E = E + q                           of `teacher`
-         N = N + noise of `dendrite`, N + spike of `teacher`, while asleep; clipped to +-127
+         N = N + count_step (noise of `dendrite`, spike of `teacher`) while asleep; clipped to +-127
          up = min(max(E, 0) >> shift << gain, 127), down = min(max(-E, 0) >> shift << gain, 127), E of 24 bits, wrapped
 
        what it says of itself:  y0 = 1 in a column of `update` or `clear`, else 0 (`says_spikes`: its soma's spikes)
@@ -26,8 +26,7 @@ What a column (Lava's time step) does, in this order, with every spike a column 
 The signals are inputs of the network, and reach learning neurons in the column in which they are given: `control` (one
 number for all: a sum of `UPDATE`, `CLEAR`, `MIRROR`, `ASLEEP`, `TEACH`), by population `teacher` (0, 1) and `noise`
 (-1, 0, 1). A plastic projection onto a dendrite takes error spikes, whole numbers with a sign (`message_bits` 8): its
-x1 is then half their magnitude in the place of an impulse (Lava's GradedSpikeCfg.OVERWRITE), so that 2 N leaves N, and
-+-1 leaves 0.
+x1 is then half of that in the place of an impulse (`IntegerRule.graded`): 2 N leaves N, and +-1 leaves 0.
 """
 
 from __future__ import annotations
@@ -49,14 +48,15 @@ UPDATE, CLEAR, MIRROR, ASLEEP, TEACH = 1, 2, 4, 8, 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningNeuron:
     """What the neurons of a population have besides their somas. `error`: where it comes from: a `teacher`, or their
-    `dendrite`. `gate_width` and `error_threshold` are at least 1; `gate_value` 1..127; `shift` 0..16, `gain` 0..7.
-    `says_spikes`, `holds`: see above."""
+    `dendrite`. `gate_width` and `error_threshold` are at least 1; `gate_value` 1..127; `shift` 0..16, `gain` 0..7,
+    `count_step` 1..64. `says_spikes`, `holds`: see above."""
 
     error: Literal["teacher", "dendrite"]
     gate_width: int
     gate_value: int = 1
     shift: int = 0
     gain: int = 0
+    count_step: int = 1
     error_threshold: int = 1
     says_spikes: bool = False
     holds: bool = False
@@ -66,8 +66,8 @@ class LearningNeuron:
 class PlasticNetwork:
     """`network`: the populations, and the projections onto their somas, static or plastic. `feedback`: projections from
     populations with a teacher (their error spikes) onto dendrites. `rules`: by name of a dense projection of either
-    kind, without delays; of three factors where the target learns, else of two. `neurons`: by population. A projection
-    in neither mapping stays as it is."""
+    kind, without delays; of three factors where the target learns, else of two; graded if it is feedback. `neurons`: by
+    population. A projection in neither mapping stays as it is."""
 
     network: IntegerNetwork
     feedback: tuple[IntegerProjection, ...] = ()

@@ -17,7 +17,7 @@ ERROR_BITS = 8
 """Of the messages of error spikes: 2 N, N up to 127."""
 FIELDS: Mapping[str, tuple[int, int]] = {
     "gate_width": (1, 1 << 17), "gate_value": (1, 127), "shift": (0, 16), "gain": (0, 7),
-    "error_threshold": (1, (1 << 23) - 1),
+    "count_step": (1, 64), "error_threshold": (1, (1 << 23) - 1),
 }
 
 
@@ -106,6 +106,9 @@ def _check_plastic_projection(plastic: PlasticNetwork, projection: IntegerProjec
     elif (trace := rule.traces.get("x1")) is not None and trace.impulse:
         faults.add("SC144", "x1 of error spikes is what they say, and takes no impulse", node=name,
                    value=trace.impulse, limit=0, remedy="Give x1 an impulse of 0.")
+    if rule.graded != of_feedback:
+        faults.add("SC144", "rules of feedback are graded, others are not", node=name, value=f"graded={rule.graded}",
+                   limit=f"graded={of_feedback}")
     if rule.three_factor != (projection.target in plastic.neurons):
         faults.add("SC144", "a rule of three factors ends at learning neurons, and only such a one does", node=name,
                    value=f"three_factor={rule.three_factor}, target {projection.target}",

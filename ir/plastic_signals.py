@@ -33,7 +33,8 @@ def check_signals(plastic: PlasticNetwork, signals: Signals, columns: int) -> tu
         BadInputError: with every fault at once (SC403).
     """
     faults = Diagnostics()
-    control = _numbers("control", None, signals.control, (), 0, UPDATE | CLEAR | MIRROR | ASLEEP | TEACH, columns, faults)
+    control = _numbers("control", None, signals.control, (), 0, UPDATE | CLEAR | MIRROR | ASLEEP | TEACH, columns,
+                       faults)
     found = {}
     for key, kind, low in (("teacher", "teacher", 0), ("noise", "dendrite", -1)):
         given: Mapping[str, Any] = getattr(signals, key)

@@ -157,7 +157,7 @@ class _Run:
         self.error[name] = wrap(self.error[name] + (q if neuron.error == "teacher" else self.b[name]), 24)
         if control & ASLEEP:
             counted = fired if neuron.error == "teacher" else told
-            self.count[name] = np.clip(self.count[name] + counted, -LARGEST, LARGEST)
+            self.count[name] = np.clip(self.count[name] + neuron.count_step * counted, -LARGEST, LARGEST)
         if control & UPDATE or neuron.holds:
             up, down = (np.minimum(np.maximum(each, 0) >> neuron.shift << neuron.gain, LARGEST)
                         for each in (self.error[name], -self.error[name]))
@@ -194,9 +194,6 @@ class _Run:
                 if name in feedback:
                     pre, counted = errors[projection.source], self.count[projection.target] * bool(control & MIRROR)
                     y = np.stack([nothing, np.maximum(counted, 0), np.maximum(-counted, 0)])
-                    x = state.x.copy()
-                    x[0] = np.where(pre != 0, np.abs(pre) // 2, x[0])  # GradedSpikeCfg.OVERWRITE
-                    state = replace(state, x=x)
             self.learning[name] = learning_step(self.plastic.rules[name], state, pre, post, y, self.rounding,
                                                 sign=projection.sign, projection=number)
 

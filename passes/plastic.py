@@ -32,7 +32,8 @@ __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 class ChipChoices:
     """How a rule of the model is held in whole numbers; None: chosen here. `impulse`: of x1. `tag_shift`: bits that the
     tag leaves out of the product of trace and gate. `error_shift`: bits that a dendrite's error leaves out, by
-    population; below zero, bits that it is shifted left by. `gap`: silent columns before an update, beyond those that what is under way takes. `headroom`: what
+    population; below zero, bits that it is shifted left by. `gap`: silent columns before an update, beyond those that
+    what is under way takes. `headroom`: what
     weights may grow to, in largest initial weights."""
 
     impulse: int | None = None
@@ -153,8 +154,8 @@ class _Maker:
             if isinstance(each, Trace) and each.name.startswith("y") and self.three:
                 add("with an error or a gate, y1 to y3 are what the neuron says, not traces", each.name, "x1, x2")
         if self.tells_spikes and any(isinstance(each, Gate) for each in rule.variables):
-            add("y1 is the gate or tells the end of a sample, not both, where y0 is the target's spike", "y0 and a gate",
-                "one of them")
+            add("y1 is the gate or tells the end of a sample, not both, where y0 is the target's spike",
+                "y0 and a gate", "one of them")
         if rule.bias:
             add("biases do not learn on the chip", "bias", "weights", "Feed an input that always spikes.")
         if rule.bounds is not None and (rule.bounds[0] > -256 or rule.bounds[1] < 255) and self.chip:
@@ -217,10 +218,8 @@ class _Maker:
     # Neurons and synapses.
 
     def _mixed(self, projection: IntegerProjection) -> IntegerProjection:
-        """Weights of a sign of their own, and, onto an output whose sources sleep, spikes with a sign."""
-        sleeps = self.rule.feedback is not None and self.rule.feedback.kind == "learned"
-        signed = sleeps and projection.target == self.output and projection.source in self.network.populations
-        return replace(projection, sign="mixed", message_bits=8 if signed else projection.message_bits)
+        """Weights of either sign, whatever they begin as."""
+        return replace(projection, sign="mixed")
 
     def _weight_scale(self, name: str) -> float:
         record = self.quantised.projections[name]
@@ -340,7 +339,7 @@ class _Maker:
         return integer_rule(
             [Update(each.variable, "pre", each.terms) for each in feedback.updates],
             ChipScales({"w": scale}, {"x1": IntegerTrace(0, LONGEST_TAU)}), projection.name, three_factor=True,
-            seed=self._seed(projection.name), signed="y1", faults=self.faults)
+            graded=True, seed=self._seed(projection.name), signed="y1", faults=self.faults)
 
     def _seed(self, name: str) -> int:
         """Of the rounding of each projection, its own."""

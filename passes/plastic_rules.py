@@ -19,6 +19,7 @@ from ..ir.learning_terms import term_text
 __all__ = ["ChipScales", "integer_rule", "nearest_product"]
 
 _TARGETS = {"w": "dw", "t": "dt", "d": "dd"}
+_DEPENDENCIES: Mapping[str, Dependency] = {"step": "u", "error": "u", "pre": "x0", "post": "y0", "sample": "y0"}
 _LEAST_BITS = 1
 """Of the accumulator (2^-7 of a weight's unit) that the largest product of a term has to reach."""
 _LARGEST = {"x1": 127, "x2": 127, "y1": 127, "y2": 127, "y3": 127, "w": 255, "t": 255, "d": 255}
@@ -40,10 +41,10 @@ class ChipScales:
 
 
 def integer_rule(updates: Iterable[Update], scales: ChipScales, name: str, *, three_factor: bool, seed: int,
-                 signed: str = "e", rate: float = 1.0, faults: Diagnostics) -> IntegerRule:
-    """The rule of the projection `name`. `signed`: the variable that two traces tell. `rate`: what updates of weights
-    are multiplied by. Adds SC516 (what the engine cannot say) and SC336 (a number that it cannot hold), each at its
-    term."""
+                 graded: bool = False, signed: str = "e", rate: float = 1.0, faults: Diagnostics) -> IntegerRule:
+    """The rule of the projection `name`. `graded`, `seed`: of the rule. `signed`: the variable that two traces tell.
+    `rate`: what updates of weights are multiplied by. Adds SC516 (what the engine cannot say) and SC336 (a number that
+    it cannot hold), each at its term."""
     products: dict[str, list[IntegerProduct]] = {"dw": [], "dt": [], "dd": []}
     decimations = set()
     for update in updates:
@@ -53,14 +54,14 @@ def integer_rule(updates: Iterable[Update], scales: ChipScales, name: str, *, th
         for term in update.terms:
             text = term_text(term)
             scaled = Term(term.coefficient * (rate if update.variable == "w" else 1.0), term.factors)
-            products[_TARGETS[update.variable]] += _products(scaled, update.variable, dependency, factor, scales, signed,
-                                                             name, text, faults)
+            products[_TARGETS[update.variable]] += _products(
+                scaled, update.variable, dependency, factor, scales, signed, name, text, faults)
     if len(decimations) > 1:
         faults.add("SC516", "the learning engine has one interval for all terms of every step", node=name,
                    value=", ".join(f"every 2^{each}" for each in sorted(decimations)), limit="one")
     return IntegerRule(dw=tuple(products["dw"]), dt=tuple(products["dt"]), dd=tuple(products["dd"]),
                        decimation=max(decimations, default=0), traces=scales.traces, three_factor=three_factor,
-                       seed=seed)
+                       graded=graded, seed=seed)
 
 
 def nearest_product(value: float) -> tuple[int, int] | None:
@@ -79,7 +80,7 @@ def _dependency(update: Update, scales: ChipScales, three_factor: bool) -> tuple
     """What a product depends on, and the factor that says when, where that is none of the engine's own."""
     if update.when == "sample" and three_factor and scales.gated != "y0":
         return "u", (Factor(scales.gated),)
-    return {"step": "u", "error": "u", "pre": "x0", "post": "y0", "sample": "y0"}[update.when], ()  # type: ignore[return-value]
+    return _DEPENDENCIES[update.when], ()
 
 
 def _products(term: Term, variable: str, dependency: Dependency, extra: tuple[Factor, ...], scales: ChipScales,

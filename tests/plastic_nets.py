@@ -30,7 +30,7 @@ def biograd_rule(rate: int = -4, seed: int = 1) -> IntegerRule:
 def mirror_rule(seed: int = 1) -> IntegerRule:
     return IntegerRule(
         dw=(product(1, -4, "x0", "x1", "y2"), product(-1, -4, "x0", "x1", "y3"), product(-1, -7, "x0", "x1", "w")),
-        traces={"x1": IntegerTrace(0, 65535)}, three_factor=True, seed=seed)
+        traces={"x1": IntegerTrace(0, 65535)}, three_factor=True, graded=True, seed=seed)
 
 
 def biograd_network(sizes: tuple[int, ...] = (20, 12, 4), seed: int = 0, threshold: int = 100) -> PlasticNetwork:
@@ -91,7 +91,7 @@ def random_rule(rng: np.random.Generator, three_factor: bool, graded: bool = Fal
               for name in ("x1", "x2", *(() if three_factor else ("y1", "y2", "y3")))}
     if graded:
         traces["x1"] = IntegerTrace(0, float(rng.choice([3, 65535])))
-    rule = IntegerRule(traces=traces, three_factor=three_factor, epoch=int(rng.choice([1, 1, 2, 5])),
+    rule = IntegerRule(traces=traces, three_factor=three_factor, graded=graded, epoch=int(rng.choice([1, 1, 2, 5])),
                        decimation=int(rng.choice([0, 0, 1, 3])), seed=int(rng.integers(100)))
     found: dict[str, list[IntegerProduct]] = {"dw": [], "dt": [], "dd": []}
     for target in ("dw", "dt", "dd")[:rng.integers(1, 4)]:
@@ -159,8 +159,8 @@ def random_case(seed: int, columns: int = 40) -> Case:
     neurons = {name: LearningNeuron(
         error="teacher" if name == "o" else "dendrite", gate_width=int(rng.integers(1, 300)),
         gate_value=int(rng.integers(1, 128)), shift=int(rng.integers(0, 6)),
-        error_threshold=int(rng.integers(1, 4)), gain=int(rng.integers(0, 4)), says_spikes=bool(rng.random() < 0.3),
-        holds=bool(rng.random() < 0.3)) for name in "abo"}
+        error_threshold=int(rng.integers(1, 4)), gain=int(rng.integers(0, 4)), count_step=int(rng.integers(1, 9)),
+        says_spikes=bool(rng.random() < 0.3), holds=bool(rng.random() < 0.3)) for name in "abo"}
     network = IntegerNetwork(inputs={name: (size[name],) for name in "xy"}, populations=populations,
                              projections=tuple(projections), outputs={"out": "o"}, dt=1e-3)
     plastic_network = PlasticNetwork(network=network, feedback=tuple(feedback), rules=rules, neurons=neurons)
