@@ -310,9 +310,8 @@ def _updates(case: _Case, faults: Diagnostics) -> None:
                        severity="error" if place.startswith("feedback.") else "warning")
         if update.every and update.when != "step":
             faults.add("SC151", "`every` is of updates in every step", node=place, value=f"at {update.when}")
-        if update.when == "error" and not (case.error.spikes if case.error else case.rule.error is not None):
-            faults.add("SC151", "there are no error spikes to update at", node=place,
-                       remedy="Error(..., spikes=True) makes them.")
+        if update.when == "error" and not case.has_dendrite:
+            faults.add("SC151", "no error ever reaches a dendrite to update at", node=place)
         for number, term in case.terms(update):
             if any(factor.sign and factor.offset for factor in term.factors):
                 faults.add("SC151", "a factor is a sign, or a variable and an offset", node=f"{place}.terms[{number}]",
