@@ -1,4 +1,5 @@
-"""How a training by a rule went, as one self-contained HTML page: the rule, a table of the epochs, and its figure."""
+"""How a training went, as one self-contained HTML page: a table of the epochs, what a rule told of the last one,
+the rule itself, and a figure."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ _MEANING = {
 }
 
 
-def save_learning(history: History, rule: LearningRule, path: str | Path) -> None:
-    """Writes the page.
+def save_learning(history: History, rule: LearningRule | None, path: str | Path) -> None:
+    """Writes the page; `rule`: None for gradients.
 
     Raises:
         BadInputError: no path (SC525), another suffix than .html (SC550), matplotlib is missing (SC532), or the file
@@ -34,20 +35,25 @@ def save_learning(history: History, rule: LearningRule, path: str | Path) -> Non
     write_atomically(check_page(path), learning_page(history, rule).encode())
 
 
-def learning_page(history: History, rule: LearningRule) -> str:
+def learning_page(history: History, rule: LearningRule | None) -> str:
     """The text of the page."""
-    return rendered(f"spikec: learning by the rule {rule.name}", rule.source, (epochs(history), *last_figures(history)),
-                    (("The rule", to_text(rule)),), (("Over the epochs", history.draw()),))
+    texts: tuple[tuple[str, str], ...] = ()
+    title, source = "spikec: a training by gradients", ""
+    if rule is not None:
+        title, source, texts = f"spikec: a training by the rule {rule.name}", rule.source, (("Rule", to_text(rule)),)
+    return rendered(title, source, (epochs(history), *last_figures(history)), texts,
+                    (("Over the epochs", history.draw()),))
 
 
 def epochs(history: History) -> Table:
-    """A row an epoch: rate, and accuracy and errors in training and validation."""
-    errors = tuple(dict.fromkeys(name for record in history for name in record.train.errors))
-    header = ("epoch", "rate", "accuracy, %", *errors, "validation, %", "seconds")
+    """A row an epoch: rate, accuracy, loss or errors in training, accuracy in validation, seconds."""
+    wrong = [_wrong(record.train) for record in history]
+    names = tuple(dict.fromkeys(name for each in wrong for name in each))
+    header = ("epoch", "rate", "accuracy, %", *names, "validation, %", "seconds")
     return Table("Epochs", header, tuple(
         (f"{record.epoch + 1}", f"{record.learning_rate:.4g}", _accuracy(record.train),
-         *(f"{record.train.errors.get(name, 0.0):.4f}" for name in errors), _accuracy(record.validation),
-         f"{record.seconds:.2f}") for record in history))
+         *(f"{each[name]:.4f}" if name in each else "-" for name in names), _accuracy(record.validation),
+         f"{record.seconds:.2f}") for record, each in zip(history, wrong, strict=True)))
 
 
 def last_figures(history: History) -> Iterator[Table]:
@@ -66,3 +72,7 @@ def _rows(figures: LearningFigures) -> Iterator[tuple[str, str, str]]:
 
 def _accuracy(figures: Evaluation | None) -> str:
     return "-" if figures is None or figures.accuracy is None else f"{100 * figures.accuracy:.2f}"
+
+
+def _wrong(figures: Evaluation) -> dict[str, float]:
+    return {**({} if figures.loss is None else {"loss": figures.loss}), **figures.errors}

@@ -59,7 +59,8 @@ class DeltaLearner:
     def answer(self, events: Any) -> Answer:
         return self._answer(self._out(events)[1], None)
 
-    def _out(self, events: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _out(self, given: Any) -> tuple[np.ndarray, np.ndarray]:
+        events = next(iter(given.values())) if isinstance(given, Mapping) else given
         counts = np.zeros((events.batch, CHANNELS))
         np.add.at(counts, (np.repeat(np.arange(events.batch), np.diff(events.offsets)), events.indices), 1)
         return counts, counts @ self.weight.T

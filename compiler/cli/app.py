@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
-from . import compile, data, doctor, inspect, lava, report, run, targets, train, validate
+from . import compile, data, doctor, inspect, lava, report, rules, run, targets, train, validate
 from .console import print_diagnostics, print_json, say, say_error
 from .words import in_words_of_commands, typed
 
@@ -43,6 +43,7 @@ app.command("inspect")(inspect.command)
 app.command("validate")(validate.command)
 app.command("report")(report.command)
 app.command("targets")(targets.command)
+app.command("rules")(rules.command)
 app.command("doctor")(doctor.command)
 app.add_typer(data.app, name="data")
 app.add_typer(lava.app, name="lava")

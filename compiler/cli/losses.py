@@ -9,16 +9,17 @@ from ..tasks import Task
 
 __all__ = ["LOSS_HELP", "choose_loss"]
 
-_OF_SPIKES_BY_TARGET = {"event": ("first-spike", "spike-time"), "clock": ("spike-count",)}
-_OF_SPIKES = tuple(loss for losses in _OF_SPIKES_BY_TARGET.values() for loss in losses)
+_EXACT, _COUNTED = ("first-spike", "spike-time"), ("spike-count",)
+_OF_SPIKES_BY_TARGET = {"event": _EXACT, "clock": _COUNTED, "loihi1": _COUNTED, "loihi2": _COUNTED}
+_OF_SPIKES = (*_EXACT, *_COUNTED)
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
 LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), on the target "
              f"clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one that fits by default).")
 
 
-def choose_loss(wanted: str | None, network: Any, task: Task, target: str) -> str:
-    """The name of the loss: `wanted`, or the default for the network's output on the target.
+def choose_loss(wanted: str | None, network: Any, task: Task, target: str, rule: str | None = None) -> str:
+    """The name of the loss: `wanted`, or the default for the network's output on the target, by the gradient `rule`.
 
     Raises:
         BadInputError: no such loss, or one that fits neither the output nor the labels.
@@ -31,7 +32,7 @@ def choose_loss(wanted: str | None, network: Any, task: Task, target: str) -> st
             "spikec.losses.VoltageMaxCrossEntropy(output=NAME)."))
     ((output, shown),) = network.outputs.items()
     spiking = network.populations[shown].spiking
-    fitting = _OF_SPIKES_BY_TARGET[target] if spiking else _OF_READOUTS
+    fitting = (_EXACT if rule == "exact" else _OF_SPIKES_BY_TARGET[target]) if spiking else _OF_READOUTS
     loss = fitting[0] if wanted is None else wanted
     if loss not in (*_OF_SPIKES, *_OF_READOUTS):
         raise BadInputError(Diagnostic("SC550", "there is no such loss", value=loss,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ...ir.diagnostics import Diagnostics
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.learning import LearningRule
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
 from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_program
+from .rules import chosen_rule, parse_options
 
 
 def command(
@@ -27,39 +29,56 @@ def command(
     spike: SpikeOption = None,
     sample: SampleOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
+    rule: Annotated[str | None, typer.Option(
+        metavar="NAME|FILE", help="Learn by a local rule of the library (`spikec rules`), or of a file in its text "
+        "form, in the place of gradients.")] = None,
+    rule_option: Annotated[list[str] | None, typer.Option(
+        "--rule-option", metavar="KEY=VALUE", help="A hyper-parameter of the rule; as often as there are any.")] = None,
+    figures: Annotated[Path | None, typer.Option(
+        metavar="FILE.html", help="How training went, with plots; needs matplotlib.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch", min=1, help="Samples a step.")] = 50,
-    lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order of samples and of the dropout.")] = 0,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam, 1e-3 by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of samples, the dropout, and what a rule draws.")] = 0,
     input_dropout: Annotated[float, typer.Option(help="Fraction of input events left out in training.")] = 0.0,
     t_max: Annotated[float | None, typer.Option(help="Seconds that a value is encoded in.")] = None,
-    duration: Annotated[float | None, typer.Option(help="Seconds to simulate; twice the encoding by default.")] = None,
+    duration: Annotated[float | None, typer.Option(
+        help="Seconds to simulate; twice the encoding by default. Of a rule, its hyper-parameter.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     fresh: Annotated[bool, typer.Option(help="Start over, even where DIR.checkpoint goes on from.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
     from ...runtime.devices import check_device
+    from ...runtime.display import figures_text
     from ...runtime.interruption import TrainingInterrupted
     from ...runtime.trainer import Trainer
+    from ..page import check_page
     from ..tasks import check_task, load_task
 
     faults = Diagnostics()
     check_device(device, faults)  # before data are read
     faults.raise_if_errors()
     program = open_program(model, chosen_target(model, target), dt, spike, sample)
+    learnt = _local(rule, program.target, parse_options(rule_option), duration)
+    if figures is not None:
+        check_page(figures)
     task = load_task(data, tuple(program.network.inputs), validation, t_max)
     check_task(task, program.network)
-    chosen = choose_loss(loss, program.network, task, program.target)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    trainer = Trainer(program, chosen, lr=lr, epochs=epochs, batch_size=batch_size, seed=seed,
-                      input_dropout=input_dropout,
-                      duration=duration if duration is not None else task.duration, checkpoint=checkpoint,
-                      device=device, progress=not json)
+    chosen = loss
+    if learnt is None:
+        chosen = choose_loss(loss, program.network, task, program.target, rule)
+        lr = 1e-3 if lr is None else lr
+        duration = duration if duration is not None else task.duration
+    trainer = Trainer(program, chosen, lr=lr, rule=rule if learnt is None else learnt, epochs=epochs,
+                      batch_size=batch_size, seed=seed, input_dropout=input_dropout,
+                      duration=duration if learnt is None else None, checkpoint=checkpoint, device=device,
+                      progress=not json)
     if target is None:
         where = f"that of '{model}'" if Path(model).is_dir() else "the usual one"
         say_error(f"target {program.target}, {where} (--target)")
-    if loss is None:
+    if loss is None and learnt is None:
         say_error(f"loss {chosen}, the usual one for this output (--loss)")
     try:
         resumed = 0 if fresh else _done(checkpoint, epochs)
@@ -71,16 +90,41 @@ def command(
     seconds = time.perf_counter() - start
     results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
     trainer.program.save(output)
+    if figures is not None:
+        from ..learning_page import save_learning
+
+        save_learning(history, learnt, figures)
     if json:
         print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
-                    "target": program.target, "loss": chosen, "resumed_after": resumed,
+                    "target": program.target, "loss": chosen, "rule": rule if learnt is None else learnt.name,
+                    "resumed_after": resumed, "figures": None if figures is None else str(figures),
                     "history": [record.as_dict() for record in history],
                     **{name: asdict(result) for name, result in results.items()}})
         return
+    if learnt is not None:
+        from ..learning_page import last_figures
+
+        for table in last_figures(history):
+            say(table)
     for name, result in results.items():
-        accuracy = "" if result.accuracy is None else f", accuracy {100 * result.accuracy:.2f} %"
-        say(f"{name}: loss {result.loss:.4f}{accuracy} on {result.samples} samples")
-    say(f"trained in {seconds:.1f} s; wrote {output}")
+        say(f"{name}: {figures_text(result)}, on {result.samples} samples")
+    say(f"trained in {seconds:.1f} s; wrote {output}" + ("" if figures is None else f" and {figures}"))
+
+
+def _local(rule: str | None, target: str, options: dict[str, Any], duration: float | None) -> LearningRule | None:
+    """The local rule that `--rule` names; None where gradients are meant. `--duration` is one of its options.
+
+    Raises:
+        BadInputError: as `chosen_rule`, or options without a local rule (SC550).
+    """
+    from ...runtime.trainer_checks import GRADIENTS
+
+    if rule is not None and not any(rule in ways for ways in GRADIENTS.values()):
+        return chosen_rule(rule, target, options if duration is None else {"duration": duration, **options})
+    if options:
+        raise BadInputError(Diagnostic("SC550", "--rule-option is for a local rule", value=", ".join(options),
+                                       remedy="Name it with --rule; `spikec rules` lists them."))
+    return None
 
 
 def _done(checkpoint: Path, epochs: int) -> int:

@@ -26,6 +26,7 @@ IN_COMMANDS: Mapping[str, Mapping[str, str]] = {
     "SC403": {"graph.replace(discretization=spikec.Discretization(dt=…)), or dt=… when importing":
               "--dt SECONDS --spike delta|box; --dt alone for a torch module"},
     "SC405": {"Give Events, or a raster with dt=… in seconds": "Give --dt SECONDS, of a column"},
+    "SC504": {"rule_options={'rate': …}": "--rule-option rate=…"},
     "SC508": {"fit(resume=False) starts over; another path": "--fresh starts over; another --output"},
     "SC509": {"Give the trainer another path": "Give another --output", "fit(resume=False)": "--fresh"},
     "SC550": {"dt=1e-3": "--dt 1e-3", "Give dt too": "Add --dt SECONDS"},

@@ -87,7 +87,7 @@ class RuleStep:
             if not math.isfinite(value):
                 raise NotANumber(value)
         self._set_rate(epoch + 1)
-        return figures
+        return _finite(figures)
 
     def state(self) -> dict[str, Any]:
         self._take()
@@ -156,3 +156,9 @@ def merged(taken: Sequence[tuple[int, LearningFigures]]) -> LearningFigures:
                 means[name] = means.get(name, 0.0) + value * samples / total
         found[each.name] = dict(last) if each.name in _NOW else means
     return LearningFigures(**found)
+
+
+def _finite(figures: LearningFigures) -> LearningFigures:
+    """Without what is no number, as the angle of weights that are all zero: records are written as JSON."""
+    return LearningFigures(**{each.name: {name: float(value) for name, value in getattr(figures, each.name).items()
+                                          if math.isfinite(value)} for each in fields(figures)})

@@ -1,0 +1,109 @@
+"""`spikec rules`: the library of learning rules; and how the commands read `--rule` and its options."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.learning import LearningRule
+from .console import JsonOption, print_json, print_table, say
+
+__all__ = ["chosen_rule", "command", "parse_options"]
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(
+        metavar="[NAME|FILE]", help="One rule, in its text form, which `spikec train --rule FILE` reads.")] = None,
+    option: Annotated[list[str] | None, typer.Option(
+        "--rule-option", metavar="KEY=VALUE", help="A hyper-parameter of NAME; as often as there are any.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the library of local learning rules, or show one of them."""
+    from ...ir.learning_text import to_text
+    from ...ir.rules import RULES
+
+    options = parse_options(option)
+    if name is not None:
+        rule = chosen_rule(name, None, options)
+        text = to_text(rule)
+        if json:
+            print_json({"rule": rule.name, "source": rule.source, "text": text, "options": _defaults(name)})
+        else:
+            say(text.rstrip())
+        return
+    if options:
+        raise _misused("--rule-option is for one rule", ", ".join(options), "Name it: spikec rules NAME.")
+    if json:
+        print_json({"rules": [{"name": each, "paper": entry.paper, "line": entry.line, "targets": list(entry.targets),
+                               "options": _defaults(each)} for each, entry in RULES.items()]})
+    else:
+        print_table(("rule", "targets", "what it does", "paper"),
+                    [(each, ", ".join(entry.targets), entry.line, entry.paper) for each, entry in RULES.items()])
+
+
+def chosen_rule(text: str, target: str | None, options: dict[str, Any]) -> LearningRule:
+    """The rule of the library, or in the file, that `--rule` names.
+
+    Raises:
+        BadInputError: no such rule or hyper-parameter (SC514), one that is wrong (SC111, SC150 to SC153), a file that
+            cannot be read (SC523) or is malformed (SC154), or options for a file (SC550).
+    """
+    from ...ir.learning_checks import verify_rule
+    from ...ir.learning_text import read
+    from ...ir.rules import RULES, rule_named
+
+    if text in RULES or not (Path(text).suffix or Path(text).exists()):
+        return rule_named(text, target, **options)
+    if options:
+        raise _misused(f"'{text}' is a file, which states its numbers itself", ", ".join(options),
+                       "Leave --rule-option out, and change the file.")
+    return verify_rule(read(text))
+
+
+def parse_options(texts: list[str] | None) -> dict[str, Any]:
+    """KEY=VALUE as hyper-parameters: numbers, true, false, none, or words.
+
+    Raises:
+        BadInputError: naming every text that is none, and every key that is given twice (SC550).
+    """
+    faults = Diagnostics()
+    found: dict[str, Any] = {}
+    for text in texts or []:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key.isidentifier() and equals and value):
+            faults.add("SC550", "--rule-option reads KEY=VALUE", value=text, remedy="Write --rule-option rate=1e-3.")
+        elif key in found:
+            faults.add("SC550", f"--rule-option gives {key} twice", value=text, remedy="Give it once.")
+        found[key] = _value(value)
+    faults.raise_if_errors()
+    return found
+
+
+def _value(text: str) -> Any:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """The hyper-parameters of a rule of the library, and what they are by default."""
+    from ...ir.rules import RULES
+
+    if name not in RULES:
+        return {}
+    return {each: parameter.default for each, parameter in inspect.signature(RULES[name].make).parameters.items()}
+
+
+def _misused(message: str, value: str, remedy: str) -> BadInputError:
+    return BadInputError(Diagnostic("SC550", message, value=value, remedy=remedy))
