@@ -149,6 +149,7 @@ class Trainer:
 
     @property
     def loss(self) -> Any:
+        """That of gradients; it may be exchanged, between two batches."""
         return self._step.loss
 
     @loss.setter

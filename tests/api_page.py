@@ -60,7 +60,19 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.runtime.measured.MeasuredModule", "spikec.runtime.outputs.Outputs",
         "spikec.runtime.clock.module.ClockModule", "spikec.runtime.clock.outputs.ClockOutputs")),
     ("Training", "", ("spikec.Trainer", "spikec.runtime.history.History", "spikec.runtime.history.EpochRecord",
-                      "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted")),
+                      "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted",
+                      "spikec.runtime.learning.learner.LearningFigures",
+                      "spikec.compiler.learning_page.save_learning")),
+    ("Learning rules", "What a rule is, the grammar of its terms and the library are in [learning.md](learning.md).", (
+        "spikec.LearningRule", "spikec.ir.learning.Trace", "spikec.ir.learning.Gate", "spikec.ir.learning.Update",
+        "spikec.ir.learning.Term", "spikec.ir.learning.Factor", "spikec.ir.learning.Error",
+        "spikec.ir.learning.Feedback", "spikec.ir.learning.Phase", "spikec.ir.learning.Noise",
+        "spikec.ir.learning_terms.terms", "spikec.ir.learning_terms.terms_text", "spikec.ir.learning_checks.check_rule",
+        "spikec.ir.learning_checks.verify_rule", "spikec.ir.learning_text.read", "spikec.ir.learning_text.write",
+        "spikec.ir.learning_text.parse", "spikec.rules.rule_named", "spikec.rules.LibraryRule", "spikec.rules.biograd",
+        "spikec.rules.stdp_pair", "spikec.rules.stdp_triplet", "spikec.rules.reward_stdp", "spikec.rules.e_prop",
+        "spikec.rules.superspike", "spikec.rules.soel", "spikec.rules.decolle", "spikec.rules.emstdp",
+        "spikec.rules.hebb", "spikec.rules.oja")),
     ("Losses", "Called as `loss(out, labels)` with the outputs of a module; `output` names the one that is meant where "
      "there are several. What to choose is in [training.md](training.md).", (
          "spikec.losses.FirstSpikeCrossEntropy", "spikec.losses.SpikeTimeMSE", "spikec.losses.VoltageMaxCrossEntropy",
@@ -109,7 +121,8 @@ def _contents(entries: tuple[str, ...]) -> str:
 def found(name: str) -> Any:
     """What a dotted name says."""
     home, _, member = name.rpartition(".")
-    if home in ("spikec.losses", "spikec.encoders", "spikec.datasets", "spikec.recordings"):
+    if home in ("spikec.losses", "spikec.encoders", "spikec.datasets", "spikec.recordings",
+                "spikec.rules"):
         return getattr(getattr(import_module("spikec"), home.rpartition(".")[2]), member)
     return getattr(import_module(home), member)
 

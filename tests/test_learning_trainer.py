@@ -23,6 +23,7 @@ from spikec.runtime.checkpoint import read_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.learning.learner import Answer, LearningFigures
 from spikec.runtime.learning.rule_step import merged
+from spikec.runtime.learning.states import require_state
 
 CHANNELS, CLASSES = 6, 3
 RULE = LearningRule(
@@ -301,3 +302,25 @@ def test_records_are_plain_values(tmp_path: Path) -> None:
     told = json.loads(json.dumps(history.as_dict()))
     assert told["records"][0]["learning"]["norm"]["fc"] > 0
     assert type(history[0]).from_dict(told["records"][0]) == history[0]
+
+
+def test_what_was_told_is_drawn() -> None:
+    history = trainer(epochs=3).fit(data(40), data(20))
+    drawn = {axes.get_title(loc="left"): axes for axes in history.draw().axes if axes.lines}
+    assert list(drawn) == ["accuracy, %", "error", "weights at their bounds, %", "synapses changed by a sample, %",
+                           "norm of weights", "spikes a neuron and second"]
+    lines = {line.get_label(): line for line in drawn["accuracy, %"].lines}
+    assert list(lines) == ["training", "validation"]
+    assert list(lines["training"].get_xdata()) == [1, 2, 3]
+    assert list(lines["validation"].get_ydata()) == [100 * each.validation.accuracy for each in history]
+    assert list(drawn["norm of weights"].lines[0].get_ydata()) == [each.learning.norm["fc"] for each in history]
+
+
+def test_states_of_other_learners_are_refused() -> None:
+    own = {"weight": np.zeros((3, 2)), "drawn": np.array(4)}
+    require_state({name: value + 1 for name, value in own.items()}, own)
+    with pytest.raises(BadInputError, match="SC513") as caught:
+        require_state({"weight": np.zeros((2, 3)), "drawn": np.array(4.0), "more": np.array(1)}, own)
+    assert [fault.value for fault in caught.value.diagnostics] == ["float64 ()", "int64 ()", "float64 (2, 3)"]
+    with pytest.raises(BadInputError, match=r"SC513.*'drawn'.*none"):
+        require_state({"weight": own["weight"]}, own)

@@ -36,6 +36,7 @@ def draw(records: Iterable[EpochRecord]) -> Figure:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise BadInputError(Diagnostic("SC532", "matplotlib is not installed",
                                        remedy='pip install "spikec[plot]"')) from error
@@ -48,6 +49,9 @@ def draw(records: Iterable[EpochRecord]) -> Figure:
             epochs, values = zip(*points, strict=True)
             axes.plot(epochs, values, _STYLES[number // len(_COLOURS) % len(_STYLES)], marker="o", markersize=3,
                       color=_COLOURS[number % len(_COLOURS)], label=name.replace("$", r"\$"))
+        if min(axes.get_ylim()) > 0 and not title.startswith("accuracy"):
+            axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, fontsize=9, loc="left")
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
