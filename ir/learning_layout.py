@@ -15,11 +15,11 @@ from .columns import columns_of_grid, delay_columns
 from .diagnostics import Diagnostics, UnsupportedError
 from .graph import Graph
 from .grid import Discretization
-from .learning import Feedback, Gate, LearningRule, Phase, Tau, Trace, Update
+from .learning import Feedback, Gate, LearningRule, Phase, Tau, Trace
 from .nodes import IF, LI, LIF, Affine, Array, CubaLI, CubaLIF, Flatten, Input, Linear, Neuron, is_spiking
 from .shapes import infer_shapes
 
-__all__ = ["LearningLayout", "Plastic", "columns_of_phase", "in_noise", "kept_in_a_step", "learning_layout"]
+__all__ = ["LearningLayout", "Plastic", "columns_of_phase", "kept_in_a_step", "learning_layout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,6 @@ def columns_of_phase(phase: Phase, dt: float) -> int:
     return round(phase.duration / dt)
 
 
-def in_noise(update: Update, rule: LearningRule) -> bool:
-    """Whether an update happens in a phase with noise."""
-    return any(phase.noise is not None and phase.name in update.phases for phase in rule.phases)
-
-
 def kept_in_a_step(tau: Tau, node: Neuron, grid: Discretization) -> Array | None:
     """What is left of a trace after a step: e^(-dt/tau) of a number; of `tau_mem` and `tau_syn` as much as of the
     membrane and the synaptic current of `node` on its own grid, by element. None: it has no such time constant."""
@@ -81,12 +76,13 @@ def kept_in_a_step(tau: Tau, node: Neuron, grid: Discretization) -> Array | None
 
 
 def learning_layout(graph: Graph, rule: LearningRule, output: str | None = None,
-                    projections: Sequence[str] | None = None) -> LearningLayout:
+                    projections: Sequence[str] | None = None, *, on_grid: bool = True) -> LearningLayout:
     """Finds what of a legal graph with a grid learns by a legal rule.
 
     Args:
         output: the output node that shows the labels' neurons; None: the only one.
         projections: names of the Linear nodes that learn; None: all between inputs or spiking neurons and these.
+        on_grid: whether the target clock is to learn; other targets say for themselves what of a rule they cannot do.
 
     Raises:
         BadInputError: there is no such output (SC403).
@@ -101,7 +97,8 @@ def learning_layout(graph: Graph, rule: LearningRule, output: str | None = None,
     faults.raise_if_errors()
     search = _Search(graph, rule, faults)
     layout = search.layout(graph.sources[str(shown)][0], projections)
-    search.check_rule(layout)
+    if on_grid:
+        search.check_rule(layout)
     faults.raise_if_errors(UnsupportedError)
     return layout
 
@@ -228,24 +225,21 @@ class _Search:
         for phase in rule.phases:
             if phase.noise is None and phase.every != 1:
                 self._no("phases without noise are part of every sample", names, f"{phase.name}: every {phase.every}")
-        for update in rule.updates:
-            if in_noise(update, rule):
-                self._no("forward weights stay as they are in noise", names, f"{update.variable} in {update.phases}")
         for plastic in layout.plastic:
             self._check_taus(rule.variables, plastic.name, plastic.target)
         if rule.feedback is not None:
             self._check_feedback(rule.feedback, layout)
 
     def _check_feedback(self, feedback: Feedback, layout: LearningLayout) -> None:
-        names = ", ".join(layout.hidden)
-        for update in feedback.updates:
-            if in_noise(update, self.rule) and (update.variable != "w" or update.when != "sample"):
-                self._no("in noise feedback changes at the end", names, f"{update.variable}, when '{update.when}'",
-                         "w, when 'sample'")
         if self.rule.error is not None and self.rule.error.code == "local" and feedback.path == "layered":
-            self._no("an error of each layer by itself goes back to no other", names, "local, layered", "direct")
+            self._no("an error of each layer by itself goes back to no other", ", ".join(layout.hidden),
+                     "local, layered", "direct")
         for name in layout.hidden:
             self._check_taus(feedback.traces, name, name)
+            if feedback.path == "layered" and layout.above.get(name, layout.output) not in (
+                    *layout.hidden, layout.output):
+                self._no("an error goes back through layers that learn", name, layout.above[name],
+                         remedy="Use direct feedback, or let that layer learn.")
             mirrored = {each.name for each in layout.plastic}
             if feedback.kind == "kolen_pollack" and layout.forward.get(name) not in mirrored:
                 self._no("this feedback takes the updates of the one projection that it mirrors", name,

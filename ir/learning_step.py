@@ -14,8 +14,9 @@ and silence after the last. In a column:
 
 Then a layered error goes back, r is known, and `sample` updates follow. With a batch of one every update is applied at
 once. With several samples w and feedback stay as they are until the last, and take the mean of all updates, or the sum.
-Weights are clipped after that, biases and feedback are not. `rate` multiplies the updates of weights and biases, and of
-feedback that takes theirs. Then sleep: for each time that a phase with noise was due, its `samples` at once.
+Weights are clipped before and after that, biases and feedback are not. `rate` multiplies the updates of weights and
+biases, and of feedback that takes theirs. Then sleep: for each time that a phase with noise was due, its `samples` at
+once.
 
 err, of outputs that gave s in this column and c in the sample so far, with o = 1 for the label, 0 for the others:
 softmax(c) - o; count: (c - high o - low (1 - o)) / columns of all phases without noise; spike: s - T, where T = o in
@@ -144,7 +145,8 @@ class _Net:
         assert graph.discretization is not None
         self.grid, self.dt = graph.discretization, graph.discretization.dt
         self.wiring = Wiring(graph)
-        self.weights = {name: np.array(array, dtype=np.float64) for name, array in state.weights.items()}
+        self.weights = {name: np.clip(np.array(array, dtype=np.float64), *(rule.bounds or (-np.inf, np.inf)))
+                        for name, array in state.weights.items()}
         self.biases = {name: np.array(array, dtype=np.float64) for name, array in state.biases.items()}
         self.feedback = {name: np.array(array, dtype=np.float64) for name, array in state.feedback.items()}
         self.reward, self.rewarded = state.reward, state.seen
@@ -365,11 +367,13 @@ class _Sample:
         found = {}
         for key, learner in self.learners.items():
             _, target = self._seen_by(key, column)
-            learner.values["e"] = self.dendrite[target][:, None]
+            nothing = np.zeros(self.layout.size[target])
+            learner.values["e"] = self.dendrite.get(target, nothing)[:, None]
             w = self.net.feedback[key[1]] if key[0] == "feedback" else self.net.weights[key[1]]
             if key[0] == "weights" and learner.t.shape != w.shape:
                 w = np.concatenate([w, self.net.biases[key[1]][:, None]], axis=1)
-            found[key] = learner.changes(w, kinds, phase, column, self.noisy, self.reaches[target][:, None])
+            found[key] = learner.changes(w, kinds, phase, column, self.noisy,
+                                         self.reaches.get(target, nothing)[:, None])
         changes = {}
         for (what, name), change in found.items():
             self.learners[what, name].t += change["t"]

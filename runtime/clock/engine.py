@@ -46,7 +46,7 @@ from .state import ClockState, form_of
 from .stateless import through
 from .surrogates import Surrogate
 
-__all__ = ["ClockActivity", "ClockEngine", "Parameters", "Signal"]
+__all__ = ["ClockActivity", "ClockEngine", "Parameters", "Signal", "by_delay"]
 
 SPARSE = 0.25
 """Share of elements that are not zero above which a matrix product over all rows is faster than gathering rows."""
@@ -340,7 +340,7 @@ class _Run:
     def _rows_through(self, name: str, node: Node) -> Tensor:
         """(time, batch, *shape) of what a stateless node gives."""
         made = []
-        for back, (part, own) in _by_delay(node, self._of(name), self.grid.dt).items():
+        for back, (part, own) in by_delay(node, self._of(name), self.grid.dt).items():
             given = self._arriving(name, back)
             made.append(through(part, given.reshape(-1, *given.shape[2:]), own))
         return _sum(made).view(self.steps, self.batch, *self.engine.shapes[name].output)
@@ -440,7 +440,7 @@ class _Run:
         past = {name: list(self._before(name).unbind(0)) for name in names if name in self.engine.memory}
         sent: dict[str, list[Tensor]] = {name: [] for name in names}
         starts = {name: self._start(name) for name in names if isinstance(self.graph.nodes[name], Neuron)}
-        parts = {name: _by_delay(self.graph.nodes[name], self._of(name), self.grid.dt) for name in names
+        parts = {name: by_delay(self.graph.nodes[name], self._of(name), self.grid.dt) for name in names
                  if name not in starts}
         for source in {source for name in names for source in self.graph.sources[name]} - inside:
             self._made(source)
@@ -485,7 +485,7 @@ def _sum(tensors: Sequence[Tensor]) -> Tensor:
     return functools.reduce(torch.add, tensors)
 
 
-def _by_delay(node: Node, own: dict[str, Tensor], dt: float) -> dict[int, tuple[Node, dict[str, Tensor]]]:
+def by_delay(node: Node, own: dict[str, Tensor], dt: float) -> dict[int, tuple[Node, dict[str, Tensor]]]:
     """A node without state as a sum of nodes without delay, with their parameters, by the delay of each in columns."""
     columns = delay_columns(node, dt)
     if columns is None:

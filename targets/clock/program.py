@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -18,8 +18,10 @@ from .report import ClockReport
 if TYPE_CHECKING:
     import torch
 
+    from ...ir.learning import LearningRule
     from ...runtime.clock.engine import ClockEngine
     from ...runtime.clock.module import ClockModule
+    from ...runtime.learning.clock import ClockLearner
     from ...runtime.outputs import Result
 
 __all__ = ["ClockNetwork", "ClockPopulation", "ClockProgram"]
@@ -124,6 +126,38 @@ class ClockProgram(GraphProgram):
         chosen = surrogate_named(surrogate, sharpness, detach_reset, faults)
         faults.raise_if_errors()
         return ClockModule(self.engine, chosen, torch.float32 if dtype is None else dtype, train)
+
+    def learner(self, rule: LearningRule | str, *, output: str | None = None, projections: Sequence[str] | None = None,
+                seed: int = 0, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> ClockLearner:
+        """What learns from batches by a rule, or by the library's rule of a name, with its defaults.
+
+        `output`: the output node that shows the labels' neurons; None: the only one. `projections`: names of the Linear
+        nodes that learn; None: all from inputs or spiking neurons to spiking neurons. `seed`: of feedback and noise.
+        `dtype`: of weights and arithmetic (default float32). A batch of one learns as it goes: what a rule changes at
+        steps and spikes is changed at once.
+
+        Raises:
+            BadInputError: the rule is malformed (SC111, SC150 to SC153), there is none of this name (SC514), or an
+                argument is wrong (SC403).
+            UnsupportedError: a projection cannot learn (SC515), or the rule asks for what a grid cannot do (SC516);
+                all of them.
+        """
+        import torch
+
+        from ...ir.learning_checks import verify_rule
+        from ...ir.rules import rule_named
+        from ...runtime.devices import check_device
+        from ...runtime.learning.clock import ClockLearner
+
+        faults = Diagnostics()
+        if dtype not in (None, torch.float32, torch.float64):
+            faults.add("SC403", "dtype is not one that the engine computes in", value=repr(dtype),
+                       limit="torch.float32, torch.float64")
+        check_device(device, faults)
+        faults.raise_if_errors()
+        verified = verify_rule(rule_named(rule, self.target) if isinstance(rule, str) else rule)
+        return ClockLearner(self.engine, verified, output, projections, seed, dtype or torch.float32,
+                            torch.device(device))
 
     def report(self) -> ClockReport:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
