@@ -52,8 +52,9 @@ RANGES: dict[type, dict[str, Bound]] = {
 
 def check_rule(rule: LearningRule) -> list[Diagnostic]:
     """Every fault of a rule, warnings included; an empty list for a legal one. Never raises."""
-    if not isinstance(rule, LearningRule):
-        return [Diagnostic("SC111", "this is no LearningRule", value=type(rule).__name__,
+    given: Any = rule  # whatever a caller without a type checker hands over
+    if not isinstance(given, LearningRule):
+        return [Diagnostic("SC111", "this is no LearningRule", value=type(given).__name__,
                            remedy="`spikec.rules` has a library of them.")]
     faults = Diagnostics()
     case = _Case(rule)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .compiler.frontends.pytorch.frontend import from_torch
     from .compiler.validation import validate
     from .ir import diagnostics as errors
+    from .ir import rules
     from .ir.diagnostics import (
         BadInputError,
         Diagnostic,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from .ir.events import Events
     from .ir.graph import Discretization, Graph
+    from .ir.learning import LearningRule
     from .ir.readouts import with_readouts
     from .runtime import datasets, encoders, losses, recordings
     from .runtime.threads import get_threads, set_threads
@@ -43,10 +45,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "MismatchError",
-    "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile", "convert_ann",
-    "datasets", "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load", "losses", "normal",
-    "recordings", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
+    "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "LearningRule",
+    "MismatchError", "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile",
+    "convert_ann", "datasets", "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load",
+    "losses", "normal", "recordings", "rules", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
     "with_readouts",
 ]
 
@@ -67,6 +69,8 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),
     "Graph": (".ir.graph", "Graph"),
+    "LearningRule": (".ir.learning", "LearningRule"),
+    "rules": (".ir.rules", None),
     "with_readouts": (".ir.readouts", "with_readouts"),
     "Program": (".targets.event.program", "Program"),
     "Trainer": (".runtime.trainer", "Trainer"),

@@ -13,19 +13,21 @@ from .numbers import column_decay, one_of
 __all__ = ["biograd"]
 
 
-def biograd(*, rate: float = 1e-3, width: float = 0.5, eligibility: Literal["pre", "exact"] = "pre",
+def biograd(*, rate: float = 1e-3, width: float = 1.0, eligibility: Literal["pre", "exact"] = "pre",
             feedback: FeedbackName = "sleep", path: Literal["direct", "layered"] = "direct", tau: Tau = "tau_mem",
-            dt: float | None = None, duration: float = 0.02, start: float = 0.005, threshold: float = 1.0,
-            spikes: bool = True, sleep_rate: float = 1e-4, sleep_decay: float | None = None, oja: int = 1,
+            dt: float | None = None, duration: float = 0.02, start: float = 0.005,
+            error: Literal["softmax", "count", "spike"] = "softmax", spikes: bool = True, threshold: float = 1.0,
+            period: int = 2, sleep_rate: float = 1e-3, sleep_decay: float | None = None, oja: int = 1,
             sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16, decay: float = 1e-3,
             scale: float = 1.0, bias: bool = False) -> LearningRule:
     """dw = -rate E G at the end of a sample: E, the error dendrite, has summed ternary error spikes; the tag G, pre
     trace times box gate (`eligibility="pre"`) or dV/dw times it (`"exact"`, for membranes that are reset to zero).
 
     With k = exp(-dt/tau), of a column, the exact one is G := G + (k d + x0) h, d := (k d + x0)(1 - s - v h); it needs
-    `tau` and `dt` as numbers. `width`: of the gate h about the threshold. `start`: seconds without error. `threshold`:
-    of the error interneurons; `spikes=False` feeds the error itself back. `sleep_…` and `oja`: of feedback by sleep;
-    `decay`: by Kolen-Pollack, which with several hidden layers needs `path="layered"`. `scale`: see `Feedback`.
+    `tau` and `dt` as numbers. `width`: of the gate h about the threshold. `start`: seconds without error. `error`: the
+    paper's is `softmax`; `period`: of the teacher of `spike`. `threshold`: of the error interneurons; `spikes=False`
+    feeds the error itself back. `sleep_…` and `oja`: of feedback by sleep; `decay`: by Kolen-Pollack, which with
+    several hidden layers needs `path="layered"`. `scale`: see `Feedback`.
 
     Raises:
         BadInputError: an argument is wrong; all of them (SC111, SC150 to SC153).
@@ -44,7 +46,7 @@ def biograd(*, rate: float = 1e-3, width: float = 0.5, eligibility: Literal["pre
     return verify_rule(LearningRule(
         "biograd", "Tang, Kumar, Polykretis, Michmizos: BioGrad, arXiv 2110.14092 (2021)",
         (*tags, Update("w", "sample", terms("-rate*e*t", rate=rate))), variables,
-        Error("softmax", spikes=spikes, threshold=threshold, start=start),
+        Error(error, spikes=spikes, threshold=threshold, start=start, period=period),
         feedback_by_name("biograd", feedback, path=path, rate=sleep_rate, oja=oja, oja_rate=sleep_decay, decay=decay,
                          scale=scale),
         (Phase("present", duration, teach=True),

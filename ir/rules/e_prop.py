@@ -13,7 +13,7 @@ __all__ = ["e_prop"]
 
 def e_prop(*, rate: float = 1e-3, width: float = 1.0, height: float = 0.3, tau: Tau = "tau_mem", tau_out: float = 0.02,
            dt: float = 1e-3, feedback: FeedbackName = "fixed", duration: float = 0.02, start: float = 0.0,
-           sleep_rate: float = 1e-4, sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16,
+           sleep_rate: float = 1e-3, sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16,
            decay: float = 1e-3, scale: float = 1.0, bias: bool = False) -> LearningRule:
     """dw = -rate L F(psi z) in every column: the learning signal L is fed back from the outputs (softmax of their
     counts less the label), psi the pseudo-derivative (`height`, `width`: a triangle about the threshold), z the trace

@@ -15,7 +15,7 @@ FeedbackName = Literal["sleep", "kolen_pollack", "fixed", "transposed", "none"]
 for ever; `transposed`: copied (a baseline, not local); `none`: hidden layers do not learn."""
 
 
-def feedback_by_name(rule: str, name: Any, *, path: Literal["direct", "layered"] = "direct", rate: float = 1e-4,
+def feedback_by_name(rule: str, name: Any, *, path: Literal["direct", "layered"] = "direct", rate: float = 1e-3,
                      oja: int = 1, oja_rate: float | None = None, decay: float = 1e-3, scale: float = 1.0) -> Feedback:
     """The feedback. `rate`, `oja_rate` (None: `rate`) and `oja` are of sleep: dB = rate hs oc - oja_rate oc^oja B, with
     the counts hs of the noise and oc of the outputs (weight mirror: Akrout et al. 2019). `decay`: of `kolen_pollack`.
