@@ -18,11 +18,11 @@ import numpy as np
 
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.integer import IntegerDense, IntegerProjection
-from ..ir.integer_learning import LONGEST_TAU, IntegerRule, IntegerTrace
-from ..ir.learning import Error, Feedback, Gate, LearningRule, Noise, Trace, Update
+from ..ir.integer_learning import LIMITS, LONGEST_TAU, IntegerRule, IntegerTrace
+from ..ir.learning import Error, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
 from ..ir.nodes import Array
 from ..ir.plastic import LearningNeuron, PlasticNetwork
-from .plastic_rules import ChipScales, integer_rule
+from .plastic_rules import ChipScales, coefficient_of, integer_rule
 from .quantise import Quantised
 
 __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
@@ -112,6 +112,8 @@ class _Maker:
         used = {factor.variable for update in rule.updates for term in update.terms for factor in term.factors}
         self.tells_spikes = self.three and ("y0" in used or any(each.when == "post" for each in rule.updates))
         self.holds = rule.error is not None and rule.error.dendrite_tau == 0.0
+        self.tag_shift: dict[str, int] = {}
+        self.error_shift: dict[str, int] = {}
 
     def plastic(self) -> Plastic:
         self._check()
@@ -119,12 +121,13 @@ class _Maker:
         targets = list(dict.fromkeys(self.by_name[name].target for name in self.learning))
         columns = self._columns(targets)
         learnt = {name: self._mixed(self.by_name[name]) for name in self.learning}
+        self._fit_shifts(targets, columns)
         neurons = {name: self._neuron(name, columns) for name in targets} if self.three else {}
         hidden = [name for name in targets if name != self.output] if self.rule.error is not None else []
         feedback = [self._feedback(name) for name in hidden]
         rules = {name: self._forward(name, columns, neurons) for name in self.learning}
         if self.rule.feedback is not None and self.rule.feedback.kind == "learned":
-            rules |= {each.name: self._mirror(each, self.rule.feedback) for each in feedback}
+            rules |= {each.name: self._mirror(each, self.rule.feedback, neurons) for each in feedback}
         network = replace(self.network, projections=tuple(learnt.get(each.name, each)
                                                           for each in self.network.projections))
         return Plastic(
@@ -228,12 +231,34 @@ class _Maker:
     def _neuron(self, name: str, columns: SampleColumns) -> LearningNeuron:
         gate = next((each for each in self.rule.variables if isinstance(each, Gate)), None)
         scale = 1.0 if self.chip else float(self.quantised.populations[name].scale.mean()) / 64
-        error, shift = self.rule.error, self._error_shift(name, columns)
+        error, shift = self.rule.error, self.error_shift[name]
         return LearningNeuron(
             error="teacher" if name == self.output else "dendrite",
             gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
-            shift=max(shift, 0), gain=max(-shift, 0), says_spikes=self.tells_spikes, holds=self.holds,
+            shift=max(shift, 0), gain=max(-shift, 0), count_step=self._count_step(name, columns),
+            says_spikes=self.tells_spikes, holds=self.holds,
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
+
+    def _fit_shifts(self, targets: Sequence[str], columns: SampleColumns) -> None:
+        """Tags and errors keep as many bits as fit; then fewer, where a coefficient would be below what the engine holds:
+        tags first, whose rounding is at random, then errors."""
+        for name in targets:
+            self.error_shift[name] = self._error_shift(name, columns)
+        for name in self.learning:
+            traces, target = self._traces(name, columns), self.by_name[name].target
+            self.tag_shift[name] = self._tag_shift(traces, columns)
+            if self.chip:
+                continue
+            scales = self._scales(name, traces, self.error_shift.get(target, 0))
+            short = max((_bits_short(term, update.variable, scales, self.rate) for update in self._awake()
+                         for term in update.terms if update.variable == "w"), default=0)
+            if self.choices.tag_shift is None and short > 0:
+                most = int(log2(max(_largest(traces.get("x1", IntegerTrace(1, 0.0))), 1)))
+                extra = max(0, min(short, most - self.tag_shift[name]))
+                self.tag_shift[name] += extra
+                short -= extra
+            if target not in self.choices.error_shift and short > 0 and self.rule.error is not None:
+                self.error_shift[target] += short
 
     def _error_shift(self, name: str, columns: SampleColumns) -> int:
         if name in self.choices.error_shift:
@@ -246,6 +271,13 @@ class _Maker:
         # Three standard deviations of a sum of as many error spikes as come in half of the columns.
         most = 3 * self._feedback_deviation(name) * (columns.shown / 2) ** 0.5
         return max(0, round(log2(max(most, 1) / 127)))
+
+    def _count_step(self, name: str, columns: SampleColumns) -> int:
+        """Three standard deviations of a neuron's noise fill the trace; the counts of outputs are as they are."""
+        if columns.noise is None or name == self.output or self.chip:
+            return 1
+        most = 3 * (2 * columns.sleep * columns.noise.high) ** 0.5
+        return int(2 ** max(0, min(6, int(log2(127 / most)))))
 
     def _feedback_deviation(self, name: str) -> float:
         """Of feedback weights of a random start: that of the weights whose transpose they stand for."""
@@ -275,25 +307,26 @@ class _Maker:
     # Rules.
 
     def _forward(self, name: str, columns: SampleColumns, neurons: Mapping[str, LearningNeuron]) -> IntegerRule:
-        projection = self.by_name[name]
-        traces = {each.name: self._trace(each, projection.target, columns) for each in self.rule.variables
-                  if isinstance(each, Trace)}
+        traces, target = self._traces(name, columns), self.by_name[name].target
+        return integer_rule(self._awake(), self._scales(name, traces, self.error_shift.get(target, 0)), name,
+                            three_factor=target in neurons, seed=self._seed(name), rate=self.rate, faults=self.faults)
+
+    def _traces(self, name: str, columns: SampleColumns) -> dict[str, IntegerTrace]:
+        return {each.name: self._trace(each, self.by_name[name].target, columns) for each in self.rule.variables
+                if isinstance(each, Trace)}
+
+    def _scales(self, name: str, traces: Mapping[str, IntegerTrace], error_shift: int) -> ChipScales:
+        """What a variable of the model is multiplied by on the chip."""
+        gated = "y1" if self.tells_spikes else "y0"
+        if self.chip:
+            return ChipScales({}, traces, gated=gated)
         by_name = {"w": self._weight_scale(name)}
-        if not self.chip:
-            by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
-                        if isinstance(each, Trace)}
-        gate = next((each for each in self.rule.variables if isinstance(each, Gate)), None)
-        if gate is not None:
-            by_name[gate.name] = 1.0 if self.chip else 1 / gate.height
-        if projection.target in neurons:
-            neuron = neurons[projection.target]
-            by_name["e"] = self._error_scale(projection.target) * 2.0 ** (neuron.gain - neuron.shift)
-        if not self.chip:
-            by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) * by_name.get("y1", 1.0) / 2.0 ** self._tag_shift(
-                traces, columns)
-        return integer_rule(
-            self._awake(), ChipScales(by_name, traces, gated="y1" if self.tells_spikes else "y0"), name,
-            three_factor=self.three, seed=self._seed(name), rate=self.rate, faults=self.faults)
+        by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
+                    if isinstance(each, Trace)}
+        by_name |= {each.name: 1 / each.height for each in self.rule.variables if isinstance(each, Gate)}
+        by_name["e"] = self._error_scale(self.by_name[name].target) / 2.0**error_shift
+        by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) * by_name.get("y1", 1.0) / 2.0 ** self.tag_shift[name]
+        return ChipScales(by_name, traces, gated=gated)
 
     def _awake(self) -> list[Update]:
         asleep = {each.name for each in self.rule.phases if each.noise is not None}
@@ -329,19 +362,30 @@ class _Maker:
     def _tag_shift(self, traces: Mapping[str, IntegerTrace], columns: SampleColumns) -> int:
         if self.choices.tag_shift is not None:
             return self.choices.tag_shift
-        x1 = traces.get("x1", IntegerTrace(1, 0.0))
-        most = x1.impulse / (1 - exp(-1 / x1.tau)) if x1.tau else x1.impulse
-        return max(0, ceil(log2(columns.shown * min(most, 127) / 255)))
+        return max(0, ceil(log2(columns.shown * _largest(traces.get("x1", IntegerTrace(1, 0.0))) / 255)))
 
-    def _mirror(self, projection: IntegerProjection, feedback: Feedback) -> IntegerRule:
+    def _mirror(self, projection: IntegerProjection, feedback: Feedback,
+                neurons: Mapping[str, LearningNeuron]) -> IntegerRule:
         """x1 is the output's count, y1 the noise, of which y2 and y3 tell the parts; both are whole numbers already."""
         scale = 1.0 if self.chip else self._error_scale(projection.target)
+        step = neurons[projection.target].count_step
         return integer_rule(
             [Update(each.variable, "pre", each.terms) for each in feedback.updates],
-            ChipScales({"w": scale}, {"x1": IntegerTrace(0, LONGEST_TAU)}), projection.name, three_factor=True,
+            ChipScales({"w": scale, "y1": step}, {"x1": IntegerTrace(0, LONGEST_TAU)}), projection.name, three_factor=True,
             graded=True, seed=self._seed(projection.name), signed="y1", faults=self.faults)
 
     def _seed(self, name: str) -> int:
         """Of the rounding of each projection, its own."""
         return int(np.random.default_rng([self.seed, *name.encode()]).integers(1 << 31))
 
+
+
+def _largest(trace: IntegerTrace) -> float:
+    """What a trace comes to of a spike in every column."""
+    return min(127.0, trace.impulse / (1 - exp(-1 / trace.tau)) if trace.tau else trace.impulse)
+
+
+def _bits_short(term: Term, variable: str, scales: ChipScales, rate: float) -> int:
+    """By how many bits a coefficient is below what the engine holds."""
+    wanted = abs(coefficient_of(term, variable, scales, rate))
+    return ceil(LIMITS["exponent"][0] - log2(wanted)) if wanted else 0

@@ -16,7 +16,7 @@ from ..ir.integer_learning import LIMITS, Dependency, IntegerFactor, IntegerProd
 from ..ir.learning import Factor, Term, Update
 from ..ir.learning_terms import term_text
 
-__all__ = ["ChipScales", "integer_rule", "nearest_product"]
+__all__ = ["ChipScales", "coefficient_of", "integer_rule", "nearest_product"]
 
 _TARGETS = {"w": "dw", "t": "dt", "d": "dd"}
 _DEPENDENCIES: Mapping[str, Dependency] = {"step": "u", "error": "u", "pre": "x0", "post": "y0", "sample": "y0"}
@@ -64,13 +64,28 @@ def integer_rule(updates: Iterable[Update], scales: ChipScales, name: str, *, th
                        graded=graded, seed=seed)
 
 
+def coefficient_of(term: Term, variable: str, scales: ChipScales, rate: float = 1.0) -> float:
+    """What mantissa 2^exponent has to be for a term of an update of `variable`."""
+    held = [IntegerFactor(scales.error[0] if each.variable == "e" else each.variable, 0, each.sign)
+            for each in term.factors]
+    shift = shift_of(IntegerProduct(1, 0, "u", tuple(held)))
+    return _scaled(term.coefficient * (rate if variable == "w" else 1.0), term.factors, variable, scales) * 2.0**shift
+
+
+def _scaled(coefficient: float, factors: Iterable[Factor], variable: str, scales: ChipScales) -> float:
+    scale = scales.of(variable)
+    for each in factors:
+        scale /= 1.0 if each.sign else scales.of(each.variable)
+    return coefficient * scale
+
+
 def nearest_product(value: float) -> tuple[int, int] | None:
     """Mantissa and exponent next to `value`, the smallest such mantissa; None where it is out of their range."""
     if not value:
         return None
     low, high = LIMITS["exponent"]
-    found = min(((abs(mantissa * 2.0**exponent - abs(value)), mantissa, exponent)
-                 for mantissa in range(1, 8) for exponent in range(low, high + 1)))
+    found = min((abs(mantissa * 2.0**exponent - abs(value)), mantissa, exponent)
+                 for mantissa in range(1, 8) for exponent in range(low, high + 1))
     if found[0] > abs(value) / 4:
         return None
     return (found[1] if value > 0 else -found[1]), found[2]
@@ -98,10 +113,7 @@ def _products(term: Term, variable: str, dependency: Dependency, extra: tuple[Fa
         held = [_factor(Factor(part) if each.variable == signed else each, scales, name, text, faults)
                 for each in factors]
         product = IntegerProduct(1, 0, dependency, tuple(held))
-        scale = scales.of(variable)
-        for each in factors:
-            scale /= 1.0 if each.sign else scales.of(each.variable)
-        wanted = sign * term.coefficient * scale * 2.0 ** shift_of(product)
+        wanted = sign * _scaled(term.coefficient, factors, variable, scales) * 2.0 ** shift_of(product)
         found = nearest_product(wanted)
         if found is None:
             if not times or sign > 0:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -17,12 +17,14 @@ from ...ir.chip import Chip
 from ...ir.columns import columns_of_grid
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Graph, same_node
+from ...ir.learning import LearningRule
 from ...ir.mapping import ChipMapping, mapping_from_json, mapping_to_json
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
 from ...ir.npz import pack_npz, read_npz, write_atomically
 from ...ir.shapes import infer_shapes
 from ...ir.text import read, write
+from ...passes.plastic import ChipChoices
 from ...passes.quantise import Quantised, quantise
 from ...passes.scales import ScalePlan, ScaleSearch
 from ...passes.soft_reset import hold_in_current
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from ...runtime.lava.worker import LavaWorker
     from ...runtime.measured import MeasuredModule
     from ...runtime.outputs import Result
+    from .learner import LoihiLearner
     from .report import LoihiReport
 
 __all__ = ["LOIHI_TARGETS", "LoihiProgram"]
@@ -220,6 +223,45 @@ class LoihiProgram(GraphProgram):
     def requantised(self, network: Network) -> Quantised:
         """`split.network` with other weights and biases, on the scales of this program."""
         return self._quantised(Diagnostics(), network=network, plan=self.plan)
+
+    def with_plan(self, plan: ScalePlan) -> Quantised:
+        """The same network on other scales."""
+        return self._quantised(Diagnostics(), plan=plan)
+
+    def learner(self, rule: LearningRule | str, *, output: str | None = None, projections: Sequence[str] | None = None,
+                seed: int = 0, rounding: Literal["lava", "synapse"] = "synapse", device: str = "cpu",
+                **choices: Any) -> LoihiLearner:
+        """Learns by a local rule, sample after sample, in the arithmetic of the chip's learning engine.
+
+        Args:
+            rule: one of the model's or the chip's units, or the name of one of the library.
+            output: the output whose neurons are the labels; None: the only one.
+            projections: names of Linear nodes that learn; None: all that can.
+            seed: of random feedback, rounding and noise.
+            rounding: "synapse": a random number for each synapse, as on silicon; "lava": one for all of a projection
+                in a column, as Lava's simulator, whose numbers it then gives.
+            device: "cpu".
+            choices: how the rule is held in whole numbers: the fields of `passes.plastic.ChipChoices`.
+
+        Raises:
+            BadInputError: a name or a setting is wrong (SC403, SC514, SC533).
+            UnsupportedError: projections (SC515) or parts of the rule (SC516, SC336) that the chip cannot learn, all
+                reasons at once.
+        """
+        from ...ir.rules.library import rule_named
+        from .learner import LoihiLearner
+
+        faults = Diagnostics()
+        known = [each.name for each in fields(ChipChoices)]
+        for name in sorted(set(choices) - set(known)):
+            faults.add("SC533", "the chip has no such choice", value=name, limit=", ".join(known))
+        if rounding not in ("lava", "synapse"):
+            faults.add("SC533", "rounding is one of two ways", value=repr(rounding), limit="synapse, lava")
+        if device != "cpu":
+            faults.add("SC533", "the emulator learns on the CPU", value=device, limit="cpu")
+        faults.raise_if_errors()
+        found = rule_named(rule, self.target) if isinstance(rule, str) else rule
+        return LoihiLearner(self, found, output, projections, seed, rounding, ChipChoices(**choices))
 
     @overload
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,

@@ -1,0 +1,245 @@
+"""The learner of a chip: samples one after the other, through the learning engine's own arithmetic.
+
+A batch is only a stretch of the stream: every sample meets the weights that the one before it has left. The weights of
+the model are laid out anew for learning, with room to grow; between runs they are whole numbers in the learner's
+state, and `to_graph` says what they are in the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from ...ir.graph import Graph
+from ...ir.integer import IntegerDense
+from ...ir.integer_learning_numbers import Rounding
+from ...ir.learning import LearningRule
+from ...ir.learning_layout import learning_layout
+from ...ir.nodes import Array, Linear
+from ...passes.plastic import ChipChoices, Plastic, make_plastic
+from ...passes.scales import ScalePlan
+from ...runtime.learning.learner import Answer, LearningFigures
+from ...runtime.plastic.course import course_of
+from ...runtime.plastic.engine import PlasticEngine, PlasticStream
+from .learning_state import pack_state, unpack_state
+from .sample_stream import Stream, sample_stream
+
+if TYPE_CHECKING:
+    from .program import LoihiProgram
+
+__all__ = ["LoihiLearner"]
+
+_COPIED_EVERY = 16
+"""Samples between two copies of the transposed weights into the feedback, where that is asked for."""
+_MANTISSA = 254
+"""The largest weight of either sign that is even."""
+
+
+class LoihiLearner:
+    """See `Learner`; `LoihiProgram.learner` makes it. `plastic`: the network in the chip's numbers; `rounding`: "lava",
+    one random number for all synapses of a projection, or "synapse", one for each."""
+
+    def __init__(self, program: LoihiProgram, rule: LearningRule, output: str | None, projections: Sequence[str] | None,
+                 seed: int, rounding: Rounding, choices: ChipChoices) -> None:
+        self.program, self.rule, self.seed, self.rounding, self.choices = program, rule, seed, rounding, choices
+        layout = learning_layout(program.graph, rule, output, projections, on_grid=False)
+        self.names = tuple(each.name for each in layout.plastic)
+        self.output = layout.output
+        faults = Diagnostics()
+        for name in dict.fromkeys([*(each.target for each in layout.plastic), layout.output]):
+            if len(program.split.parts.get(name, (name,))) > 1:
+                faults.add("SC515", "a population with several time constants is several on the chip, and does not "
+                           "learn", node=name, remedy="Give its neurons one time constant.")
+        for name in self.names:
+            if not np.any(program.graph.nodes[name].weight):  # type: ignore[union-attr]
+                faults.add("SC515", "every weight is zero: there is no scale to hold what they will become in",
+                           node=name, remedy="Start from small random weights.")
+        faults.raise_if_errors(UnsupportedError)
+        self.quantised = program.with_plan(_learning_plan(program, self.names, choices.headroom))
+        self._rate = 1.0
+        self.warnings = Diagnostics()
+        self.plastic: Plastic = self._made(self.warnings)
+        self.engine = PlasticEngine(self.plastic.network, rounding, self.output)
+        self.stream: PlasticStream = self.engine.begin()
+        self.seen = self.slept = 0
+        self._asked = 0
+        self._spikes: dict[str, int] = {}
+
+    @property
+    def rate(self) -> float:
+        """What updates of weights are multiplied by; the coefficients are the nearest that the engine holds."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        if value != self._rate:
+            self._rate = value
+            self.plastic = self._made(Diagnostics())
+            self.engine = PlasticEngine(self.plastic.network, self.rounding, self.output)
+            self.stream = self.engine.begin(self.stream.state())
+
+    def learn(self, events: Any, labels: Array) -> Answer:
+        """See `Learner.learn`."""
+        rasters, batch = self._rasters(events)
+        marks = self._labels(labels, batch)
+        transposed = self.rule.feedback is not None and self.rule.feedback.kind == "transposed"
+        answers = []
+        for start in range(0, batch, _COPIED_EVERY if transposed else batch):
+            stop = start + _COPIED_EVERY if transposed else batch
+            if transposed:
+                self._copy_transposed()
+            part = {name: each[start:stop] for name, each in rasters.items()}
+            stream = sample_stream(self.plastic, part, marks[start:stop], before=self.seen, slept=self.slept,
+                                   seed=self.seed)
+            answers.append(self._run(self.stream, stream, learning=True))
+            self.seen, self.slept = self.seen + len(marks[start:stop]), self.slept + stream.sleeps
+        answer = _joined(answers)
+        for name, count in answer.spikes.items():
+            self._spikes[name] = self._spikes.get(name, 0) + count
+        self._asked += batch
+        return answer
+
+    def answer(self, events: Any) -> Answer:
+        """See `Learner.answer`. The stream that learns stays where it is."""
+        rasters, _ = self._rasters(events)
+        aside = self.engine.begin(self.stream.state())
+        return self._run(aside, sample_stream(self.plastic, rasters, None), learning=False)
+
+    def figures(self) -> LearningFigures:
+        """See `Learner.figures`. Bounds are those of nine bits, traces hold at most 127."""
+        told, samples = self.stream.figures(), max(self._asked, 1)
+        seconds = samples * self.plastic.columns.shown * self.plastic.network.network.dt
+        weights = {name: self.stream.weights(name) for name in self.plastic.network.rules}
+        angles, norms = self._alignment()
+        rates = {name: count / (self.plastic.network.network.size(name) * seconds)
+                 for name, count in self._spikes.items()}
+        self._asked, self._spikes = 0, {}
+        return LearningFigures(
+            saturated={name: told[name]["weights_at_bounds"] / max(each.size, 1) for name, each in weights.items()},
+            updated={name: told[name]["weights_changed"] / (max(each.size, 1) * samples)
+                     for name, each in weights.items()},
+            norm={name: float(np.linalg.norm(weights[name]) / self.plastic.weights[name]) for name in self.names},
+            rates=rates, angles=angles, norms=norms,
+            saturated_traces={f"{name}.{what}": told[name][clipped] / told[name][raised]
+                              for name in weights for what, clipped, raised in (("x", "raised_clipped", "raised"),)
+                              if told[name][raised]})
+
+    def state(self) -> dict[str, Array]:
+        """See `Learner.state`."""
+        return {**pack_state(self.stream.state()), "seen": np.array(self.seen), "slept": np.array(self.slept)}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """See `Learner.load`."""
+        mine = self.state()
+        unlike = [name for name in sorted(set(mine) | set(state)) if name not in mine or name not in state
+                  or np.shape(mine[name]) != np.shape(state[name])]
+        if unlike:
+            raise BadInputError(*(Diagnostic("SC513", "the state is of another learner", node=name) for name in unlike))
+        self.stream = self.engine.begin(unpack_state(self.stream.state(), state))
+        self.seen, self.slept = int(state["seen"]), int(state["slept"])
+        self._asked, self._spikes = 0, {}
+
+    def to_graph(self) -> Graph:
+        """See `Learner.to_graph`: compiled again on `plan`, it has the very weights of the chip, but for the lowest bit,
+        which a synapse that learns has and one that does not learn has not."""
+        changed: dict[str, Any] = {}
+        for name in self.names:
+            node = self.program.graph.nodes[name]
+            assert isinstance(node, Linear)
+            weight = self.stream.weights(name) / self.plastic.weights[name]
+            changed[name] = replace(node, weight=weight.astype(node.weight.dtype))
+        return self.program.graph.with_nodes(changed)
+
+    @property
+    def plan(self) -> ScalePlan:
+        """The scales that it learns on."""
+        return self.quantised.plan
+
+    def _made(self, faults: Diagnostics) -> Plastic:
+        return make_plastic(self.quantised, self.rule, self.names, self.output, seed=self.seed, choices=self.choices,
+                            rate=self._rate, diagnostics=faults)
+
+    def _rasters(self, events: Any) -> tuple[dict[str, Array], int]:
+        duration = self.plastic.columns.shown * self.plastic.network.network.dt
+        rasters, _, batch = self.program.inputs.rasters(events, duration)
+        return rasters, batch
+
+    def _labels(self, labels: Any, batch: int) -> Array:
+        marks, most = np.asarray(labels), self.plastic.network.network.size(self.output)
+        if marks.shape != (batch,) or marks.dtype.kind not in "iu" or (batch and not (
+                marks.min() >= 0 and marks.max() < most)):
+            raise BadInputError(Diagnostic("SC506", "a label is the number of an output neuron, one for each sample",
+                                           value=f"{marks.dtype}{marks.shape}", limit=f"({batch},), 0..{most - 1}"))
+        return marks
+
+    def _run(self, stream: PlasticStream, given: Stream, learning: bool) -> Answer:
+        windows = np.stack([given.starts, given.starts + given.length], axis=1)
+        shown = list(self.plastic.network.network.populations)
+        found = stream.run(course_of(self.plastic.network, given.inputs, given.signals), windows, spikes=shown,
+                           learning=learning)
+        # A tie goes to the neuron whose membrane is the highest at the end.
+        order = np.lexsort((found.membranes, found.counts), axis=1)
+        awake = np.zeros(len(next(iter(found.spikes.values()))), dtype=bool)
+        for start in given.starts:
+            awake[start:start + given.length] = True
+        return Answer(counts=found.counts, predictions=order[:, -1],
+                      spikes={name: int(np.count_nonzero(each[awake])) for name, each in found.spikes.items()})
+
+    def _alignment(self) -> tuple[dict[str, float], dict[str, float]]:
+        """By hidden layer that feeds the output, degrees between feedback and transposed weights, and their ratio."""
+        angles, norms = {}, {}
+        by_name = {each.name: each for each in self.plastic.network.network.projections}
+        fixed = {each.name: each.connection.weight for each in self.plastic.network.feedback}
+        for population, name in self.plastic.feedback.items():
+            onto = [each for each in self.names if by_name[each].source == population
+                    and by_name[each].target == self.output]
+            if len(onto) == 1:
+                forward = self.stream.weights(onto[0]).T.astype(np.float64)
+                back = np.asarray(self.stream.weights(name) if name in self.plastic.network.rules else fixed[name],
+                                  dtype=np.float64)
+                lengths = np.linalg.norm(forward), np.linalg.norm(back)
+                cosine = float((forward * back).sum() / (lengths[0] * lengths[1])) if all(lengths) else 0.0
+                angles[population] = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+                norms[population] = float(lengths[1] / lengths[0]) if lengths[0] else 0.0
+        return angles, norms
+
+    def _copy_transposed(self) -> None:
+        """Feedback that is a copy of the transposed weights: a baseline, which no chip does by itself."""
+        by_name = {each.name: each for each in self.plastic.network.network.projections}
+        copied = []
+        for each in self.plastic.network.feedback:
+            onto = next(name for name in self.names if by_name[name].source == each.target
+                        and by_name[name].target == self.output)
+            copied.append(replace(each, connection=IntegerDense(weight=self.stream.weights(onto).T.copy())))
+        network = replace(self.plastic.network, feedback=tuple(copied))
+        self.plastic = replace(self.plastic, network=network)
+        self.engine = PlasticEngine(network, self.rounding, self.output)
+        self.stream = self.engine.begin(self.stream.state())
+
+
+def _learning_plan(program: LoihiProgram, names: Sequence[str], headroom: float) -> ScalePlan:
+    """Thresholds so that the largest weight onto a population that learns is a mantissa of 254 / headroom, exponents
+    of zero; the others as they are."""
+    thresholds, exponents = dict(program.plan.thresholds), dict(program.plan.exponents)
+    records = program.quantised.projections
+    for target in dict.fromkeys(each.target for each in program.quantised.network.projections if each.name in names):
+        onto = [each for each in program.quantised.lowered.projections if each.target == target and each.name in names]
+        # Largest weight in thresholds, of the program's own scale.
+        most = max(float(np.abs(np.asarray(each.connection.weight) * records[each.name].factor[:, None]).max())
+                   for each in onto) / program.plan.thresholds[target]
+        thresholds[target] = float(max(1, min(round(_MANTISSA / (headroom * most)), 8192)))
+        exponents.update({each.name: 0 for each in onto})
+    return ScalePlan(thresholds, exponents)
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    spikes: dict[str, int] = {}
+    for answer in answers:
+        for name, count in answer.spikes.items():
+            spikes[name] = spikes.get(name, 0) + count
+    return Answer(counts=np.concatenate([each.counts for each in answers]),
+                  predictions=np.concatenate([each.predictions for each in answers]), spikes=spikes)
