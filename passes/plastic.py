@@ -240,8 +240,8 @@ class _Maker:
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
 
     def _fit_shifts(self, targets: Sequence[str], columns: SampleColumns) -> None:
-        """Tags and errors keep as many bits as fit; then fewer, where a coefficient would be below what the engine holds:
-        tags first, whose rounding is at random, then errors."""
+        """Tags and errors keep as many bits as fit; then fewer, where a coefficient would be below what the engine
+        holds: tags first, whose rounding is at random, then errors."""
         for name in targets:
             self.error_shift[name] = self._error_shift(name, columns)
         for name in self.learning:
@@ -371,8 +371,8 @@ class _Maker:
         step = neurons[projection.target].count_step
         return integer_rule(
             [Update(each.variable, "pre", each.terms) for each in feedback.updates],
-            ChipScales({"w": scale, "y1": step}, {"x1": IntegerTrace(0, LONGEST_TAU)}), projection.name, three_factor=True,
-            graded=True, seed=self._seed(projection.name), signed="y1", faults=self.faults)
+            ChipScales({"w": scale, "y1": step}, {"x1": IntegerTrace(0, LONGEST_TAU)}), projection.name,
+            three_factor=True, graded=True, seed=self._seed(projection.name), signed="y1", faults=self.faults)
 
     def _seed(self, name: str) -> int:
         """Of the rounding of each projection, its own."""

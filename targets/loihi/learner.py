@@ -144,8 +144,8 @@ class LoihiLearner:
         self._asked, self._spikes = 0, {}
 
     def to_graph(self) -> Graph:
-        """See `Learner.to_graph`: compiled again on `plan`, it has the very weights of the chip, but for the lowest bit,
-        which a synapse that learns has and one that does not learn has not."""
+        """See `Learner.to_graph`: compiled again on `plan`, it has the very weights of the chip, but for the lowest
+        bit, which a synapse that learns has and one that does not learn has not."""
         changed: dict[str, Any] = {}
         for name in self.names:
             node = self.program.graph.nodes[name]
