@@ -50,20 +50,22 @@ class LavaWorker:
         return None if self._group is None else self._group.group
 
     def run(self, program: str | Path, rasters: Mapping[str, Array], *, steps: int | None = None,
-            record: Sequence[str] = (), time_limit: float = float("inf"), patience: float = 300.0,
-            progress: Callable[[float], None] | None = None) -> dict[str, Array]:
-        """Runs a program on rasters, (samples, steps, channels) by its own names of inputs.
+            record: Sequence[str] = (), options: Sequence[str] = (), time_limit: float = float("inf"),
+            patience: float = 300.0, progress: Callable[[float], None] | None = None) -> dict[str, Array]:
+        """Runs a program on the arrays that it takes: rasters, (samples, steps, channels) by its own names of inputs,
+        and of one that learns, its signals and weights.
 
         Args:
             program: `program.py` of a folder whose files are what they should be: it is executed.
             steps: to run, at least as many as the rasters have; None: as many.
-            record: of "spikes", "u", "v", of all populations, or of one as "p1.v".
+            record: of the variables that the program has, as "v" of all populations, or as "p1.v" of one.
+            options: of the program's own, besides.
             time_limit: seconds for the whole run.
             patience: seconds that it may go on without 100 more steps, or with its end.
             progress: is told what part is done, from 0 to 1.
 
         Returns:
-            int32 arrays (samples, steps, n) by "p1.spikes" and the like.
+            Its results, int32 arrays by "p1.spikes" and the like.
 
         Raises:
             LavaError: the run fails (SC557) or takes too long (SC558); Lava is missing (SC553) or does not work
@@ -76,7 +78,7 @@ class LavaWorker:
             given, made = Path(scratch, "in.npz"), Path(scratch, "out.npz")
             write_npz(given, rasters)
             arguments = ["--input", str(given), "--output", str(made), "--progress", "--record", ",".join(record),
-                         *(() if steps is None else ("--steps", str(steps)))]
+                         *(() if steps is None else ("--steps", str(steps))), *options]
             try:
                 self._run(Path(program), arguments, start + time_limit, patience, progress or (lambda part: None))
                 if not made.exists():
