@@ -54,7 +54,7 @@ class Trainer:
             "surrogate", the heuristic of the targets clock and loihi. None: that of the program's target, on Loihi
             "surrogate". Or a local rule: a `LearningRule`, or its name in the library, as "biograd".
         rule_options: hyper-parameters of a rule from the library.
-        learner: keywords of the program's `learner` for a rule: output, projections, seed.
+        learner: keywords of the program's `learner` for a rule: output, projections, seed, and what its target adds.
         surrogate: keywords of the program's `module` for the rule "surrogate": surrogate, sharpness, detach_reset.
         duration: seconds that every sample is simulated for; needed where the network does not fall silent by itself.
             For gradients; a rule's phases have their durations.
@@ -107,7 +107,7 @@ class Trainer:
     ) -> None:
         self.callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
         chosen = chosen_rule(program, rule, rule_options)
-        check_options(chosen, loss=loss, optimizer=optimizer, lr=lr, scheduler=scheduler, surrogate=surrogate,
+        check_options(program, chosen, loss=loss, optimizer=optimizer, lr=lr, scheduler=scheduler, surrogate=surrogate,
                       duration=duration, gradient_clip=gradient_clip, dtype=dtype, rule_options=rule_options,
                       learner=learner, device=device, input_dropout=input_dropout, checkpoint=checkpoint,
                       checkpoint_seconds=checkpoint_seconds, callbacks=self.callbacks, batch_size=batch_size,

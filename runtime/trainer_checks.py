@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,6 @@ GRADIENTS = {"event": ("exact",), "clock": ("surrogate",), "loihi1": ("surrogate
               "loihi2": ("surrogate", "exact")}
 """How gradients of programs of each target are made, by default the first way."""
 _SURROGATE = {"surrogate", "sharpness", "detach_reset"}
-_LEARNER = {"output", "projections", "seed"}
 _INSTEAD = {
     "loss": "The rule's error says what the outputs have done wrong.",
     "optimizer": "A rule applies its updates itself.",
@@ -33,7 +33,7 @@ _INSTEAD = {
     "surrogate": "The rule's gates take its place.",
     "duration": "The rule's phases say how long a sample lasts: rule_options={'duration': …}.",
     "gradient_clip": "The rule's bounds say how far weights go.",
-    "dtype": "The target says what it computes in.",
+    "dtype": "The target says what it computes in, or its learner takes it: learner={'dtype': …}.",
 }
 """What a rule has in the place of options that are for gradients."""
 
@@ -74,7 +74,7 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
 
 
 def check_options(
-    chosen: LearningRule | str, *, loss: Any, optimizer: Any, lr: Any, scheduler: Any, surrogate: Any,
+    program: Any, chosen: LearningRule | str, *, loss: Any, optimizer: Any, lr: Any, scheduler: Any, surrogate: Any,
     duration: Any, gradient_clip: Any, dtype: Any, rule_options: Any, learner: Any, device: Any, input_dropout: Any,
     checkpoint: Any, checkpoint_seconds: Any, callbacks: tuple[Any, ...], **whole: Any
 ) -> None:
@@ -91,8 +91,9 @@ def check_options(
             if value is not None:
                 faults.add("SC504", f"{name} is for gradients, and this trains by a rule", value=repr(value),
                            remedy=f"Leave {name} out. {_INSTEAD[name]}")
-        for name in (learner or {}).keys() - _LEARNER:
-            faults.add("SC504", "learner has no such option", value=name, limit=", ".join(sorted(_LEARNER)))
+        known = inspect.signature(program.learner).parameters.keys() - {"rule", "device"}
+        for name in (learner or {}).keys() - known:
+            faults.add("SC504", "learner has no such option", value=name, limit=", ".join(sorted(known)))
     else:
         _check_gradients(chosen, loss, optimizer, surrogate or {}, dtype, rule_options, learner, faults)
         for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):

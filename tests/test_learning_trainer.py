@@ -324,3 +324,83 @@ def test_states_of_other_learners_are_refused() -> None:
     assert [fault.value for fault in caught.value.diagnostics] == ["float64 ()", "int64 ()", "float64 (2, 3)"]
     with pytest.raises(BadInputError, match=r"SC513.*'drawn'.*none"):
         require_state({"weight": own["weight"]}, own)
+
+
+def network() -> spikec.Graph:
+    """12-16-3 on a grid of 1 ms."""
+    draw = np.random.default_rng(0)
+    net, tau = spikec.Builder(), 5e-3
+    hidden, cells = net.lif("hidden", 16, tau=tau, r=tau), net.lif("cells", CLASSES, tau=tau, r=tau)
+    net.connect(net.input("in", 12), hidden, weight=draw.normal(0, 0.4, (16, 12)), name="fc1")
+    net.connect(hidden, cells, weight=draw.normal(0, 0.3, (CLASSES, 16)), name="fc2")
+    net.output("out", cells)
+    return net.build().replace(discretization=spikec.Discretization(dt=1e-3))
+
+
+def rasters(count: int, seed: int) -> tuple[spikec.Events, np.ndarray]:
+    """Class c is many spikes on channels 4c to 4c + 3, within 20 columns."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, CLASSES, count)
+    often = np.where(np.arange(12) // 4 == labels[:, None], 0.4, 0.05)
+    fired = [np.nonzero(each) for each in draw.random((count, 20, 12)) < often[:, None]]
+    return spikec.Events.from_samples([((columns + 1) * 1e-3, channels) for columns, channels in fired]), labels
+
+
+def test_the_clock_learns_and_what_it_learnt_runs_elsewhere() -> None:
+    program = spikec.compile(network(), "clock")
+    one = spikec.Trainer(program, rule="biograd", rule_options={"rate": 3e-3, "width": 1.0, "feedback": "transposed"},
+                         batch_size=20, epochs=2, progress=False)
+    events, labels = rasters(60, seed=2)
+    before = one.evaluate((events, labels))
+    history = one.fit(rasters(100, seed=1))
+    after = one.evaluate((events, labels))
+    assert before.accuracy < 0.6
+    assert after.accuracy > 0.9
+    assert history[-1].learning.angles["hidden"] == pytest.approx(0, abs=0.01)
+    assert not np.array_equal(one.program.graph.nodes["fc1"].weight, program.graph.nodes["fc1"].weight)
+    counts = one.learner.answer(events).counts
+    for target, least in (("clock", 1.0), ("loihi2", 0.9)):
+        spikes = spikec.compile(one.program.graph, target).run(events, duration=0.02).spikes["out"]
+        found = np.array([np.bincount(spikes.sample(each)[1], minlength=CLASSES) for each in range(60)])
+        assert np.mean(found.argmax(1) == counts.argmax(1)) >= least
+
+
+def test_the_clock_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    def asleep(**options: Any) -> spikec.Trainer:
+        return spikec.Trainer(spikec.compile(network(), "clock"), rule="biograd", batch_size=8, epochs=2,
+                              rule_options={"width": 1.0, "sleep_every": 8, "sleep_samples": 2, "sleep_rate": 1e-2},
+                              progress=False, **options)
+
+    whole = asleep()
+    expected = whole.fit(rasters(32, seed=1))
+    broken = asleep(checkpoint=tmp_path / "c")
+    learn, seen = broken.learner.learn, []
+
+    def interrupting(events: Any, labels: np.ndarray) -> Answer:
+        seen.append(len(labels))
+        if len(seen) == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(events, labels)
+
+    broken.learner.learn = interrupting
+    with pytest.raises(TrainingInterrupted):
+        broken.fit(rasters(32, seed=1))
+    resumed = asleep(checkpoint=tmp_path / "c")
+    history = resumed.fit(rasters(32, seed=1), resume=True)
+    assert len(seen) == 6
+    own, other = whole.learner.state(), resumed.learner.state()
+    assert list(own) == list(other)
+    assert [name for name in own if own[name].tobytes() != other[name].tobytes()] == []
+    assert [each.train for each in history] == [each.train for each in expected]
+    assert history[-1].learning.rates == pytest.approx(expected[-1].learning.rates)
+    with pytest.raises(BadInputError, match="SC508"):
+        spikec.Trainer(spikec.compile(network(), "clock"), rule="biograd", checkpoint=tmp_path / "c", batch_size=8,
+                       epochs=2, progress=False).fit(rasters(32, seed=1))
+
+
+def test_a_rule_that_the_target_cannot_run_is_told_with_all_reasons() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        spikec.Trainer(spikec.compile(network(), "clock"), rule="biograd",
+                       learner={"projections": ["fc1", "hidden", "nowhere"]})
+    assert len(caught.value.diagnostics) == 2
+    assert {fault.code for fault in caught.value.diagnostics} == {"SC515"}
