@@ -51,6 +51,6 @@ def chip_limits(plastic: PlasticNetwork) -> tuple[ChipLimit, ...]:
             both = "untested", "its rule is of two factors and its processes are of Lava's library"
             add(each.name, both, both)
         if each.sign == "mixed":
-            odd = "cannot", "in Lava, weights of either sign become odd when they learn; the chip's stay even"
-            add(each.name, odd, odd)
+            add(each.name, ("cannot", "in Lava, weights of either sign become odd when they learn; those of the chip "
+                            "are even"), ("untested", "in Lava, weights of either sign become odd when they learn"))
     return tuple(found)

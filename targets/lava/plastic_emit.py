@@ -69,14 +69,15 @@ def plastic_files(plastic: PlasticNetwork) -> dict[str, bytes]:
     signals = [{"key": key, "n": n} for key, n in _signals(plastic, keys).items()]
     outputs = list(dict.fromkeys(keys[population] for population in network.outputs.values()))
     processes = {each["process"] for each in (*populations, *connections)} - {"LearningNeuron"}
-    ours = ["from learning_neuron import PyLearningNeuronModel"] * bool(plastic.neurons)
+    ours = [f"from learning_neuron import {name}" for name in ("LearningNeuron", "PyLearningNeuronModel")
+            if plastic.neurons]
     learning = [{"key": synapses[each.name], "weights": f"{synapses[each.name]}.weight", "target": keys[each.target],
                  "source": keys[each.source]} for each in there if each.name in plastic.rules]
     shared = shared_facts()
     program = rendered(
         "plastic.jinja", **shared, inputs=inputs, signals=signals, outputs=outputs, plastic=learning,
-        reshapes="Conv" in processes, imports=[*import_lines(processes), *_learning_imports(plastic)],
-        models=model_lines(processes, (*_EDGE_MODELS, *ours)), populations=populations, projections=connections,
+        reshapes="Conv" in processes, imports=[*_learning_imports(plastic), *import_lines(processes), *ours[:1]],
+        models=model_lines(processes, (*_EDGE_MODELS, *ours[1:])), populations=populations, projections=connections,
         made="PROCESSES",
         orders=[(keys[name], network.size(name), channels) for name, channels in orders.items() if channels > 1])
     limits = chip_limits(plastic)
@@ -113,8 +114,10 @@ def _population(plastic: PlasticNetwork, name: str, keys: Mapping[str, str], ord
         return facts
     key, teacher = keys[name], neuron.error == "teacher"
     told = f"{key}.{'teacher' if teacher else 'noise'}"
+    settings = [f"{name}={value}" for name, value in {"teacher": teacher, **_settings(neuron)}.items()]
     return facts | {
-        "process": "LearningNeuron", "settings": {"teacher": teacher, **_settings(neuron)},
+        "process": "LearningNeuron",
+        "settings": [", ".join(settings[start:start + 5]) for start in range(0, len(settings), 5)],
         "wires": [('inputs["control"]', f"{key}.control"), (f'inputs["{told}"]', f"{key}.told")]}
 
 
@@ -157,10 +160,10 @@ def _rule_settings(rule: IntegerRule) -> dict[str, str]:
 
 def _learning_imports(plastic: PlasticNetwork) -> list[str]:
     kinds = ", ".join(sorted({_kind(rule) for rule in plastic.rules.values()}))
-    lines = [f"from lava.magma.core.learning.learning_rule import {kinds}"] * bool(kinds)
-    lines += ["from lava.magma.core.learning.constants import GradedSpikeCfg"] * any(
+    lines = ["from lava.magma.core.learning.constants import GradedSpikeCfg"] * any(
         rule.graded for rule in plastic.rules.values())
-    return lines + ["from learning_neuron import LearningNeuron"] * bool(plastic.neurons)
+    lines += [f"from lava.magma.core.learning.learning_rule import {kinds}"] * bool(kinds)
+    return lines
 
 
 def _described_rule(rule: IntegerRule) -> dict[str, Any]:
