@@ -71,7 +71,9 @@ def check_plastic_state(plastic: PlasticNetwork, state: PlasticState) -> Plastic
     faults = Diagnostics()
     of_neurons = {name: (plastic.network.populations[name].n,) for name in plastic.neurons}
     for key, bounds in (("arriving", ARRIVING), ("error", ERROR), ("balance", ERROR), ("count", COUNT)):
-        _check(key, getattr(state, key), of_neurons, dict.fromkeys(of_neurons, bounds), faults)
+        _check(key, getattr(state, key), of_neurons, {
+            name: (0, bounds[1]) if key == "count" and plastic.neurons[name].error == "teacher" else bounds
+            for name in of_neurons}, faults)
     projections = {name: projection for name, (_, projection) in numbered(plastic).items() if name in plastic.rules}
     shapes = {name: each.connection.weight.shape for name, each in projections.items()}
     signs = {"mixed": (-256, 255), "excitatory": (0, 255), "inhibitory": (-255, 0)}
