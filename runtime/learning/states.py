@@ -25,6 +25,6 @@ def require_state(given: Mapping[str, Array], own: Mapping[str, Array]) -> None:
         forms = [f"{np.asarray(each[name]).dtype} {np.shape(each[name])}" if name in each else "none"
                  for each in (given, own)]
         if forms[0] != forms[1]:
-            faults.add("SC513", f"the state is of another learner: its '{name}' differs", value=forms[0],
-                       limit=forms[1], remedy=_REMEDY)
+            faults.add("SC513", "the state is of another learner", node=name, value=forms[0], limit=forms[1],
+                       remedy=_REMEDY)
     faults.raise_if_errors()
