@@ -101,10 +101,13 @@ def continuous_rule(rule: LearningRule, faults: Diagnostics, node: str | None = 
                     _check_flow(rule, gates, update, found, refuse)
                     flows.append(Flow(update.variable, found, phases))
                 else:
-                    _check_act(when, found, refuse)
+                    _check_act(rule, when, found, refuse)
                     acts.append(Act(when, update.variable, found, phases))
     if any(leak < 0 for leak in leaks.values()):
         faults.add("SC516", "a tag that grows by itself", node=node, remedy="Give its own term a negative sign.")
+    if rule.error is not None and rule.error.code == "local":
+        faults.add("SC516", "continuous time has no error of each layer by itself", node=node, value="code local",
+                   limit="softmax, count, spike, trace, reward", remedy=REMEDY)
     _check_order(flows, faults, node)
     return Continuous(rule, tuple(acts), tuple(flows), leaks, traces, gates)
 
@@ -178,7 +181,10 @@ def _check_flow(rule: LearningRule, gates: dict[str, Gate], update: Update, foun
             refuse("the sign of a dendrite that decays")
 
 
-def _check_act(when: str, found: Product, refuse: _refusal) -> None:
+def _check_act(rule: LearningRule, when: str, found: Product, refuse: _refusal) -> None:
+    error = rule.error
+    if when == "error" and error is not None and not (error.spikes or error.code == "spike"):
+        refuse("updates at an error that comes without spikes", f"Let errors be spikes. {REMEDY}")
     if when != "sample" and "r" in (*found.variables, *found.signs):
         refuse("a reward before the end of the sample", "Apply it at the end of the sample.")
     if "x0" in found.variables or "y0" in found.variables:

@@ -32,8 +32,8 @@ from .nodes import LIF, Array, CubaLIF, Membrane
 
 __all__ = ["ExactLearning", "noise_spikes", "trace_rates"]
 
-MEAN_REWARD = 0.1
-"""What of a reward goes into its running mean."""
+MOST_REWARDS = 100
+"""In the running mean of the reward."""
 
 
 class ExactLearning:
@@ -58,7 +58,7 @@ class ExactLearning:
         self.weights = {link.name: np.array(getattr(nodes[link.name], "weight"), dtype=np.float64)
                         for link in self.links.links}
         self.feedback = {name: np.array(value, dtype=np.float64) for name, value in (feedback or {}).items()}
-        self.mean_reward = 0.0
+        self.mean_reward, self.rewarded = 0.0, 0
         self._copy_feedback()
 
     @property
@@ -66,40 +66,45 @@ class ExactLearning:
         return self.rule.feedback is not None and self.rule.feedback.path == "layered"
 
     def learn(self, events: Mapping[str, Events], labels: Sequence[int], rate: float = 1.0,
-              noise: Sequence[Mapping[str, Sequence[Sequence[Spike]]]] = ()) -> list[Sample]:
-        """One batch; with a batch of one, at once. `noise`: of each sleep of this batch, by hidden population, the
+              noise: Mapping[str, Sequence[Sequence[Spike]]] | None = None) -> list[Sample]:
+        """One batch; with a batch of one, at once. `noise`: of the sleep that is due after it, by hidden population, the
         spikes of each sample of noise."""
-        online = len(labels) == 1
+        online, rule, feedback = len(labels) == 1, self.rule, self.rule.feedback
         before = {name: value.copy() for name, value in self.weights.items()}
-        runs = [self._sample(events, number, label, online) for number, label in enumerate(labels)]
-        share = 1.0 / len(labels) if self.rule.average else 1.0
+        mean = self.mean_reward
+        runs = [self._sample(events, number, label, online, rate, mean) for number, label in enumerate(labels)]
+        share = 1.0 / len(labels) if rule.average else 1.0
+        decays = feedback is not None and feedback.kind == "kolen_pollack"
         for number, plastic in enumerate(runs[0].plastic if runs else ()):
-            name = plastic.link.name
-            if online:
-                taken = (self.weights[name] - before[name]) * rate
-            else:
-                taken = sum(run.plastic[number].taken for run in runs) * share * rate
-            self.weights[name][...] = before[name] + taken
-            self._kolen_pollack(plastic.link, taken)
-            if self.rule.bounds is not None:
-                np.clip(self.weights[name], *self.rule.bounds, out=self.weights[name])
+            link, weights = plastic.link, self.weights[plastic.link.name]
+            taken = np.asarray(sum(run.plastic[number].taken for run in runs)) * (share * rate)
+            lost = rate * share * len(labels) * feedback.decay if feedback is not None and decays else 0.0
+            mirrored = link.source in self.links.hidden and lost != 0.0
+            if not online:
+                weights += taken
+            if mirrored:
+                weights -= lost * before[link.name]
+                self.feedback[link.source] += taken.T - lost * self.feedback[link.source]
+            if rule.bounds is not None:
+                np.clip(weights, *rule.bounds, out=weights)
         self._copy_feedback()
-        for sleep in noise:
-            self._sleep(sleep, rate)
+        if noise:
+            self._sleep(noise)
         return runs
 
-    def _sample(self, events: Mapping[str, Events], number: int, label: int, online: bool) -> Sample:
+    def _sample(self, events: Mapping[str, Events], number: int, label: int, online: bool, rate: float,
+                mean: float) -> Sample:
         given: list[Spike] = []
         for name, each in events.items():
             times, indices = each.sample(number)
             given += [(float(time), name, int(index), 1) for time, index in zip(times, indices, strict=True)]
-        run = self._begin(label, online)
+        run = self._begin(label, online, rate)
         for phase in phases_of(self.rule, False):
             run.play(phase, sorted(given))
-        self._end(run)
+        self._end(run, mean)
         return run
 
-    def _begin(self, label: int, online: bool) -> Sample:
+    def _begin(self, label: int, online: bool, rate: float = 1.0) -> Sample:
         links, continuous = self.links, self.continuous
         plastic = []
         for link in links.plastic():
@@ -111,15 +116,16 @@ class ExactLearning:
                 {"t": np.zeros(shape), "d": np.zeros(shape)}, np.zeros(shape)))
         bias = np.concatenate([links.bias[name] for name in links.order])
         return Sample(links, continuous, Membranes.at_rest(self._nodes, bias), self._span, self.weights, plastic,
-                      {} if self.layered else self.feedback, label, online)
+                      {} if self.layered else self.feedback, label, online, rate)
 
-    def _end(self, run: Sample) -> None:
-        """The updates of the end of a sample."""
+    def _end(self, run: Sample, mean: float) -> None:
+        """The updates of the end of a sample. `mean`: of the rewards before this batch."""
         reward = 0.0
         if self.rule.error is not None and self.rule.error.code == "reward":
-            got = float(int(np.argmax(run.counts)) == run.label and run.counts.max() > 0)
-            reward = got - self.mean_reward
-            self.mean_reward += MEAN_REWARD * reward
+            got = float(run.prediction == run.label)
+            reward = got - mean
+            self.rewarded += 1
+            self.mean_reward += (got - self.mean_reward) / min(self.rewarded, MOST_REWARDS)
         if self.layered:
             for name in reversed(self.links.hidden):
                 (link,) = self.links.above(name)
@@ -134,14 +140,7 @@ class ExactLearning:
             for name in self.links.hidden:
                 self.feedback[name] = transposed(self.links, self.weights, name, self.layered)
 
-    def _kolen_pollack(self, link: Link, taken: Array) -> None:
-        feedback = self.rule.feedback
-        if feedback is None or feedback.kind != "kolen_pollack" or link.source not in self.links.hidden:
-            return
-        self.feedback[link.source] += taken.T - feedback.decay * self.feedback[link.source]
-        self.weights[link.name] -= feedback.decay * self.weights[link.name]
-
-    def _sleep(self, noise: Mapping[str, Sequence[Sequence[Spike]]], rate: float) -> None:
+    def _sleep(self, noise: Mapping[str, Sequence[Sequence[Spike]]]) -> None:
         """`noise` of each hidden population, from the last to the first."""
         feedback, phase = self.rule.feedback, phases_of(self.rule, True)[0]
         if feedback is None:
@@ -164,11 +163,11 @@ class ExactLearning:
                     for term in update.terms:
                         found = np.full(total.shape, term.coefficient)
                         for factor in term.factors:
-                            value = values[factor.variable]
-                            found = found * (np.sign(value) if factor.sign else value + factor.offset)
+                            value = values[factor.variable] + factor.offset
+                            found = found * (np.sign(value) if factor.sign else value)
                         total += found
             share = 1.0 / len(noise[name]) if self.rule.average else 1.0
-            self.feedback[name] += rate * share * total
+            self.feedback[name] += share * total
 
 
 def trace_rates(rule: LearningRule, link: Link, target: object, faults: Diagnostics) -> dict[str, float]:

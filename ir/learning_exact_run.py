@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from .learning import Gate, LearningRule, Phase
-from .learning_continuous import Continuous, Product
+from .learning_continuous import Continuous, Product, phases_of
 from .learning_courses import Course
 from .learning_wiring import Link, Links
 from .membranes import Membranes
@@ -26,8 +26,8 @@ _TIGHTEST = 4 * float(np.finfo(np.float64).eps)
 
 @dataclass(slots=True)
 class Plastic:
-    """A plastic projection: `rates` of its traces, 1/s; values of its variables now; `taken`: what w takes, where
-    weights are frozen."""
+    """A plastic projection: `rates` of its traces, 1/s; values of its variables now; `taken`: what w took in
+    this sample."""
 
     link: Link
     rates: Mapping[str, float]
@@ -39,7 +39,7 @@ class Plastic:
 
 @dataclass
 class Sample:
-    """`weights` are written to where `online`, else `taken` of the plastic projections is. `feedback` by population,
+    """`weights` are written to where `online`, with `rate` times what the projections take. `feedback` by population,
     (n, n_out), direct. `spikes`: what happened, (time, population, neuron)."""
 
     links: Links
@@ -51,6 +51,7 @@ class Sample:
     feedback: Mapping[str, Array]
     label: int
     online: bool
+    rate: float = 1.0
     now: float = 0.0
     spikes: list[tuple[float, str, int]] = field(default_factory=list)
     error_spikes: list[tuple[float, int, int]] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Sample:
         self.inter = np.zeros((2, n_out))
         self.dendrite = {name: np.zeros(self.links.sizes[name]) for name in (*self.links.hidden, self.links.output)}
         self.opened = {name: np.zeros(self.links.sizes[name], dtype=bool) for name in self.links.order}
+        self.answer, self.membrane = np.zeros(n_out), np.zeros(n_out)
         self.noise_from: str | None = None
         size = len(self.membranes.voltage)
         self.release = np.full(size, np.inf)
@@ -81,7 +83,7 @@ class Sample:
     # ---- phases -----------------------------------------------------------------------------------------------------
     def play(self, phase: Phase, given: Sequence[Spike], noise_from: str | None = None) -> None:
         """A phase: `given` are what comes from outside, seconds from its start on, in order."""
-        begin, end = self.now, self.now + phase.duration
+        begin, end, before = self.now, self.now + phase.duration, self.counts.copy()
         self.phase, self.noise_from = phase, noise_from
         waiting = [(begin + time, *rest) for time, *rest in given if time <= phase.duration]
         teaches = phase.teach and self.rule.error is not None
@@ -105,8 +107,17 @@ class Sample:
             taught = bool(teacher) and teacher[0] <= time
             teacher = teacher[taught:]
             self._instant(arriving, crossing, taught)
-            if time >= end and not (waiting and waiting[0][0] <= end):
+            if time >= end:
                 break
+        if phase.inject == 0.0 or all(each.inject for each in phases_of(self.rule, False)):
+            self.answer = self.answer + self.counts - before
+            self.membrane = self.membranes.voltage[self.span[self.links.output]].copy()
+
+    @property
+    def prediction(self) -> int:
+        """The output that fired most while nothing was injected; of several, the one of the highest membrane then."""
+        best = np.flatnonzero(self.answer == self.answer.max())
+        return int(best[np.argmax(self.membrane[best])])
 
     def _teacher(self, begin: float, end: float) -> list[float]:
         error = self.rule.error
@@ -161,7 +172,7 @@ class Sample:
             self._clip_before_use(sent)
         before_reset = members.voltage.copy()
         for name in self.links.order:
-            if name == self.noise_from:
+            if self.noise_from is not None and name not in self.links.downstream(self.noise_from):
                 continue
             span = self.span[name]
             index = np.arange(span.start, span.stop)
@@ -214,9 +225,8 @@ class Sample:
         return (self.above[1 + 2 * number] & ~self.above[2 + 2 * number])[span]
 
     def _note_open(self) -> None:
-        for name, span in self.span.items():
-            for number in range(len(self.gates)):
-                self.opened[name] |= self._open(number, span)
+        for name, span in self.span.items() if self.gates else ():
+            self.opened[name] |= self._open(0, span)
 
     # ---- errors -----------------------------------------------------------------------------------------------------
     def _set_error(self, on: bool) -> None:
@@ -249,7 +259,7 @@ class Sample:
     def _error_due(self) -> float:
         """When an error interneuron reaches its threshold."""
         error = self.rule.error
-        if error is None or not error.spikes:
+        if error is None or not error.spikes or error.code == "spike":
             return np.inf
         slope = np.array([self.err, -self.err]) / self.rule.interval
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -265,12 +275,16 @@ class Sample:
         if error is None or self.noise_from is not None:
             return back
         if error.code == "spike":
-            if self.err_on:
-                back += out
+            back = out * self.err_on
             back[self.label] -= taught
-        elif error.spikes:
-            due = self.inter >= error.threshold - 1e-12 * error.threshold
-            self.inter[due] = 0.0
+        if error.spikes:
+            if error.code == "spike":
+                self.inter += np.array([back, -back])
+                due = self.inter > error.threshold
+                self.inter[due] -= error.threshold
+            else:
+                due = self.inter >= error.threshold * (1 - 1e-12)
+                self.inter[due] = 0.0
             back = due[0].astype(float) - due[1]
         self.error_spikes += [(self.now, int(each), int(back[each])) for each in np.flatnonzero(back)]
         self._renew_error()
@@ -416,10 +430,9 @@ class Sample:
         return values
 
     def _take(self, each: Plastic, amount: Array) -> None:
+        each.taken += amount
         if self.online:
-            self.weights[each.link.name] += amount
-        else:
-            each.taken += amount
+            self.weights[each.link.name] += self.rate * amount
 
     def _clip_before_use(self, sent: Mapping[str, Array]) -> None:
         if self.rule.bounds is None:

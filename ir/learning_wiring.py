@@ -42,6 +42,13 @@ class Links:
     def above(self, population: str) -> tuple[Link, ...]:
         return tuple(each for each in self.links if each.source == population)
 
+    def downstream(self, population: str) -> frozenset[str]:
+        """All that its spikes reach."""
+        found: set[str] = set()
+        for link in self.above(population):
+            found |= {link.target, *self.downstream(link.target)}
+        return frozenset(found)
+
     @property
     def hidden(self) -> tuple[str, ...]:
         """Populations with plastic synapses, but for the output, from the inputs on."""
@@ -83,9 +90,11 @@ def links_of(graph: Graph, rule: LearningRule, output: str | None, projections: 
         wrong.add("SC403", "which output has the labels' neurons is not told", value=output, limit=", ".join(outputs))
     wrong.raise_if_errors(BadInputError)
     faults.raise_if_errors(UnsupportedError)
+    shown = graph.sources[outputs[0] if output is None else output][0]
+    if rule.feedback is not None and rule.feedback.kind == "none":
+        links = [Link(each.name, each.source, each.target, each.plastic and each.target == shown) for each in links]
     sizes = {name: prod(node.shape) for name, node in nodes.items() if isinstance(node, Input)}
     sizes |= {name: len(value) for name, value in bias.items()}
-    shown = graph.sources[outputs[0] if output is None else output][0]
     return Links(tuple(links), sizes, _ordered(links, list(bias)), bias, shown)
 
 
