@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
+import re
+import runpy
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,6 +163,30 @@ def test_what_is_wrong_with_a_run_is_said() -> None:
     assert np.array_equal(nothing.weight["x-h1"], program.plastic.network.projections[0].connection.weight)
 
 
+@pytest.mark.parametrize(("given", "options", "told"), [
+    ({"p9": np.zeros(3)}, (), "p9"),
+    ({"control": np.zeros((5, 1), int)}, (), "control is"),
+    ({"p0": np.full((5, 20), 1 << 40)}, (), "p0: values have 32 bits"),
+    ({"p3.weight": np.zeros((20, 12), int)}, (), "p3.weight is"),
+    ({"p3.weight": np.zeros((12, 20))}, (), "p3.weight is float64"),
+    ({}, ("--record", "p0.v"), "p0.v"),
+    ({}, ("--record", "weight", "--steps", "1000000"), "take a larger --every"),
+    ({}, ("--every", "0"), "--every"),
+    ({}, ("--steps", "3"), "what is given has 5"),
+])
+def test_a_program_says_what_it_cannot_run(given: dict[str, Any], options: tuple[str, ...], told: str, tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it asks for Lava."""
+    PlasticLavaProgram(biograd_network()).save(tmp_path / "saved")
+    right = {"p0": np.zeros((5, 20), int), "control": np.zeros(5, int), "p3.weight": np.zeros((12, 20), int)}
+    np.savez(tmp_path / "in.npz", **right | given)
+    monkeypatch.setattr(sys, "argv", ["program.py", "--input", str(tmp_path / "in.npz"), "--output",
+                                      str(tmp_path / "out.npz"), *options])
+    with pytest.raises(SystemExit, match=re.escape(told)):
+        runpy.run_path(str(tmp_path / "saved" / "program.py"), run_name="__main__")
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith("out")] == []
+
+
 # From here on Lava runs.
 
 
@@ -169,21 +196,7 @@ def worker() -> Iterator[LavaWorker]:
         yield worker
 
 
-def test_a_program_says_what_it_cannot_read(tmp_path: Path) -> None:
-    PlasticLavaProgram(biograd_network()).save(tmp_path / "saved")
-    right = {"p0": np.zeros((5, 20), int), "control": np.zeros(5, int), "p3.weight": np.zeros((12, 20), int)}
-    for wrong, options, told in (({"p9": np.zeros(3)}, (), "p9"), ({"control": np.zeros((5, 1), int)}, (), "control is"),
-                                 ({"p3.weight": np.zeros((20, 12), int)}, (), "p3.weight is"),
-                                 ({}, ("--record", "p0.v"), "p0.v"), ({}, ("--every", "0"), "--every"),
-                                 ({}, ("--steps", "3"), "what is given has 5")):
-        np.savez(tmp_path / "in.npz", **right | wrong)
-        done = subprocess.run([lava_python(), "saved/program.py", "--input", "in.npz", "--output", "out.npz", *options],
-                              cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "out.npz").exists()
-
-
-@pytest.mark.parametrize("seed", [1, 5, 7])
+@pytest.mark.parametrize("seed", [2, 18])
 def test_lava_learns_as_the_oracle_does(seed: int, worker: LavaWorker) -> None:
     plastic, inputs, signals = random_case(seed)
     wanted = simulate_plastic(plastic, inputs, signals, record=True)

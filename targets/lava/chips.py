@@ -1,4 +1,4 @@
-"""What of a plastic network a real chip could not run as it runs in Lava's simulation, as data: each with its reason."""
+"""What of a plastic network a chip could not run as Lava's simulation does, as data: each part with its reason."""
 
 from __future__ import annotations
 

@@ -82,8 +82,9 @@ def facts_of_population(population: IntegerPopulation, keys: Mapping[str, str],
                         orders: Mapping[str, int]) -> dict[str, Any]:
     """Of neurons without learning."""
     return {"key": keys[population.name], "process": "LIF", "settings": [], "wires": [], "n": population.n,
-            "du": population.du, "dv": population.dv, "threshold": population.threshold, "bias": population.bias is not None,
-            "bias_exponent": population.bias_exponent, "rows": _reordered(population.name, keys, orders, "[{}]"),
+            "du": population.du, "dv": population.dv, "threshold": population.threshold,
+            "bias": population.bias is not None, "bias_exponent": population.bias_exponent,
+            "rows": _reordered(population.name, keys, orders, "[{}]"),
             "first": [each for each in ("u", "v") if getattr(population, f"{each}0") is not None]}
 
 

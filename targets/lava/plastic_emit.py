@@ -108,7 +108,8 @@ def _signals(plastic: PlasticNetwork, keys: Mapping[str, str]) -> dict[str, int]
     return {"control": 1, **sizes} if sizes else {}
 
 
-def _population(plastic: PlasticNetwork, name: str, keys: Mapping[str, str], orders: Mapping[str, int]) -> dict[str, Any]:
+def _population(plastic: PlasticNetwork, name: str, keys: Mapping[str, str],
+                orders: Mapping[str, int]) -> dict[str, Any]:
     facts = facts_of_population(plastic.network.populations[name], keys, orders)
     if (neuron := plastic.neurons.get(name)) is None:
         return facts
