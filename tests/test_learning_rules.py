@@ -41,7 +41,7 @@ from spikec.ir.learning_text import parse, read, to_text, write
 from spikec.ir.rules.library import factors
 from spikec.passes.plastic import make_plastic
 
-FEW = settings(max_examples=20, deadline=None)
+FEW = settings(max_examples=15, deadline=None)
 
 
 def codes(rule: LearningRule) -> set[str]:
@@ -111,8 +111,8 @@ names = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1
 def sums(draw: st.DrawFn, variables: tuple[str, ...]) -> tuple[Term, ...]:
     factor = st.builds(Factor, st.sampled_from(variables), st.just(0.0) | numbers) | \
         st.builds(Factor, st.sampled_from(variables), sign=st.just(True))
-    product = st.builds(Term, numbers, st.lists(factor, max_size=4).map(tuple))
-    return tuple(draw(st.lists(product, min_size=1, max_size=4)))
+    product = st.builds(Term, numbers, st.lists(factor, max_size=3).map(tuple))
+    return tuple(draw(st.lists(product, min_size=1, max_size=2)))
 
 
 @st.composite

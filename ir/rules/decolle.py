@@ -9,8 +9,8 @@ from ..learning_terms import terms
 __all__ = ["decolle"]
 
 
-def decolle(*, rate: float = 1e-4, width: float = 1.0, tau_syn: Tau = 0.005, tau_mem: Tau = "tau_mem",
-            tau_readout: float = 0.01, duration: float = 0.05, start: float = 0.01, scale: float = 1.0,
+def decolle(*, rate: float = 1e-3, width: float = 1.0, tau_syn: Tau = 0.005, tau_mem: Tau = "tau_mem",
+            tau_readout: float = 0.002, duration: float = 0.05, start: float = 0.01, scale: float = 1.0,
             bias: bool = False) -> LearningRule:
     """dw = -rate e x2 y1 in every column, with an error e of each layer by itself: what a fixed random readout makes of
     its spikes' trace (`tau_readout`), less the label, and back by the same readout. x2: the source's spikes filtered by

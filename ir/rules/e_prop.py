@@ -11,7 +11,7 @@ from .numbers import column_decay
 __all__ = ["e_prop"]
 
 
-def e_prop(*, rate: float = 1e-3, width: float = 1.0, height: float = 0.3, tau: Tau = "tau_mem", tau_out: float = 0.02,
+def e_prop(*, rate: float = 5e-3, width: float = 1.0, height: float = 0.3, tau: Tau = "tau_mem", tau_out: float = 0.02,
            dt: float = 1e-3, feedback: FeedbackName = "fixed", duration: float = 0.02, start: float = 0.0,
            sleep_rate: float = 1e-3, sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16,
            decay: float = 1e-3, scale: float = 1.0, bias: bool = False) -> LearningRule:

@@ -10,7 +10,7 @@ from .feedback import FeedbackName, feedback_by_name
 __all__ = ["emstdp"]
 
 
-def emstdp(*, rate: float = 1e-4, gain: float = 1.0, period: int = 2, feedback: FeedbackName = "fixed",
+def emstdp(*, rate: float = 3e-4, gain: float = 1.0, period: int = 2, feedback: FeedbackName = "fixed",
            duration: float = 0.05, scale: float = 1.0, decay: float = 1e-3,
            bounds: tuple[float, float] | None = None) -> LearningRule:
     """A sample is shown twice, freely, then with the error as a current of -`gain` times the dendrite into each neuron,

@@ -11,7 +11,7 @@ from .numbers import column_decay
 __all__ = ["superspike"]
 
 
-def superspike(*, rate: float = 1e-4, width: float = 1.0, tau_rise: float = 0.005, tau_decay: float = 0.01,
+def superspike(*, rate: float = 1e-3, width: float = 1.0, tau_rise: float = 0.005, tau_decay: float = 0.01,
                tau_syn: Tau = 0.005, tau_mem: Tau = "tau_mem", dt: float = 1e-3, period: int = 2,
                feedback: FeedbackName = "fixed", duration: float = 0.05, start: float = 0.0, sleep_rate: float = 1e-3,
                sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16, decay: float = 1e-3,
