@@ -104,8 +104,7 @@ class Error:
     `spikes`: err drives two integrate-and-fire error interneurons an output, of threshold `threshold`, reset by
     subtraction, and their ternary spikes (+1, 0, -1) are what is fed back; else err itself is. `margin`: no error is
     fed back where |err| is not above it (error-triggered).
-    `tau`, as far as the dendrite is meant (`dendrite_tau`): None: the dendrite sums over the sample; 0.0: it holds what
-    came last.
+    `dendrite_tau`: None: the dendrite sums over the sample; 0.0: it holds what came last.
     """
 
     code: Literal["softmax", "count", "spike", "trace", "local", "reward"]
