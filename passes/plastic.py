@@ -27,20 +27,26 @@ from .quantise import Quantised
 
 __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
+_OPEN = 8
+"""What an open gate says: the three bits that the engine drops of a product of two traces, so that none of x1 is lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChipChoices:
     """How a rule of the model is held in whole numbers; None: chosen here. `impulse`: of x1. `tag_shift`: bits that the
     tag leaves out of the product of trace and gate. `error_shift`: bits that a dendrite's error leaves out, by
     population; below zero, bits that it is shifted left by. `gap`: silent columns before an update, beyond those that
-    what is under way takes. `headroom`: what
-    weights may grow to, in largest initial weights."""
+    what is under way takes. `headroom`: what weights may grow to, in largest initial weights. `thresholds`: by
+    population, the whole number that its threshold becomes, in the place of what `headroom` gives. `rates`: by
+    projection, what its updates of weights are multiplied by."""
 
     impulse: int | None = None
     tag_shift: int | None = None
     error_shift: Mapping[str, int] = field(default_factory=dict)
     gap: int = 4
     headroom: float = 4.0
+    thresholds: Mapping[str, int] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +241,7 @@ class _Maker:
         return LearningNeuron(
             error="teacher" if name == self.output else "dendrite",
             gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
-            shift=max(shift, 0), gain=max(-shift, 0), count_step=self._count_step(name, columns),
+            gate_value=1 if self.chip else _OPEN, shift=max(shift, 0), gain=max(-shift, 0), count_step=self._count_step(name, columns),
             says_spikes=self.tells_spikes, holds=self.holds,
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
 
@@ -250,7 +256,7 @@ class _Maker:
             if self.chip:
                 continue
             scales = self._scales(name, traces, self.error_shift.get(target, 0))
-            short = max((_bits_short(term, update.variable, scales, self.rate) for update in self._awake()
+            short = max((_bits_short(term, update.variable, scales, self._rate(name)) for update in self._awake()
                          for term in update.terms if update.variable == "w"), default=0)
             if self.choices.tag_shift is None and short > 0:
                 most = int(log2(max(_largest(traces.get("x1", IntegerTrace(1, 0.0))), 1)))
@@ -309,7 +315,10 @@ class _Maker:
     def _forward(self, name: str, columns: SampleColumns, neurons: Mapping[str, LearningNeuron]) -> IntegerRule:
         traces, target = self._traces(name, columns), self.by_name[name].target
         return integer_rule(self._awake(), self._scales(name, traces, self.error_shift.get(target, 0)), name,
-                            three_factor=target in neurons, seed=self._seed(name), rate=self.rate, faults=self.faults)
+                            three_factor=target in neurons, seed=self._seed(name), rate=self._rate(name), faults=self.faults)
+
+    def _rate(self, name: str) -> float:
+        return self.rate * self.choices.rates.get(name, 1.0)
 
     def _traces(self, name: str, columns: SampleColumns) -> dict[str, IntegerTrace]:
         return {each.name: self._trace(each, self.by_name[name].target, columns) for each in self.rule.variables
@@ -323,9 +332,9 @@ class _Maker:
         by_name = {"w": self._weight_scale(name)}
         by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
                     if isinstance(each, Trace)}
-        by_name |= {each.name: 1 / each.height for each in self.rule.variables if isinstance(each, Gate)}
+        by_name |= {each.name: _OPEN / each.height for each in self.rule.variables if isinstance(each, Gate)}
         by_name["e"] = self._error_scale(self.by_name[name].target) / 2.0**error_shift
-        by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) * by_name.get("y1", 1.0) / 2.0 ** self.tag_shift[name]
+        by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) / 2.0 ** self.tag_shift[name]
         return ChipScales(by_name, traces, gated=gated)
 
     def _awake(self) -> list[Update]:

@@ -137,6 +137,10 @@ class PlasticStream:
         """(post, pre) int64: the weights of a plastic projection as they are now."""
         return self._memory.weights(name)
 
+    def spikes(self) -> Mapping[str, int]:
+        """By population, since figures were last asked for."""
+        return self._memory.spikes()
+
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """By plastic projection, since they were last asked for: `weights_changed`, `weights_clipped` and
         `tags_clipped`: how often one was, where its bounds cut what it had become; `raised` and `raised_clipped`, how

@@ -35,6 +35,12 @@ class SpikeList:
                    None if (found == 1).all() else found.astype(np.int32))
 
     @classmethod
+    def of_sorted(cls, columns: Any, channels: Any, length: int, values: Any = None) -> SpikeList:
+        """Events by column, and by channel within one, each channel once."""
+        return cls(_begins(np.asarray(columns), length), np.asarray(channels).astype(np.int32),
+                   None if values is None else np.asarray(values).astype(np.int32))
+
+    @classmethod
     def of_events(cls, columns: Any, channels: Any, length: int, values: Any = None) -> SpikeList:
         """Events in any order, `columns` below `length`, no channel twice in a column."""
         at = np.asarray(columns)

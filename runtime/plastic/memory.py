@@ -219,6 +219,10 @@ class Memory:
         found: Array = record.arrays["table"][:, :record.item.n_post].T.astype(np.int64)
         return found
 
+    def spikes(self) -> dict[str, int]:
+        """By population, since figures were last asked for."""
+        return {name: int(record.item.spikes) for name, record in self.populations.items()}
+
     def figures(self) -> dict[str, dict[str, int]]:
         """What was counted, which begins anew."""
         found: dict[str, dict[str, int]] = {}

@@ -23,7 +23,7 @@ from ...ir.nodes import Array, Linear
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
 from ...runtime.learning.learner import Answer, LearningFigures
-from ...runtime.plastic.course import course_of
+from ...runtime.learning.states import require_state
 from ...runtime.plastic.engine import PlasticEngine, PlasticStream
 from .learning_state import pack_state, unpack_state
 from .sample_stream import Stream, sample_stream
@@ -59,7 +59,7 @@ class LoihiLearner:
                 faults.add("SC515", "every weight is zero: there is no scale to hold what they will become in",
                            node=name, remedy="Start from small random weights.")
         faults.raise_if_errors(UnsupportedError)
-        self.quantised = program.with_plan(_learning_plan(program, self.names, choices.headroom))
+        self.quantised = program.with_plan(_learning_plan(program, self.names, choices))
         self._rate = 1.0
         self.warnings = Diagnostics()
         self.plastic: Plastic = self._made(self.warnings)
@@ -134,11 +134,7 @@ class LoihiLearner:
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner.load`."""
-        mine = self.state()
-        unlike = [name for name in sorted(set(mine) | set(state)) if name not in mine or name not in state
-                  or np.shape(mine[name]) != np.shape(state[name])]
-        if unlike:
-            raise BadInputError(*(Diagnostic("SC513", "the state is of another learner", node=name) for name in unlike))
+        require_state(state, self.state())
         self.stream = self.engine.begin(unpack_state(self.stream.state(), state))
         self.seen, self.slept = int(state["seen"]), int(state["slept"])
         self._asked, self._spikes = 0, {}
@@ -177,17 +173,12 @@ class LoihiLearner:
         return marks
 
     def _run(self, stream: PlasticStream, given: Stream, learning: bool) -> Answer:
-        windows = np.stack([given.starts, given.starts + given.length], axis=1)
-        shown = list(self.plastic.network.network.populations)
-        found = stream.run(course_of(self.plastic.network, given.inputs, given.signals), windows, spikes=shown,
-                           learning=learning)
+        before = stream.spikes()
+        found = stream.run(given.course, given.windows, learning=learning)
         # A tie goes to the neuron whose membrane is the highest at the end.
         order = np.lexsort((found.membranes, found.counts), axis=1)
-        awake = np.zeros(len(next(iter(found.spikes.values()))), dtype=bool)
-        for start in given.starts:
-            awake[start:start + given.length] = True
         return Answer(counts=found.counts, predictions=order[:, -1],
-                      spikes={name: int(np.count_nonzero(each[awake])) for name, each in found.spikes.items()})
+                      spikes={name: count - before[name] for name, count in stream.spikes().items()})
 
     def _alignment(self) -> tuple[dict[str, float], dict[str, float]]:
         """By hidden layer that feeds the output, degrees between feedback and transposed weights, and their ratio."""
@@ -221,7 +212,7 @@ class LoihiLearner:
         self.stream = self.engine.begin(self.stream.state())
 
 
-def _learning_plan(program: LoihiProgram, names: Sequence[str], headroom: float) -> ScalePlan:
+def _learning_plan(program: LoihiProgram, names: Sequence[str], choices: ChipChoices) -> ScalePlan:
     """Thresholds so that the largest weight onto a population that learns is a mantissa of 254 / headroom, exponents
     of zero; the others as they are."""
     thresholds, exponents = dict(program.plan.thresholds), dict(program.plan.exponents)
@@ -231,7 +222,8 @@ def _learning_plan(program: LoihiProgram, names: Sequence[str], headroom: float)
         # Largest weight in thresholds, of the program's own scale.
         most = max(float(np.abs(np.asarray(each.connection.weight) * records[each.name].factor[:, None]).max())
                    for each in onto) / program.plan.thresholds[target]
-        thresholds[target] = float(max(1, min(round(_MANTISSA / (headroom * most)), 8192)))
+        thresholds[target] = float(max(1, min(round(_MANTISSA / (choices.headroom * most)), 8192)))
+        thresholds[target] = choices.thresholds.get(target, thresholds[target])
         exponents.update({each.name: 0 for each in onto})
     return ScalePlan(thresholds, exponents)
 

@@ -9,21 +9,20 @@ import numpy as np
 
 from ...ir.nodes import Array
 from ...ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE
-from ...ir.plastic_signals import Signals
 from ...passes.plastic import Plastic, SampleColumns
+from ...runtime.plastic.course import Course
+from ...runtime.plastic.lists import SpikeList
 
 __all__ = ["Stream", "sample_stream"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Stream:
-    """`inputs`: by input (time, n). `starts` (batch,): the first column of each sample, `length` columns long.
-    `sleeps`: how many there are in it."""
+    """`windows` (batch, 2): the columns of each sample, from the first to the one after its last. `sleeps`: how many
+    there are in it."""
 
-    inputs: Mapping[str, Array]
-    signals: Signals
-    starts: Array
-    length: int
+    course: Course
+    windows: Array
     sleeps: int
 
 
@@ -38,50 +37,62 @@ def sample_stream(plastic: Plastic, rasters: Mapping[str, Array], labels: Array 
         slept: sleeps before: what their noise depends on, with `seed`.
     """
     columns, batch = plastic.columns, len(next(iter(rasters.values())))
-    sleeps = labels is not None and columns.sleep > 0
-    after = [sleeps and (before + number + 1) % columns.sleep_every == 0 for number in range(batch)]
-    lengths = columns.columns + columns.sleep_columns * np.array(after, dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    inputs = {name: np.zeros((int(starts[-1]), raster.shape[2]), dtype=raster.dtype)
-              for name, raster in rasters.items()}
-    for name, raster in rasters.items():
-        for start, sample in zip(starts, raster, strict=False):
-            inputs[name][start:start + columns.shown] = sample[:columns.shown]
-    signals = Signals() if labels is None else _signals(plastic, starts, after, labels, slept, seed)
-    return Stream(inputs=inputs, signals=signals, starts=starts[:-1], length=columns.columns, sleeps=sum(after))
+    dozes = labels is not None and columns.sleep > 0
+    after = np.zeros(batch, dtype=bool)
+    if dozes:
+        after = (before + 1 + np.arange(batch)) % columns.sleep_every == 0
+    begins = np.concatenate([[0], np.cumsum(columns.columns + columns.sleep_columns * after)])
+    total, starts = int(begins[-1]), begins[:-1]
+    course = Course(
+        columns=total, inputs={name: _spikes(each[:, :columns.shown], starts, total) for name, each in rasters.items()},
+        control=None if labels is None else _control(columns, starts, after, total),
+        teacher={} if labels is None else _teachers(plastic, starts, labels, total),
+        noise=_noise(plastic, starts[after], total, slept, seed) if dozes else {})
+    return Stream(course=course, windows=np.stack([starts, starts + columns.columns], axis=1), sleeps=int(after.sum()))
 
 
-def _signals(plastic: Plastic, starts: Array, after: list[bool], labels: Array, slept: int, seed: int) -> Signals:
-    columns, network = plastic.columns, plastic.network.network
-    total = int(starts[-1])
-    control, sleeps = np.zeros(total, dtype=np.int64), 0
-    noise = {name: np.zeros((total, network.size(name)), dtype=np.int8)
-             for name, neuron in plastic.network.neurons.items() if neuron.error == "dendrite"}
-    teacher = np.zeros((total, network.size(plastic.output)), dtype=np.int8)
+def _spikes(raster: Array, starts: Array, total: int) -> SpikeList:
+    """What fires in each column of each sample, in order."""
+    _, shown, n = raster.shape
+    # numpy finds what is true in flat arrays of booleans many times as fast.
+    place = np.flatnonzero(np.ascontiguousarray(raster) != 0)
+    row, channel = np.divmod(place, n)
+    sample, column = np.divmod(row, shown)
+    values = raster.reshape(-1)[place]
+    return SpikeList.of_sorted(starts[sample] + column, channel, total, None if (values == 1).all() else values)
+
+
+def _control(columns: SampleColumns, starts: Array, after: Array, total: int) -> Array:
+    shown = np.zeros(columns.columns, dtype=np.int64)
+    shown[columns.teach_from:columns.update], shown[columns.update] = TEACH, UPDATE
+    asleep = np.array([CLEAR, *[ASLEEP] * (columns.sleep + 1), ASLEEP | MIRROR, CLEAR, *[0] * columns.gap])
+    control = np.zeros(total, dtype=np.int64)
+    control[starts[:, None] + np.arange(len(shown))] = shown
+    if after.any():
+        control[starts[after, None] + columns.columns + np.arange(len(asleep))] = asleep
+    return control
+
+
+def _teachers(plastic: Plastic, starts: Array, labels: Array, total: int) -> dict[str, SpikeList]:
+    if not plastic.error:
+        return {}
+    columns = plastic.columns
     told = np.arange(columns.teach_from, columns.shown + columns.late, columns.teach_every)
-    asleep = _sleep(columns)
-    for start, label, sleep in zip(starts, labels, after, strict=False):
-        control[start + columns.teach_from:start + columns.update] = TEACH
-        control[start + columns.update] = UPDATE
-        teacher[start + told, label] = 1
-        if sleep:
-            begun = start + columns.columns
-            control[begun:begun + len(asleep)] = asleep
-            _dream(columns, noise, begun + 1, np.random.default_rng([seed, slept + sleeps]))
-            sleeps += 1
-    teachers = {plastic.output: teacher} if plastic.output in plastic.network.neurons else {}
-    return Signals(control=control, teacher=teachers, noise=noise)
+    return {plastic.output: SpikeList.of_sorted((starts[:, None] + told).reshape(-1), np.repeat(labels, len(told)),
+                                                total)}
 
 
-def _sleep(columns: SampleColumns) -> Array:
-    return np.array([CLEAR, *[ASLEEP] * (columns.sleep + 1), ASLEEP | MIRROR, CLEAR, *[0] * columns.gap])
-
-
-def _dream(columns: SampleColumns, noise: Mapping[str, Array], begun: int, random: np.random.Generator) -> None:
-    if columns.noise is None:
-        return
-    rate = random.uniform(columns.noise.low, columns.noise.high)
-    for each in noise.values():
-        shape = columns.sleep, each.shape[1]
-        drawn = random.random((2, *shape), dtype=np.float32) < rate
-        each[begun:begun + columns.sleep] = drawn[0].astype(np.int8) - drawn[1].astype(np.int8)
+def _noise(plastic: Plastic, awake: Array, total: int, slept: int, seed: int) -> dict[str, SpikeList]:
+    """Of the sleeps after the samples that start in the columns `awake`."""
+    columns, found = plastic.columns, {}
+    for name, neuron in plastic.network.neurons.items():
+        if neuron.error != "dendrite" or columns.noise is None:
+            continue
+        drawn = np.zeros((len(awake), columns.sleep, plastic.network.network.size(name)), dtype=np.int8)
+        for number, each in enumerate(drawn):
+            random = np.random.default_rng([seed, slept + number, *name.encode()])
+            rate = random.uniform(columns.noise.low, columns.noise.high)
+            spikes = random.random((2, *each.shape), dtype=np.float32) < rate
+            each[:] = spikes[0].astype(np.int8) - spikes[1]
+        found[name] = _spikes(drawn, awake + columns.columns + 1, total)
+    return found
