@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["EpochRecord", "Evaluation", "History", "Tally"]
 
 
+_MOST_PENDING = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Means over `samples`. `loss`: None where a rule learns. `accuracy` and `silent` (fraction of samples with a
@@ -103,6 +106,8 @@ class Tally:
 
     def add(self, batch: Batch) -> None:
         self._pending.append(batch)
+        if len(self._pending) >= _MOST_PENDING:
+            self.fold()
 
     def fold(self) -> None:
         """Adds up what is pending, in order: the sums do not depend on when this is called."""

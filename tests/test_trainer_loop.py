@@ -358,8 +358,8 @@ def test_data_that_do_not_fit_are_diagnosed(wrong: Any, told: str) -> None:
 def test_a_program_and_a_loss_are_asked_for() -> None:
     with pytest.raises(BadInputError, match=r"spikec\.compile"):
         Trainer(Graph({}, ()), FirstSpikeCrossEntropy())
-    with pytest.raises(BadInputError, match="SC504: loss"):
-        Trainer(StandInProgram(), None)  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match="SC504: gradients need a loss"):
+        Trainer(StandInProgram())
     with pytest.raises(BadInputError, match=r"SC506.*targets"):
         Trainer(StandInProgram(), "spike-time", duration=0.03, progress=False).fit(data())
 
