@@ -80,6 +80,7 @@ def continuous_rule(rule: LearningRule, faults: Diagnostics, node: str | None = 
     traces = {each.name: each for each in rule.variables if isinstance(each, Trace)}
     gates = {each.name: each for each in rule.variables if isinstance(each, Gate)}
     awake = frozenset(phase.name for phase in phases_of(rule, False))
+    _check_settings(rule, gates, faults, node)
     acts: list[Act] = []
     flows: list[Flow] = []
     leaks: dict[tuple[str, str], float] = {}
@@ -110,6 +111,44 @@ def continuous_rule(rule: LearningRule, faults: Diagnostics, node: str | None = 
                    limit="softmax, count, spike, trace, reward", remedy=REMEDY)
     _check_order(flows, faults, node)
     return Continuous(rule, tuple(acts), tuple(flows), leaks, traces, gates)
+
+
+def _check_settings(rule: LearningRule, gates: dict[str, Gate], faults: Diagnostics, node: str | None) -> None:
+    """What of a rule, apart from its products, continuous time has no way for."""
+    def no(what: str, value: str, remedy: str = REMEDY) -> None:
+        faults.add("SC516", what, node=node, value=value, remedy=remedy)
+
+    error, feedback = rule.error, rule.feedback
+    if rule.units != "model":
+        no("the event engine learns in the model's units", f"units='{rule.units}'", "Compile for a target with whole numbers.")
+    if rule.bias:
+        no("biases do not learn in continuous time", "bias=True")
+    if not phases_of(rule, False):
+        no("a rule without a phase does not say how long a sample lasts", rule.name, "Give it a phase with a duration.")
+    for phase in phases_of(rule, False):
+        if phase.every != 1:
+            no("phases without noise are part of every sample", f"{phase.name}: every={phase.every}", "Let it be 1.")
+    sleeping = {phase.name for phase in phases_of(rule, True)}
+    for update in rule.updates:
+        if sleeping & set(update.phases):
+            no("forward weights stay as they are in noise", f"{update.variable} in {', '.join(update.phases)}")
+    if error is not None:
+        impulses = error.spikes or error.code == "spike"
+        if error.code in ("trace", "local"):
+            no("an error that changes between spikes has no closed form", f"error '{error.code}'")
+        if any(phase.inject for phase in rule.phases) and (
+                error.dendrite_tau not in (None, 0.0) or (not impulses and error.dendrite_tau is None)):
+            no("a current that changes between instants has no closed form", "inject", f"Let dendrites hold. {REMEDY}")
+    if feedback is not None:
+        if feedback.traces:
+            no("feedback learns from counts in continuous time", "traces of feedback")
+        for update in feedback.updates:
+            if update.when != "sample" or update.variable != "w" or not set(update.phases) <= sleeping or not update.phases:
+                no("feedback learns at the end of noise", f"{update.variable}, when '{update.when}'")
+            elif any(factor.variable not in ("x1", "y1", "w") for term in update.terms for factor in term.factors):
+                no("in noise there are x1, y1 and w", ", ".join(map(term_text, update.terms)))
+        if feedback.path == "layered" and gates and next(iter(gates.values())).shape != "box":
+            no("a layered error is masked by a box", next(iter(gates.values())).shape)
 
 
 def _read(update: Update, term: Term) -> Iterator[tuple[Literal["flow"] | Moment, Product]]:

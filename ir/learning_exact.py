@@ -23,10 +23,10 @@ import numpy as np
 from .diagnostics import Diagnostics, UnsupportedError
 from .events import Events
 from .graph import Graph
-from .learning import LearningRule, Phase, Tau
+from .learning import LearningRule, Phase, Tau, Trace
 from .learning_continuous import continuous_rule, phases_of
 from .learning_exact_run import Plastic, Sample, Spike
-from .learning_wiring import Link, links_of, transposed
+from .learning_wiring import Link, check_feedback, links_of, transposed
 from .membranes import Membranes
 from .nodes import LIF, Array, CubaLIF, Membrane
 
@@ -49,6 +49,7 @@ class ExactLearning:
                  projections: Iterable[str] | None = None, feedback: Mapping[str, Array] | None = None) -> None:
         self.rule, self.links, faults = rule, links_of(graph, rule, output, projections), Diagnostics()
         self.continuous = continuous_rule(rule, faults)
+        check_feedback(self.links, rule, faults)
         nodes = graph.nodes
         self._nodes = [node for name in self.links.order if isinstance(node := nodes[name], Membrane)]
         self.rates = {link.name: trace_rates(rule, link, nodes[link.target], faults) for link in self.links.plastic()}
@@ -173,7 +174,10 @@ class ExactLearning:
 def trace_rates(rule: LearningRule, link: Link, target: object, faults: Diagnostics) -> dict[str, float]:
     """1/s, of each trace, at one projection (SC516 where its neurons differ, or have no such constant)."""
     found = {}
-    for name, trace in continuous_traces(rule).items():
+    for trace in rule.variables:
+        if not isinstance(trace, Trace):
+            continue
+        name = trace.name
         seconds = _seconds(trace.tau, target)
         if seconds is None:
             found[name] = 0.0
@@ -183,12 +187,6 @@ def trace_rates(rule: LearningRule, link: Link, target: object, faults: Diagnost
         else:
             found[name] = 1.0 / float(seconds[0])
     return found
-
-
-def continuous_traces(rule: LearningRule) -> dict[str, object]:
-    from .learning import Trace
-
-    return {each.name: each for each in rule.variables if isinstance(each, Trace)}
 
 
 def _seconds(tau: Tau, target: object) -> Array | None:

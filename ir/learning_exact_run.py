@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp, expm1, sinh
 from math import prod as product_of
 
 import numpy as np
@@ -91,9 +92,11 @@ class Sample:
         teaching = [time for time in teaching if time <= end]
         teacher = self._teacher(begin, end) if teaches else []
         self._set_error(False)
+        self.injected: list[tuple[float, Array]] = []
         self._inject()
         while True:
             due = [each[0] for each in waiting[:1]] + teaching[:1] + teacher[:1]
+            due += [until for until, _ in self.injected[:1]]
             stop = min([*due, float(self.release.min(initial=np.inf)), self._error_due(), end])
             time, crossing = self._first_passing(stop)
             self._flow(time)
@@ -152,10 +155,18 @@ class Sample:
         return self.now + first, [(number, neuron) for time, number, neuron in found if time == first]
 
     def _passing(self, neuron: int, level: float, side: float, low: float, high: float) -> float:
-        index = np.array([neuron])
+        members = self.membranes
+        leak, decay = float(members.leak[neuron]), float(members.decay[neuron])
+        total = float(members.drive[neuron] + members.bias[neuron])
+        excess = float(members.coupling[neuron] * (members.current[neuron] - members.level[neuron] * total))
+        pull = float(members.base[neuron] + members.per_input[neuron] * total)
+        start, half = float(members.voltage[neuron]), 0.5 * (decay - leak)
 
-        def over(elapsed: float) -> float:
-            return side * (float(self.membranes.at(index, np.array([elapsed]))[0][0]) - level)
+        def over(s: float) -> float:
+            kept, x = exp(-leak * s), half * s
+            both = exp(-0.5 * (leak + decay) * s) * s * (sinh(x) / x if x else 1.0) if abs(x) < 1.0 else (
+                (kept - exp(-decay * s)) / (2 * half))
+            return side * (kept * start + pull * (-expm1(-leak * s) / leak if leak else s) + excess * both - level)
 
         return low if over(low) >= 0 else float(brentq(over, low, high, xtol=1e-300, rtol=_TIGHTEST))
 
@@ -232,8 +243,6 @@ class Sample:
     def _set_error(self, on: bool) -> None:
         self.err_on = on
         self._renew_error()
-        if self.rule.error is not None and self.rule.error.dendrite_tau == 0.0:
-            self._feed(self.err * (not self._impulses), True)
 
     @property
     def _impulses(self) -> bool:
@@ -280,7 +289,7 @@ class Sample:
         if error.spikes:
             if error.code == "spike":
                 self.inter += np.array([back, -back])
-                due = self.inter > error.threshold
+                due = (self.inter > error.threshold) & (back != 0)
                 self.inter[due] -= error.threshold
             else:
                 due = self.inter >= error.threshold * (1 - 1e-12)
@@ -290,11 +299,13 @@ class Sample:
         self._renew_error()
         if self._impulses and (back.any() or error.dendrite_tau == 0.0):
             self._feed(back, error.dendrite_tau == 0.0)
-        elif not self._impulses and error.dendrite_tau == 0.0:
+        elif not self._impulses and error.dendrite_tau == 0.0 and self.err_on:
             self._feed(self.err, True)
         return back
 
     def _feed(self, back: Array, instead: bool) -> None:
+        if instead and self._impulses and back.any():
+            self.injected.append((self.now + self.rule.interval, back))
         for name in self.dendrite:
             given = back if name == self.links.output else self._matrix(name) @ back
             self.dendrite[name] = given if instead else self.dendrite[name] + given
@@ -305,7 +316,13 @@ class Sample:
         return self.feedback[name]
 
     def _inject(self) -> None:
+        """The current of dendrites; an error spike that none of them holds is one for an interval."""
+        self.injected = [each for each in self.injected if each[0] > self.now]
+        instead = self._impulses and self.rule.error is not None and self.rule.error.dendrite_tau == 0.0
         for name, dendrite in self.dendrite.items():
+            if instead:
+                back = np.sum([each for _, each in self.injected], axis=0) if self.injected else 0.0 * self.counts
+                dendrite = back if name == self.links.output else self._matrix(name) @ back
             self.membranes.drive[self.span[name]] = self.phase.inject * dendrite
 
     # ---- between instants -------------------------------------------------------------------------------------------
@@ -381,6 +398,8 @@ class Sample:
     # ---- instants ---------------------------------------------------------------------------------------------------
     def _act(self, sent: Mapping[str, Array], fired: Mapping[str, Array], back: Array, before_reset: Array) -> None:
         for each in self.plastic:
+            if not back.any() and each.link.source not in sent and each.link.target not in fired:
+                continue
             pre = sent.get(each.link.source, np.zeros(self.links.sizes[each.link.source]))
             post = fired.get(each.link.target, np.zeros(self.links.sizes[each.link.target]))
             if each.link.target == self.links.output:
@@ -435,7 +454,7 @@ class Sample:
             self.weights[each.link.name] += self.rate * amount
 
     def _clip_before_use(self, sent: Mapping[str, Array]) -> None:
-        if self.rule.bounds is None:
+        if self.rule.bounds is None or not any(flow.variable == "w" for flow in self.continuous.flows):
             return
         for each in self.plastic:
             if each.link.source in sent:

@@ -13,7 +13,7 @@ from .graph import Graph
 from .learning import LearningRule
 from .nodes import IF, LIF, Affine, Array, CubaLIF, Input, Linear, Output
 
-__all__ = ["Link", "Links", "links_of", "transposed"]
+__all__ = ["Link", "Links", "check_feedback", "links_of", "transposed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,26 @@ def links_of(graph: Graph, rule: LearningRule, output: str | None, projections: 
     sizes = {name: prod(node.shape) for name, node in nodes.items() if isinstance(node, Input)}
     sizes |= {name: len(value) for name, value in bias.items()}
     return Links(tuple(links), sizes, _ordered(links, list(bias)), bias, shown)
+
+
+def check_feedback(links: Links, rule: LearningRule, faults: Diagnostics) -> None:
+    """Adds what a rule's feedback asks for, and these projections do not have (SC516)."""
+    feedback = rule.feedback
+    if feedback is None or feedback.kind == "none" or rule.error is None:
+        return
+    for name in links.hidden:
+        above = links.above(name)
+        if links.output not in links.downstream(name):
+            faults.add("SC516", "feedback stands for forward weights, and none lead to the output", node=name,
+                       limit=links.output)
+        if (feedback.path == "layered" or feedback.kind == "kolen_pollack") and len(above) != 1:
+            faults.add("SC516", "an error goes back layer by layer where each has one above it", node=name,
+                       value=", ".join(each.name for each in above), limit="one projection",
+                       remedy="Use direct feedback that is learned or fixed.")
+        elif feedback.kind == "kolen_pollack" and (not above[0].plastic or (
+                feedback.path == "direct" and above[0].target != links.output)):
+            faults.add("SC516", "this feedback takes the updates of the one projection that it mirrors", node=name,
+                       value=above[0].name, remedy="Use layered feedback, or 'learned'.")
 
 
 def _ordered(links: list[Link], populations: list[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ...ir.graph import Graph
 from ...ir.learning import LearningRule, Noise, Phase
 from ...ir.learning_continuous import continuous_rule, phases_of
 from ...ir.learning_exact import MOST_REWARDS, Spike, noise_spikes, trace_rates
-from ...ir.learning_wiring import transposed
+from ...ir.learning_wiring import check_feedback, transposed
 from ...ir.network import Network
 from ...ir.nodes import Array, Linear
 from ..engine import Engine
@@ -44,6 +44,7 @@ class EventLearner:
         continuous = continuous_rule(rule, faults)
         plan = plan_of(continuous, faults)
         self._links = net.links
+        check_feedback(net.links, rule, faults)
         rates = {link.name: trace_rates(rule, link, graph.nodes[link.target], faults) for link in net.links.plastic()}
         self._run = EventRun(net, continuous, plan, rates, faults, torch.device(device))
         faults.raise_if_errors(UnsupportedError)

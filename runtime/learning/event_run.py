@@ -68,9 +68,6 @@ class EventRun:
         self.weights = {name: self.flat[start:start + int(np.prod(shape))].reshape(shape)
                         for name, (start, shape) in self.at.items()}
         self.awake = phases_of(rule, False)
-        if not self.awake:
-            faults.add("SC516", "a rule without a phase does not say how long a sample lasts", value=rule.name,
-                       remedy="Give it a phase with a duration.")
         self._constants: dict[str, Any] = dict(net.arrays)
         self._constants |= self._of_links(starts) | self._of_rule(rates, faults)
 

@@ -115,6 +115,11 @@ class _Planner:
         traces = self.continuous.traces
         followers = {kind: [self.number.get(traces[name].of, -1) for name in sorted(traces) if name[0] == kind]
                      for kind in "xy"}
+        error = self.continuous.rule.error
+        if error is not None and error.dendrite_tau is None and not (error.spikes or error.code in ("spike", "reward")):
+            for act in self.continuous.acts:
+                if act.when != "sample" and "e" in (*act.product.variables, *act.product.signs):
+                    self._no("a dendrite that sums an error without spikes, before the end of the sample", act.when)
         for name, trace in traces.items():
             if trace.of != "spikes" and traces[trace.of].of != "spikes":
                 self._no("a trace of a trace of a trace", name)

@@ -15,7 +15,9 @@ from .report import Report
 if TYPE_CHECKING:
     import torch
 
+    from ...ir.learning import LearningRule
     from ...runtime.engine import Engine
+    from ...runtime.learning.event import EventLearner
     from ...runtime.module import EventModule
     from ...runtime.outputs import Result
 
@@ -82,6 +84,25 @@ class Program(GraphProgram):
         from ...runtime.module import EventModule
 
         return EventModule(self.graph, self.network, torch.float32 if dtype is None else dtype, train)
+
+    def learner(self, rule: LearningRule | str, *, output: str | None = None, projections: Iterable[str] | None = None,
+                seed: int = 0, device: str = "cpu") -> EventLearner:
+        """What learns by a local rule, exactly in time: a `LearningRule`, or the name of one of the library.
+
+        `output`: the output node whose neurons stand for labels (default: the only one). `projections`: names of the
+        Linear nodes that learn (default: all between inputs and spiking neurons). `seed`: of feedback and noise.
+
+        Raises:
+            BadInputError: there is no such rule (SC514), output or projection (SC403).
+            UnsupportedError: naming each projection that cannot learn (SC515), what else of the network has no way to
+                (SC416), and each term of the rule without a closed form (SC516).
+        """
+        from ...ir.rules import rule_named
+        from ...runtime.learning.event import EventLearner
+
+        named = rule_named(rule, self.target) if isinstance(rule, str) else rule
+        return EventLearner(self.graph, self.network, self.engine, named, output=output, projections=projections,
+                            seed=seed, device=device)
 
     def report(self) -> Report:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
