@@ -127,13 +127,14 @@ def random_case(seed: int, columns: int = 40) -> Case:
         threshold=int(rng.integers(20, 200)), bias=rng.integers(-50, 200, size[name]) if name == "c" else None,
         bias_exponent=4) for name in "abco"}
     projections, rules = [], {}
+    other = rng.choice(["xb", "ab", "ba", "bo", "cc", "co"])
     for ends in ("xa", "xb", "ab", "ba", "bo", "ac", "cc", "yc", "co"):
         source, target = ends
         shape = size[target], size[source]
         sign: Any = SIGNS[rng.integers(3)]
         weight = rng.integers(-256, 256, shape) if sign == "mixed" else rng.integers(0, 256, shape)
         weight = -weight if sign == "inhibitory" else weight
-        plastic = ends in ("xa", "ab", "ac", "bo") or rng.random() < 0.4
+        plastic = ends in ("xa", "ac", other)
         delay = None if plastic or rng.random() < 0.5 else rng.integers(0, 4, shape)
         connection: Any = IntegerDense(weight=weight)
         if not plastic and rng.random() < 0.5:
@@ -154,7 +155,7 @@ def random_case(seed: int, columns: int = 40) -> Case:
         feedback.append(IntegerProjection(
             name=f"o~{target}", source="o", target=target, message_bits=8, exponent=int(rng.integers(-1, 3)),
             connection=IntegerDense(weight=rng.integers(-256, 256, (size[target], size["o"])))))
-        if target == "a" or rng.random() < 0.5:
+        if target == "a":
             rules[f"o~{target}"] = random_rule(rng, True, graded=True)
     neurons = {name: LearningNeuron(
         error="teacher" if name == "o" else "dendrite", gate_width=int(rng.integers(1, 300)),

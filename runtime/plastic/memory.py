@@ -140,11 +140,13 @@ class Memory:
         number, _ = numbered(self.plastic)[projection.name]
         numbers |= {f"key_{key}": stream_key(rule.seed, number, kind)
                     for kind, key in enumerate(("synapses", "x", "y"))}
-        numbers |= {"live": 1, "live_post": 1, "lowest": int((state.tag == -257).any()), "said_y0": -1,
+        living = np.flatnonzero((state.x != 0).sum(axis=0))
+        numbers |= {"live": len(living), "live_post": 1, "lowest": int((state.tag == -257).any()), "said_y0": -1,
                     "hears": int(neuron is not None and neuron.says_spikes and not code.graded)}
         arrays |= {
             "told": aligned((len(TOLD),), np.int64), "tag": filled(state.tag.T, lanes, np.int16),
             "delay": filled(state.delay.T, lanes, np.int16), "y0": aligned((lanes,), np.int16),
+            "live_at": filled(living, sources + 1, np.int32),
             "x": filled(state.x, sources, np.int32), "y": filled(state.y, lanes, np.int32),
             "tx": filled(state.tx, sources, np.uint8), "ty": filled(state.ty, lanes, np.uint8),
             "tagged": filled((state.tag != 0).sum(axis=0) > 0, sources, np.uint8),

@@ -83,7 +83,8 @@ class Variant:
 class RuleCode:
     """`kept`: by trace, x1 to y3, whether anything is left of it after a step; `impulses`: by trace, whole part and
     256ths. `targets`: by product, when it may be other than zero for any target; `rows`: by product, for any target
-    of a source; both C, `1` for always. `masks`: by product, the bit of its dependency."""
+    of a source; both C, `1` for always. `masks`: by product, the bit of its dependency; `kinds`: whether it
+    needs a trace of the source (1), else a spike of it (2), or neither (4)."""
 
     epoch: int
     decimation: int
@@ -92,6 +93,7 @@ class RuleCode:
     kept: tuple[bool, ...]
     impulses: tuple[tuple[int, int], ...]
     masks: tuple[int, ...]
+    kinds: tuple[int, ...]
     targets: tuple[str, ...]
     rows: tuple[str, ...]
     variants: tuple[Variant, ...]
@@ -110,7 +112,7 @@ def rule_code(rule: IntegerRule, sign: Sign) -> RuleCode:
     return RuleCode(
         epoch=rule.epoch, decimation=rule.decimation, three_factor=rule.three_factor, graded=rule.graded,
         kept=tuple(each.tau != 0 for each in traces), impulses=tuple(_impulse(each) for each in traces),
-        masks=tuple(BITS[each.dependency] for each in everything),
+        masks=tuple(BITS[each.dependency] for each in everything), kinds=tuple(_kind(each) for each in everything),
         targets=tuple(_of_targets(each) for each in everything), rows=tuple(_of_rows(each) for each in everything),
         variants=tuple(_variant(numbered, mask, sign, rule.epoch) for mask in (*masks, GENERAL)), tags=bool(rule.dt),
         learnt="".join(target[1] for target in numbered))
@@ -140,6 +142,11 @@ def _of_rows(each: IntegerProduct) -> str:
     if each.dependency == "x0":
         found.append("x0_")
     return " && ".join(sorted(set(found))) or "1"
+
+
+def _kind(each: IntegerProduct) -> int:
+    plain = {factor.variable for factor in each.factors if not factor.offset}
+    return 1 if plain & set(PRE_TRACES) else 2 if "x0" in plain or each.dependency == "x0" else 4
 
 
 def _variant(numbered: dict[str, list[tuple[int, IntegerProduct]]], mask: int, sign: Sign, epoch: int) -> Variant:
