@@ -19,7 +19,7 @@ import numpy as np
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.integer import IntegerDense, IntegerProjection
 from ..ir.integer_learning import LIMITS, LONGEST_TAU, IntegerRule, IntegerTrace
-from ..ir.learning import Error, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
+from ..ir.learning import Error, Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
 from ..ir.nodes import Array
 from ..ir.plastic import LearningNeuron, PlasticNetwork
 from .plastic_rules import ChipScales, coefficient_of, integer_rule
@@ -162,6 +162,9 @@ class _Maker:
                 add("a trace of the learning engine follows spikes, in all phases", each.name, "of spikes")
             if isinstance(each, Trace) and each.name.startswith("y") and self.three:
                 add("with an error or a gate, y1 to y3 are what the neuron says, not traces", each.name, "x1, x2")
+        if not self.three and any(each.variable != "w" for each in rule.updates):
+            add("without an error or a gate nothing tells the end of a sample, at which tags begin anew", "t or d",
+                "w alone")
         if self.tells_spikes and any(isinstance(each, Gate) for each in rule.variables):
             add("y1 is the gate or tells the end of a sample, not both, where y0 is the target's spike",
                 "y0 and a gate", "one of them")
@@ -338,8 +341,15 @@ class _Maker:
         return ChipScales(by_name, traces, gated=gated)
 
     def _awake(self) -> list[Update]:
+        """The updates of a sample, and what makes tags zero for the next one."""
         asleep = {each.name for each in self.rule.phases if each.noise is not None}
-        return [each for each in self.rule.updates if not each.phases or set(each.phases) - asleep]
+        found = [each for each in self.rule.updates if not each.phases or set(each.phases) - asleep]
+        for tag in ("t", "d"):
+            cleared = Term(-1.0, (Factor(tag),))
+            of_tag = [each for each in found if each.variable == tag]
+            if of_tag and not any(each.when == "sample" and cleared in each.terms for each in of_tag):
+                found.append(Update(tag, "sample", (cleared,)))  # type: ignore[arg-type]
+        return found
 
     def _error_scale(self, population: str) -> float:
         """What an error of one is in a dendrite: of an output a spike, of a hidden neuron a weight of feedback, which
@@ -371,7 +381,7 @@ class _Maker:
     def _tag_shift(self, traces: Mapping[str, IntegerTrace], columns: SampleColumns) -> int:
         if self.choices.tag_shift is not None:
             return self.choices.tag_shift
-        return max(0, ceil(log2(columns.shown * _largest(traces.get("x1", IntegerTrace(1, 0.0))) / 255)))
+        return ceil(log2(columns.shown * _largest(traces.get("x1", IntegerTrace(1, 0.0))) / 255))
 
     def _mirror(self, projection: IntegerProjection, feedback: Feedback,
                 neurons: Mapping[str, LearningNeuron]) -> IntegerRule:

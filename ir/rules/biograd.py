@@ -13,29 +13,33 @@ from .numbers import column_decay, one_of
 __all__ = ["biograd"]
 
 
-def biograd(*, rate: float = 1e-3, width: float = 1.0, eligibility: Literal["pre", "exact"] = "pre",
+def biograd(*, rate: float = 1e-3, width: float = 1.0, eligibility: Literal["pre", "spike", "exact"] = "pre",
             feedback: FeedbackName = "sleep", path: Literal["direct", "layered"] = "direct", tau: Tau = "tau_mem",
             dt: float | None = None, duration: float = 0.02, start: float = 0.005,
             error: Literal["softmax", "count", "spike"] = "softmax", spikes: bool = True, threshold: float = 1.0,
             period: int = 2, sleep_rate: float = 1e-3, sleep_decay: float | None = None, oja: int = 1,
-            sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16, decay: float = 1e-3,
-            scale: float = 1.0, bias: bool = False) -> LearningRule:
+            sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16,
+            sleep_noise: tuple[float, float] = (0.1, 0.9), decay: float = 1e-3, scale: float = 1.0,
+            bias: bool = False) -> LearningRule:
     """dw = -rate E G at the end of a sample: E, the error dendrite, has summed ternary error spikes; the tag G, pre
-    trace times box gate (`eligibility="pre"`) or dV/dw times it (`"exact"`, for membranes that are reset to zero).
+    trace times box gate (`eligibility="pre"`), the gate at the source's spikes (`"spike"`), or dV/dw times it (`"exact"`,
+    for membranes that are reset to zero).
 
     With k = exp(-dt/tau), of a column, the exact one is G := G + (k d + x0) h, d := (k d + x0)(1 - s - v h); it needs
     `tau` and `dt` as numbers. `width`: of the gate h about the threshold. `start`: seconds without error. `error`: the
     paper's is `softmax`; `period`: of the teacher of `spike`. `threshold`: of the error interneurons; `spikes=False`
-    feeds the error itself back. `sleep_…` and `oja`: of feedback by sleep; `decay`: by Kolen-Pollack, which with
-    several hidden layers needs `path="layered"`. `scale`: see `Feedback`.
+    feeds the error itself back. `sleep_…` and `oja`: of feedback by sleep, `sleep_noise` its `Noise`; `decay`: by
+    Kolen-Pollack, which with several hidden layers needs `path="layered"`. `scale`: see `Feedback`.
 
     Raises:
         BadInputError: an argument is wrong; all of them (SC111, SC150 to SC153).
     """
-    one_of("biograd", "eligibility", eligibility, ("pre", "exact"))
+    one_of("biograd", "eligibility", eligibility, ("pre", "spike", "exact"))
     gate = Gate("y1", "box", width)
     variables: tuple[Trace | Gate, ...] = (Trace("x1", tau), gate)
     tags: tuple[Update, ...] = (Update("t", "step", terms("x1*y1")),)
+    if eligibility == "spike":
+        variables, tags = (gate,), (Update("t", "pre", terms("y1")),)
     if eligibility == "exact":
         k = column_decay("biograd", dt, tau)
         variables = (gate, Gate("y2", "membrane"))
@@ -50,6 +54,6 @@ def biograd(*, rate: float = 1e-3, width: float = 1.0, eligibility: Literal["pre
         feedback_by_name("biograd", feedback, path=path, rate=sleep_rate, oja=oja, oja_rate=sleep_decay, decay=decay,
                          scale=scale),
         (Phase("present", duration, teach=True),
-         *sleep(feedback, duration=sleep_duration, every=sleep_every, samples=sleep_samples)),
+         *sleep(feedback, duration=sleep_duration, every=sleep_every, samples=sleep_samples, noise=sleep_noise)),
         bias=bias,
     ))

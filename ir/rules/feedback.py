@@ -34,6 +34,7 @@ def feedback_by_name(rule: str, name: Any, *, path: Literal["direct", "layered"]
     return Feedback("learned", path, scale=scale, updates=(Update("w", "sample", mirror, ("sleep",)),))
 
 
-def sleep(name: FeedbackName, *, duration: float, every: int, samples: int) -> tuple[Phase, ...]:
+def sleep(name: FeedbackName, *, duration: float, every: int, samples: int,
+          noise: tuple[float, float] = (0.1, 0.9)) -> tuple[Phase, ...]:
     """The phase in which feedback by `sleep` is learned; nothing for any other."""
-    return (Phase("sleep", duration, noise=Noise(), samples=samples, every=every),) if name == "sleep" else ()
+    return (Phase("sleep", duration, noise=Noise(*noise), samples=samples, every=every),) if name == "sleep" else ()
