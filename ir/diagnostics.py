@@ -120,6 +120,8 @@ CODES: dict[str, str] = {
     "SC410": "spikes graze their threshold",
     "SC411": "network has no exact gradient",
     "SC412": "setting of a module is wrong",
+    "SC416": "network is more than learns in continuous time",
+    "SC417": "sample is more than a learning kernel has room for",
     "SC420": "kernel template and its variables do not agree",
     "SC421": "no C compiler",
     "SC422": "kernel does not compile",

@@ -139,3 +139,121 @@ def test_any_rule(rule: LearningRule, kind: str, seed: int) -> None:
         rule = replace(rule, variables=(Trace("x1", 4e-3), *rule.variables[1:]))
     worst, _ = differ(graph, rule, stimulus(3, seed, batch=1, per_sample=9), [0], 1)
     assert worst < 1e-8
+
+
+def biograd_learner(seed: int = 3, **hyper: Any) -> tuple[Any, Events, np.ndarray[Any, Any]]:
+    rule = biograd(duration=LAST, sleep_every=2, sleep_samples=2, sleep_duration=0.02, **hyper)
+    learner = spikec.compile(feedforward("LIF", (4, 3, 2), seed=1)).learner(rule, seed=seed)
+    return learner, stimulus(4, 2, batch=6), np.array([0, 1, 0, 1, 1, 0])
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    found = []
+    for threads in (1, 3):
+        set_threads(threads)
+        try:
+            learner, events, labels = biograd_learner()
+            learner.learn(events, labels)
+        finally:
+            set_threads(0)
+        found.append(learner.state())
+    assert same_bits(*found)
+
+
+def test_a_batch_is_the_mean_of_its_samples() -> None:
+    learner, events, labels = biograd_learner(feedback="fixed")
+    start = learner.state()
+    total = 0.0
+    for number in range(6):
+        learner.load(start)
+        learner.learn(events.take(np.array([number])), labels[number:number + 1])
+        total = total + learner.weights["w1"] - start["weight w1"].T
+    learner.load(start)
+    learner.learn(events, labels)
+    np.testing.assert_allclose(learner.weights["w1"] - start["weight w1"].T, total / 6, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_learner_goes_on_from_its_state_with_the_same_bits(batch: int) -> None:
+    whole, events, labels = biograd_learner()
+    other, _, _ = biograd_learner(seed=8)
+    parts = [np.arange(first, first + batch) for first in range(0, 6, batch)]
+    for number, part in enumerate(parts):
+        if number == len(parts) // 2:
+            other.load({name: value.copy() for name, value in whole.state().items()})
+        for each in (whole, other)[:1 + (number >= len(parts) // 2)]:
+            each.learn(events.take(part), labels[part])
+    assert same_bits(whole.state(), other.state())
+    assert not same_bits(whole.state(), biograd_learner()[0].state())
+    with pytest.raises(BadInputError, match=r"SC513.*weight w1"):
+        other.load({**whole.state(), "weight w1": np.zeros((2, 2))})
+
+
+def test_what_was_learnt_is_read_back_into_the_graph() -> None:
+    learner, events, labels = biograd_learner()
+    learner.learn(events, labels)
+    graph = learner.to_graph()
+    assert graph.nodes["w1"].weight.tobytes() == learner.weights["w1"].T.tobytes()
+    shown = spikec.compile(graph).run(events, duration=LAST)
+    answer = learner.answer(events)
+    assert answer.counts.sum() == len(shown.spikes["n2"]) > 0
+    assert answer.spikes["n1"] == len(shown.spikes["n1"])
+    figures = learner.figures()
+    assert set(figures.updated) == {"w1", "w2"} and 0 < figures.updated["w1"] <= 1
+    assert figures.rates["n1"] > 0 and 0 <= figures.angles["n1"] <= 180
+
+
+def test_labels_and_names_that_are_none() -> None:
+    learner, events, labels = biograd_learner()
+    for wrong in (labels[:2], labels + 1, labels + 0.5):
+        with pytest.raises(BadInputError, match="SC506"):
+            learner.learn(events, wrong)
+    program = spikec.compile(feedforward("LIF", (4, 3, 2)))
+    with pytest.raises(BadInputError, match=r"SC514.*biograd"):
+        program.learner("biogard")
+    for names in ({"output": "n"}, {"projections": ["w9"]}):
+        with pytest.raises(BadInputError, match="SC403"):
+            program.learner("biograd", **names)
+
+
+
+
+def test_all_that_has_no_closed_form_is_told_at_once_at_its_term() -> None:
+    rule = LearningRule("odd", "", (
+        Update("t", "step", terms("0.5*x1*y1 + x1*y2 + x1*w + d*t + x1*e")), Update("w", "error", terms("x1*e")),
+        Update("d", "step", terms("x1"), every=2), Update("w", "sample", terms("r*t"))),
+        (Trace("x1", 5e-3), Gate("y1", "triangle"), Gate("y2", "fast_sigmoid")), Error("softmax"), Feedback("fixed"),
+        SHOWN, bias=True)
+    with pytest.raises(UnsupportedError) as told:
+        spikec.compile(feedforward("LIF", (4, 3, 2))).learner(rule)
+    assert {each.code for each in told.value.diagnostics} == {"SC516"}
+    found = {each.value for each in told.value.diagnostics}
+    assert {"0.5*x1*y1", "x1*y2", "x1*w", "d*t", "x1*e", "every=2", "bias=True"} <= found
+    assert all(each.remedy for each in told.value.diagnostics)
+
+
+@pytest.mark.parametrize("name", ["e_prop", "superspike", "decolle"])
+def test_rules_that_only_a_grid_runs_say_so(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"SC516.*clock"):
+        spikec.compile(feedforward("CubaLIF", (4, 3, 2))).learner(name)
+
+
+def test_networks_that_do_not_learn_are_told_all_at_once() -> None:
+    graph = feedforward("CubaLIF", (4, 3, 2))
+    odd = graph.with_nodes({
+        "w1": ir.Linear(weight=np.ones((3, 4)), delay=np.full((3, 4), 1e-3)),
+        "w2": ir.SparseLinear(size=(2, 3), indptr=np.array([0, 1, 2]), indices=np.array([0, 1]), weight=np.ones(2))})
+    with pytest.raises(UnsupportedError) as told:
+        spikec.compile(odd).learner("stdp_pair")
+    assert [each.code for each in told.value.diagnostics] == ["SC416", "SC416", "SC515"]
+    with pytest.raises(UnsupportedError, match=r"SC515 at 'w1'"):
+        spikec.compile(odd).learner("stdp_pair", projections=["w1"])
+    folded = graph.with_nodes({"s": ir.Scale(scale=np.full(3, 2.0))}).replace(
+        edges=(("in", "w1"), ("w1", "s"), ("s", "n1"), ("n1", "w2"), ("w2", "n2"), ("n2", "out")))
+    assert list(spikec.compile(folded).learner("stdp_pair").state())[:1] == ["weight w2"]
+    with pytest.raises(UnsupportedError, match=r"SC515 at 'w1'.*folded"):
+        spikec.compile(folded).learner("stdp_pair", projections=["w1"])

@@ -39,9 +39,9 @@ class EventLearner:
     def __init__(self, graph: Graph, network: Network, engine: Engine, rule: LearningRule, *, output: str | None = None,
                  projections: Iterable[str] | None = None, seed: int = 0, device: str = "cpu") -> None:
         self.rule, self.rate, self._graph, self._engine, self._seed = rule, 1.0, graph, engine, int(seed)
-        net = event_net(graph, network, rule, output, projections)
         faults = Diagnostics()
         continuous = continuous_rule(rule, faults)
+        net = event_net(graph, network, rule, output, projections, faults)
         plan = plan_of(continuous, faults)
         self._links = net.links
         check_feedback(net.links, rule, faults)

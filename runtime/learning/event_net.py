@@ -36,13 +36,15 @@ class EventNet:
 
 
 def event_net(graph: Graph, network: Network, rule: LearningRule, output: str | None,
-              projections: Iterable[str] | None) -> EventNet:
-    """Raises:
+              projections: Iterable[str] | None, faults: Diagnostics) -> EventNet:
+    """`faults`: what was found of the rule, which is told together with what is found here.
+
+    Raises:
         BadInputError: there is no such output or projection (SC403).
-        UnsupportedError: naming each projection that cannot learn (SC515), and what else of the network the kernel has
-            no way for (SC416).
+        UnsupportedError: naming each projection that cannot learn (SC515), what else of the network the kernel has
+            no way for (SC416), and all that `faults` holds.
     """
-    faults, wrong = Diagnostics(), Diagnostics()
+    wrong = Diagnostics()
     outputs = network.outputs
     if output is None and len(outputs) == 1:
         output = next(iter(outputs))
@@ -64,7 +66,9 @@ def event_net(graph: Graph, network: Network, rule: LearningRule, output: str | 
     order = [name for component in network.schedule for name in component if name in spiking]
     if any(len(component) > 1 for component in network.schedule):
         faults.add("SC416", "a cycle does not learn in continuous time", remedy=_CLOCK)
-    links, found = [], {}
+    links: list[Link] = []
+    found: dict[str, Array] = {}
+    able: set[str] = set()
     for projection in network.projections:
         if projection.target not in spiking:
             continue
@@ -84,14 +88,15 @@ def event_net(graph: Graph, network: Network, rule: LearningRule, output: str | 
         hidden = projection.target != shown
         if rule.feedback is not None and rule.feedback.kind == "none" and hidden:
             mine = False
+        able |= {learns} if learns is not None else set()
         links.append(Link(name, projection.source, projection.target, mine))
         found[name] = np.array(np.asarray(connection.weight, dtype=np.float64).T, order="C")
     for name in asked or ():
-        if not any(each.name == name for each in links):
+        if name not in able and not any(each.node == name for each in faults.found):
             faults.add("SC515", "its weights are folded with others, or are none of a dense projection", node=name,
                        value=type(graph.nodes[name]).__name__, limit="Linear, Affine between spiking neurons",
                        remedy="Let it take spikes and feed one population, without a node between them.")
-    if not any(each.plastic for each in links):
+    if not any(each.plastic for each in links) and not asked:
         faults.add("SC515", "no projection of the network can learn", limit="a Linear between spiking neurons")
     faults.raise_if_errors(UnsupportedError)
     sizes = {name: network.size(name) for name in (*network.inputs, *order)}

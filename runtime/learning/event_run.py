@@ -23,6 +23,8 @@ from .event_terms import Plan
 
 __all__ = ["EventRun", "Shown"]
 
+HOSTS = frozenset({"cpu"})
+"""Types of devices where kernels are C."""
 _MOST_CHUNKS = 16
 _MOST_NUMBERS = 1 << 25
 """Of updates that wait for their sum."""
@@ -227,7 +229,7 @@ class EventRun:
 
     def run_kernel(self, arguments: Any, tasks: int, buffers: dict[str, Tensor]) -> None:
         """Runs it, a chunk a task."""
-        if self.device.type == "cpu":
+        if self.device.type in HOSTS:
             text = learn_source("c", self.plan, self.code, self.spiking)
             run_tasks(learn_library(text).learn, arguments, tasks)
             return
@@ -247,7 +249,7 @@ class EventRun:
                 faults.add("SC417", message, value=f"sample {int(np.argmax(host['faults'] & code))}", limit=limit,
                            remedy=remedy)
         faults.raise_if_errors(UnsupportedError)
-        if learns and self.device.type != "cpu":
+        if flat.device.type != "cpu":
             self.flat[...] = flat.cpu().numpy()
         links, spikes, start = self.net.links, {}, 0
         for name in links.order:
