@@ -20,7 +20,7 @@ class Errors:
     def __init__(self, error: Error, layout: LearningLayout, dt: float, columns: int,
                  label: int) -> None:
         self.error, self.output = error, layout.output
-        self.names = (self.output, *(layout.hidden if error.code == "local" else ()))
+        self.names = (self.output, *(layout.above if error.code == "local" else ()))
         n = layout.size[self.output]
         self.onehot = (np.arange(n) == label).astype(np.float64)
         self.counted, self.columns = np.zeros(n), columns

@@ -238,9 +238,9 @@ class _Run(GridRun):
         """(n,): what a node gave `late` columns ago."""
         if column < late:
             return np.zeros(int(np.prod(self.wiring.shapes[source].output)))
-        if source in self.rasters:
-            return np.asarray(self.rasters[source][:, column - late]).reshape(-1)
-        return self.spikes[source][0, column - late].reshape(-1)
+        given = self.rasters[source] if source in self.rasters else self.spikes[source]
+        found: Array = given[0, column - late].reshape(-1)
+        return found
 
 
 class _Sample:
@@ -304,7 +304,7 @@ class _Sample:
                 if isinstance(each, Trace)}
         for each in variables:
             if isinstance(each, Trace) and each.name[0] == "x":
-                kept[each.name] = np.asarray(kept[each.name]).flat[0].reshape(())  # type: ignore[union-attr]
+                kept[each.name] = np.asarray(kept[each.name]).flat[0].reshape(())
         spread: dict[str, Any] = {name: array if array is None or not array.ndim else np.broadcast_to(
             array, node.shape).reshape(-1) for name, array in kept.items()}
         return Synapses((shape[0], shape[1]), variables, of.updates, spread, self.net.dt)

@@ -99,8 +99,8 @@ def simulate_step(
 
 
 class GridRun:
-    """A batch under way. `sent` keeps what every node gave, by column, as long as a delay may look back at it. A run that
-    learns (`learning_step`) takes its columns one by one."""
+    """A batch under way. `sent` keeps what every node gave, by column, as long as a delay may look back at it. A run
+    that learns (`learning_step`) takes its columns one by one."""
 
     def __init__(self, wiring: Wiring, grid: Discretization, rasters: Mapping[str, Array], batch: int, columns: int):
         self.wiring, self.graph, self.grid, self.columns = wiring, wiring.graph, grid, columns

@@ -20,7 +20,7 @@ from ...ir.shapes import Shapes
 from .engine import SPARSE, Signal
 from .lists import SpikeLists, lists_of
 
-__all__ = ["Given", "OnGrid", "columns_of", "given_by_name", "numbers_of", "placed_events", "signals_of"]
+__all__ = ["Given", "OnGrid", "columns_of", "given_by_name", "numbers_of", "placed_events", "rasters_of", "signals_of"]
 
 _SLACK = 1e-6
 """Of a column, that rounding of times may come to."""
@@ -70,6 +70,28 @@ def signals_of(engine: OnGrid, given: Any, duration: Any, dt: Any, dtype: torch.
             signals[name] = _raster(name, each, shape, steps, dtype, device, faults)
     faults.raise_if_errors()
     return signals, steps, batch
+
+
+def rasters_of(engine: OnGrid, given: Any, duration: Any, dtype: torch.dtype,
+               device: torch.device) -> tuple[dict[str, Tensor], int]:
+    """The inputs of a run as (columns, batch, n) by input node, and the number of samples. Arguments and errors as of
+    `signals_of`."""
+    by_name, steps, batch = given_by_name(engine, given, duration, None)
+    if any(isinstance(each, Events) for each in by_name.values()):
+        signals, steps, batch = signals_of(engine, given, duration, None, dtype, device)
+        return {name: signal.dense(dtype, batch).reshape(steps, batch, -1) for name, signal in signals.items()}, batch
+    faults = Diagnostics()
+    found = {}
+    for name, each in by_name.items():
+        numbers = numbers_of(name, each, faults)
+        if numbers is not None:
+            raster = numbers.detach().to(device).reshape(batch, numbers.shape[1], -1)[:, :steps].transpose(0, 1)
+            found[name] = raster.to(dtype, memory_format=torch.contiguous_format)
+            _check_finite(name, found[name].sum((1, 2)), faults)
+            if len(raster) < steps:
+                found[name] = torch.nn.functional.pad(found[name], (0, 0, 0, 0, 0, steps - len(raster)))
+    faults.raise_if_errors()
+    return found, batch
 
 
 def given_by_name(engine: OnGrid, given: Any, duration: Any, dt: Any) -> tuple[dict[str, Any], int, int]:

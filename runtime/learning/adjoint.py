@@ -2,17 +2,20 @@
 
 Where tags z = (t, d) follow z' = A z + sum a_m x_m, with A and a_m known at the target and x_m at the source, and the
 change of a weight is linear in them, it is a sum over columns of M_m x_m: the recurrence runs backwards on the target's
-side, l = A^T l' + g, M_m = a_m . l', and meets the source's side in one matrix product for each x_m.
+side, l = A^T l' + g, M_m = a_m . l', and meets the source's side in one matrix product for each x_m. What is known at
+the target is made for a few columns at a time, as many as a core's own memory holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..arenas import empty
 from .plan import Monomial, Product, by_source, evaluated, read
 from .variables import Variables
 
@@ -20,174 +23,191 @@ __all__ = ["contracted"]
 
 Update = tuple[Tensor, Tensor | None]
 """Of a weight matrix (post, pre), and of a bias (post,)."""
+Value = Tensor | float
+TAGS = ("t", "d")
+TOGETHER = 1 << 16
+"""Numbers at the target that are made at a time."""
 
 
 def contracted(step: Sequence[Product], sample: Sequence[Product], variables: Variables, weight: Tensor,
                bias: Tensor | None) -> Update:
     """The sum over a batch of all that it changes."""
-    return _Contraction(step, sample, variables, weight, bias).total()
+    total = _Total(variables, weight, bias)
+    changing = [each for each in step if each.variable == "w"]
+    ending = [each for each in sample if each.variable == "w"]
+    tagged = [each for each in (*changing, *ending) if each.tags]
+    courses = [_Course(own, step, [each for each in changing if each.tags and each.weight == own],
+                       [each for each in ending if each.tags and each.weight == own])
+               for own in dict.fromkeys(each.weight for each in tagged)]
+    plain = by_source([each for each in changing if not each.tags])
+    columns, batch, post = variables.ends["y0"].shape
+    length = max(1, TOGETHER // max(1, batch * post))
+    for begin in range((columns - 1) // length * length, -1, -length) if courses or plain else ():
+        chunk = _Chunk(variables, slice(begin, min(columns, begin + length)), weight)
+        for (pre, own), parts in plain:
+            total.take(pre, own, chunk.columns, chunk.value(parts))
+        for course in courses:
+            course.back(chunk, total, last=chunk.columns.stop == columns)
+    total.meet()
+    for (pre, own), parts in by_source([each for each in ending if not each.tags]):
+        total.end(pre, own, _Chunk(variables, None, weight).value(parts))
+    return total.change, total.change_bias
 
 
-class _Contraction:
-    def __init__(self, step: Sequence[Product], sample: Sequence[Product], variables: Variables, weight: Tensor,
-                 bias: Tensor | None) -> None:
-        self.step, self.sample, self.variables, self.weight, self.bias = step, sample, variables, weight, bias
-        self.columns, self.batch, self.post = variables.ends["y0"].shape
-        self.known: dict[tuple[Monomial, bool], Tensor | None] = {}
-        self.dtype, self.device = weight.dtype, weight.device
-        self.sums: dict[tuple[Monomial, Monomial], Tensor] = {}
+class _Chunk:
+    """What is known at the target in a few columns; `columns` None: at the end of the sample."""
 
-    def total(self) -> Update:
-        self.change = torch.zeros_like(self.weight)
-        self.change_bias = None if self.bias is None else torch.zeros_like(self.bias)
-        changing = [each for each in self.step if each.variable == "w"]
-        for (pre, weight), parts in by_source([each for each in changing if not each.tags]):
-            self._take(pre, weight, self._over_columns(parts))
-        now = [each for each in changing if each.tags]
-        end = [each for each in self.sample if each.variable == "w" and each.tags]
-        for weight in dict.fromkeys(each.weight for each in (*now, *end)):
-            self._backwards(weight, [each for each in now if each.weight == weight],
-                            [each for each in end if each.weight == weight])
-        for (pre, weight), rows in self.sums.items():
-            self._meet(pre, weight, rows, slice(0, self.columns))
-        plain = [each for each in self.sample if each.variable == "w" and not each.tags]
-        for (pre, weight), parts in by_source(plain):
-            end = self._at_end(parts)
-            self._meet(pre, weight, torch.as_tensor(end, dtype=self.dtype, device=self.device).expand(
-                1, self.batch, self.post), slice(self.columns - 1, self.columns))
-        return self.change, self.change_bias
+    def __init__(self, variables: Variables, columns: slice | None, like: Tensor) -> None:
+        self.variables, self.like = variables, like
+        whole, self.batch, self.post = variables.ends["y0"].shape
+        self.at_end = columns is None
+        self.columns = slice(whole - 1, whole) if columns is None else columns
+        self.known: dict[str, Tensor] = {}
+        self.products: dict[Monomial, Tensor | None] = {}
 
-    def _backwards(self, weight: Monomial, changing: Sequence[Product], ending: Sequence[Product]) -> None:
-        """Runs the adjoint of the tags for what changes weights by them, in columns and at the end."""
-        def of_tag(name: str, parts: Sequence[Product]) -> list[Product]:
-            return [each for each in parts if each.tags[0].variable == name]
+    def value(self, parts: Sequence[Product], constant: float = 0.0) -> Value:
+        """A sum of coefficients times what is known: a number, or what spreads over (columns, batch, post)."""
+        return evaluated(parts, self._product, None if self.at_end else self.columns, self.like, constant)
 
-        end = {name: self._at_end(of_tag(name, ending)) for name in ("t", "d")}
-        now = {name: self._over_columns(of_tag(name, changing)) for name in ("t", "d")}
-        through: dict[tuple[str, str], Any] = {}
-        for tag in ("t", "d"):
-            for of in ("t", "d"):
-                through[tag, of] = self._over_columns(
-                    [each for each in self.step if each.variable == tag and each.tags
-                     and each.tags[0].variable == of], 1.0 if tag == of else 0.0)
-        follows = {name: _Course(end[name], now[name], self) for name in ("t", "d")}
-        for name, other in (("t", "d"), ("d", "t")):
-            if follows[other].empty and _is(through[other, name], 0.0):
-                continue
-            follows[name].empty = follows[name].empty and follows[other].empty
-        _run(follows, through, self.columns)
-        for tag, course in follows.items():
-            if course.empty:
-                continue
-            sources = [each for each in self.step if each.variable == tag and not each.tags]
-            for (pre, own), given in by_source(sources):
-                value = self._over_columns(given)
-                behind = course.behind()
-                self._take(pre, tuple(sorted((*own, *weight))),
-                           behind * value if isinstance(value, float) else value * behind)
+    def _product(self, monomial: Monomial) -> Tensor | None:
+        if monomial not in self.products:
+            self.products[monomial] = read(monomial, self._variable)
+        return self.products[monomial]
 
-    def _take(self, pre: Monomial, weight: Monomial, value: Tensor | float) -> None:
+    def _variable(self, name: str) -> Tensor:
+        if name not in self.known:
+            self.known[name] = (self.variables.at_end(name) if self.at_end else
+                                self.variables.rows(name, self.columns))
+        return self.known[name]
+
+
+class _Total:
+    """The change of a weight matrix, and the target's sides of products over all columns that it is to come of."""
+
+    def __init__(self, variables: Variables, weight: Tensor, bias: Tensor | None) -> None:
+        self.variables, self.weight, self.bias = variables, weight, bias
+        self.change = torch.zeros_like(weight)
+        self.change_bias = None if bias is None else torch.zeros_like(bias)
+        self.shape = variables.ends["y0"].shape
+        self.rows: dict[tuple[Monomial, Monomial], Tensor] = {}
+        self.written: dict[tuple[Monomial, Monomial], int] = {}
+        """The first column from which rows are written; columns come backwards."""
+
+    def take(self, pre: Monomial, own: Monomial, columns: slice, value: Value) -> None:
+        """Adds to the target's side of what has `pre` at the source and `own` of the weight."""
         if _is(value, 0.0):
             return
-        rows = torch.as_tensor(value, dtype=self.dtype, device=self.device)
-        if (pre, weight) in self.sums:
-            rows = self.sums[pre, weight] + rows
-        self.sums[pre, weight] = rows
+        if (pre, own) not in self.rows:
+            self.rows[pre, own] = empty(tuple(self.shape), self.weight.dtype, self.weight.device)
+            self.written[pre, own] = self.shape[0]
+        rows, written = self.rows[pre, own], self.written[pre, own]
+        if columns.start >= written:
+            rows[columns] += value
+            return
+        rows[columns.stop:written].zero_()
+        rows[columns] = value
+        self.written[pre, own] = columns.start
 
-    def _meet(self, pre: Monomial, weight: Monomial, rows: Tensor, columns: slice) -> None:
-        """Adds rows of the target, over columns and samples, times those of the source."""
-        n = columns.stop - columns.start
-        if pre:
-            source = read(pre, lambda name: self.variables.rows(name, columns))
-            assert source is not None
-            rows = rows.expand(n, self.batch, self.post)
-            found = rows.reshape(-1, self.post).t() @ source.reshape(-1, source.shape[-1])
+    def meet(self) -> None:
+        """The matrix products."""
+        for (pre, own), rows in self.rows.items():
+            rows[:self.written[pre, own]].zero_()
+            self._add(pre, own, rows, lambda name: self.variables.rows(name, slice(0, self.shape[0])),
+                      slice(0, self.shape[0]))
+
+    def end(self, pre: Monomial, own: Monomial, value: Value) -> None:
+        """What the end of a sample brings, without tags."""
+        rows = torch.as_tensor(value, dtype=self.weight.dtype, device=self.weight.device).expand(1, *self.shape[1:])
+        self._add(pre, own, rows, self.variables.at_end, slice(self.shape[0] - 1, self.shape[0]))
+
+    def _add(self, pre: Monomial, own: Monomial, rows: Tensor, of_source: Any, columns: slice) -> None:
+        source = read(pre, of_source)
+        factor = read(own, lambda _: self.weight)
+        if source is None:
+            found = rows.sum((0, 1))[:, None]
         else:
-            found = rows.expand(n, self.batch, self.post).sum((0, 1))[:, None]
-        own = read(weight, lambda _: self.weight)
-        self.change += found if own is None else found * own
-        if self.change_bias is not None and self.bias is not None:
-            bias = self.bias
-            source = read(pre, lambda name: self.variables.of_bias(name, columns))
-            rows = rows.expand(n, self.batch, self.post)
-            found = (rows if source is None else rows * source).sum((0, 1))
-            own = read(weight, lambda _: bias)
-            self.change_bias += found if own is None else found * own
+            found = rows.reshape(-1, rows.shape[-1]).t() @ source.reshape(-1, source.shape[-1])
+        self.change += found if factor is None else found * factor
+        if self.change_bias is None or self.bias is None:
+            return
+        bias = self.bias
+        given = read(pre, lambda name: self.variables.of_bias(name, columns))
+        factor = read(own, lambda _: bias)
+        found = rows.sum(1) if given is None else rows.sum(1) * given[:, 0]
+        self.change_bias += found.sum(0) if factor is None else found.sum(0) * factor
 
-    def _over_columns(self, parts: Sequence[Product], constant: float = 0.0) -> Tensor | float:
-        return evaluated(parts, lambda monomial: self._values(monomial, False), self.device, self.dtype, constant)
 
-    def _at_end(self, parts: Sequence[Product]) -> Tensor | float:
-        """(batch, post), of the end of the sample."""
-        value = evaluated(parts, lambda monomial: self._values(monomial, True), self.device, self.dtype)
-        return value[0] if isinstance(value, Tensor) else value
+@dataclass(slots=True)
+class _Flow:
+    """The adjoint of one tag. `behind`: after the column that comes next."""
 
-    def _values(self, monomial: Monomial, end: bool) -> Tensor | None:
-        if (monomial, end) not in self.known:
-            self.known[monomial, end] = read(monomial, self.variables.at_end if end else lambda name: (
-                self.variables.rows(name, slice(0, self.columns))))
-        return self.known[monomial, end]
+    ending: list[Product]
+    changing: list[Product]
+    sources: list[tuple[tuple[Monomial, Monomial], list[Product]]]
+    behind: Value = 0.0
 
 
 class _Course:
-    """The adjoint of one tag: `end` after the last column, `now` what each column adds; then by column what it is
-    behind it."""
+    """The adjoint of both tags, for what changes weights by them together with the factor `own` of the weight."""
 
-    def __init__(self, end: Tensor | float, now: Tensor | float, within: _Contraction) -> None:
-        self.now, self.within = now, within
-        self.empty = _is(end, 0.0) and _is(now, 0.0)
-        self.end = torch.as_tensor(end, dtype=within.dtype, device=within.device)
-        self.rows: Tensor | None = None
+    def __init__(self, own: Monomial, step: Sequence[Product], changing: Sequence[Product],
+                 ending: Sequence[Product]) -> None:
+        self.own = own
+        self.flows = {name: _Flow(_of_tag(name, ending), _of_tag(name, changing),
+                                  by_source([each for each in step if each.variable == name and not each.tags]))
+                      for name in TAGS}
+        self.through = {(tag, of): _of_tag(of, [each for each in step if each.variable == tag])
+                        for tag in TAGS for of in TAGS}
 
-    def behind(self) -> Tensor:
-        """What spreads over (columns, batch, post)."""
-        return self.end if self.rows is None else self.rows
-
-    def make(self) -> Tensor:
-        shape = (self.within.columns, self.within.batch, self.within.post)
-        self.rows = torch.empty(shape, dtype=self.end.dtype, device=self.end.device)
-        self.rows[-1] = self.end
-        return self.rows
-
-
-def _run(courses: dict[str, _Course], through: dict[tuple[str, str], Any], columns: int) -> None:
-    """rows[n - 1] = through[own, own][n] rows[n] + through[other, own][n] of the other's rows[n] + now[n]."""
-    moving = []
-    for name, other in (("t", "d"), ("d", "t")):
-        course = courses[name]
-        mixes = not courses[other].empty and not _is(through[other, name], 0.0)
-        if not course.empty and (mixes or not _is(through[name, name], 1.0) or not _is(course.now, 0.0)):
-            moving.append((name, other, mixes))
-    rows = {name: courses[name].make() for name, _, _ in moving}
-    still = {name: course.end for name, course in courses.items() if name not in rows}
-    ready: dict[str, Any] = {}
-    for name, other, mixes in moving:
-        ready[name] = courses[name].now
-        if mixes and other in still:
-            ready[name] = ready[name] + through[other, name] * still[other]
-    for column in range(columns - 1, 0, -1):
-        for name, other, mixes in moving:
-            out, behind, kept = rows[name][column - 1], rows[name][column], _at(through[name, name], column)
-            given = _at(ready[name], column)
-            if isinstance(kept, float):
-                torch.mul(behind, kept, out=out)
-            elif isinstance(given, Tensor) and given.shape == out.shape:
-                torch.addcmul(given, behind, kept, out=out)
-                given = 0.0
-            else:
-                torch.mul(behind, kept, out=out)
-            if not _is(given, 0.0):
-                out.add_(given)
-            if mixes and other in rows:
-                factor = _at(through[other, name], column)
-                out.add_(rows[other][column] * factor)
+    def back(self, chunk: _Chunk, total: _Total, last: bool) -> None:
+        """Goes back through some columns; `last`: from the end of the sample."""
+        if last:
+            end = _Chunk(chunk.variables, None, chunk.like)
+            for flow in self.flows.values():
+                flow.behind = _flat(end.value(flow.ending))
+        through = {key: chunk.value(parts, float(key[0] == key[1])) for key, parts in self.through.items()}
+        now = {name: chunk.value(flow.changing) for name, flow in self.flows.items()}
+        sources = {name: [(key, chunk.value(parts)) for key, parts in flow.sources]
+                   for name, flow in self.flows.items()}
+        for place in range(chunk.columns.stop - chunk.columns.start - 1, -1, -1):
+            column = chunk.columns.start + place
+            behind = {name: flow.behind for name, flow in self.flows.items()}
+            for name in TAGS:
+                for (pre, own), value in sources[name]:
+                    total.take(pre, tuple(sorted((*own, *self.own))), slice(column, column + 1),
+                               _times(_at(value, place), behind[name]))
+            for name, other in (TAGS, TAGS[::-1]):
+                self.flows[name].behind = _plus(
+                    _plus(_times(_at(through[name, name], place), behind[name]), _at(now[name], place)),
+                    _times(_at(through[other, name], place), behind[other]))
 
 
-def _at(value: Any, column: int) -> Any:
-    if not isinstance(value, Tensor) or value.ndim < 3:
+def _of_tag(name: str, parts: Sequence[Product]) -> list[Product]:
+    return [each for each in parts if each.tags and each.tags[0].variable == name]
+
+
+def _at(value: Value, place: int) -> Value:
+    """(batch, post) of one column."""
+    if isinstance(value, float) or value.ndim < 3:
         return value
-    return value[column if len(value) > 1 else 0]
+    return value[place if len(value) > 1 else 0]
 
 
-def _is(value: Any, number: float) -> bool:
+def _flat(value: Value) -> Value:
+    return value[0] if isinstance(value, Tensor) and value.ndim == 3 else value
+
+
+def _times(one: Value, other: Value) -> Value:
+    if _is(one, 0.0) or _is(other, 0.0):
+        return 0.0
+    if _is(one, 1.0):
+        return other
+    return other if _is(one, 1.0) else one if _is(other, 1.0) else one * other
+
+
+def _plus(one: Value, other: Value) -> Value:
+    return other if _is(one, 0.0) else one if _is(other, 0.0) else one + other
+
+
+def _is(value: Value, number: float) -> bool:
     return isinstance(value, float) and value == number

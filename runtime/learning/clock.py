@@ -20,7 +20,7 @@ from ...ir.learning import Gate, LearningRule, Phase
 from ...ir.learning_layout import columns_of_phase, learning_layout
 from ...ir.nodes import Affine, Array, Linear, Neuron
 from ..clock.engine import ClockEngine
-from ..clock.inputs import signals_of
+from ..clock.inputs import rasters_of
 from .adjoint import contracted
 from .dense import DenseTags, replayed
 from .errors import Dendrites, Errors
@@ -31,6 +31,7 @@ from .learner import Answer, LearningFigures
 from .links import Link, Schedule, links_of, reads_gates
 from .noise import signed_noise
 from .plan import products_of
+from .states import require_state
 from .variables import Variables, gate_values
 
 __all__ = ["ClockLearner"]
@@ -123,15 +124,7 @@ class ClockLearner:
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner.load`."""
-        mine = self.state()
-        unlike = sorted(set(mine) ^ set(state)) + sorted(
-            name for name in set(mine) & set(state)
-            if np.shape(state[name]) != mine[name].shape or np.asarray(state[name]).dtype != mine[name].dtype)
-        if unlike:
-            raise BadInputError(*(Diagnostic(
-                "SC513", "the state is of another learner", node=name,
-                value=_form(state[name]) if name in state else "missing",
-                limit=_form(mine[name]) if name in mine else "none") for name in unlike))
+        require_state(state, self.state())
         for what, table in (("weights", self.weights), ("biases", self.biases), ("feedback", self.feedback)):
             for name, each in table.items():
                 each.copy_(torch.from_numpy(np.array(state[f"{what}/{name}"])))
@@ -153,11 +146,9 @@ class ClockLearner:
     def _inputs(self, events: Any) -> tuple[dict[str, Tensor], int]:
         """(columns, batch, n) by input node, over all phases without noise."""
         grid = self.engine.grid
-        signals, steps, batch = signals_of(self.engine, events, max(self.schedule.lasts) * grid.dt, None, self.dtype,
-                                           self.device)
+        rasters, batch = rasters_of(self.engine, events, max(self.schedule.lasts) * grid.dt, self.dtype, self.device)
         found = {}
-        for name, signal in signals.items():
-            shown = signal.dense(self.dtype, batch).reshape(steps, batch, -1)
+        for name, shown in rasters.items():
             parts = [shown[:last] for last in self.schedule.lasts]
             found[name] = parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
         return found, batch
@@ -261,7 +252,7 @@ class ClockLearner:
             self.layout.output in forward.spikes) else torch.zeros_like(membrane)
         most = counts == counts.amax(1, keepdim=True)
         predictions = torch.where(most, membrane, -torch.inf).argmax(1)
-        spikes = {name: int(each.sum(dtype=torch.float64)) for name, each in forward.spikes.items()
+        spikes = {name: int(each.sum((1, 2)).double().sum()) for name, each in forward.spikes.items()
                   if isinstance(self.engine.graph.nodes[name], Neuron)}
         return Answer(counts.cpu().numpy(), predictions.cpu().numpy(), spikes, errors)
 
@@ -343,13 +334,14 @@ class ClockLearner:
                 continue
             above = self.layout.above[layer]
             noise = signed_noise(phase.noise, samples, columns, self.layout.size[layer], self.generator).to(self.device)
-            self.forward.start(samples, columns, {layer: noise.to(self.dtype)}, self._silent(layer))
+            spikes = noise.to(self.dtype)
+            self.forward.start(samples, columns, {layer: spikes}, self._silent(layer))
             for column in range(columns):
                 self.forward.advance(column, {})
             ends = {"x1": self.forward.spikes[above].sum(0)[None],
-                    "y1": noise.sum(0, dtype=torch.int32).to(self.dtype)[None]}
-            variables = Variables((), {}, {}, ends["x1"], ends["y1"], None, None,
-                                  {name: lambda _, rows=rows: rows for name, rows in ends.items()})
+                    "y1": spikes.sum(0)[None]}
+            variables = Variables((), {}, {}, ends["x1"], ends["y1"], None, None, {})
+            variables.final = {name: rows[0] for name, rows in ends.items()}
             change, _ = contracted((), products, variables, self.feedback[layer], None)
             self.feedback[layer].add_(change, alpha=1 / samples if rule.average else 1.0)
 
@@ -367,7 +359,3 @@ class ClockLearner:
 
 def _errors(errors: Errors | None, device: torch.device) -> dict[str, float]:
     return {} if errors is None else {"error": float(errors.sum_of_errors) / max(1, errors.active)}
-
-
-def _form(value: Any) -> str:
-    return f"{np.asarray(value).dtype} {np.shape(value)}"

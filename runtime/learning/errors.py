@@ -24,7 +24,7 @@ class Errors:
     def __init__(self, error: Error, layout: LearningLayout, dt: float, columns: int, labels: Tensor,
                  dtype: torch.dtype) -> None:
         self.error, self.output, self.columns = error, layout.output, columns
-        self.names = (layout.output, *(layout.hidden if error.code == "local" else ()))
+        self.names = (layout.output, *(layout.above if error.code == "local" else ()))
         n, batch = layout.size[layout.output], len(labels)
         made: dict[str, Any] = {"dtype": dtype, "device": labels.device}
         self.zero = torch.zeros((batch, n), **made)
@@ -96,7 +96,7 @@ class Dendrites:
         self.error, self.layout, self.layered, self.live, self.like = error, layout, layered, live, like
         tau = error.dendrite_tau
         self.kept = 1.0 if tau is None else math.exp(-dt / tau) if tau > 0 else 0.0
-        self.names = (layout.output, *(layout.hidden if error.code == "local" else ()))
+        self.names = (layout.output, *(layout.above if error.code == "local" else ()))
         n = layout.size[layout.output]
         self.fed = {name: like.new_zeros((columns, batch, n)) for name in self.names}
         self.came = {name: like.new_zeros((columns, batch, n)) for name in self.names}

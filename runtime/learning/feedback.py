@@ -46,20 +46,19 @@ class Ideal:
     def _into(self, name: str, above: str, known: dict[str, Tensor | None]) -> Tensor | None:
         node = self.engine.graph.nodes[name]
         if name == above:
-            return torch.eye(self.layout.size[above], **_like(self.weights))
+            return self._identity(self.layout.size[above])
         after = self._out_of(name, above, known)
         if after is None or isinstance(node, Neuron | Flatten):
             return after
         if isinstance(node, Linear):
             return after @ self.weights.get(name, self.own[name]["weight"])
         shape = self.engine.shapes[name].input
-        each = torch.eye(math.prod(shape), **_like(self.weights)).reshape(-1, *shape)
+        each = self._identity(math.prod(shape)).reshape(-1, *shape)
         return after @ through(node, each, self.own[name]).reshape(len(each), -1).t()
 
-
-def _like(weights: Mapping[str, Tensor]) -> dict[str, object]:
-    some = next(iter(weights.values()))
-    return {"dtype": some.dtype, "device": some.device}
+    def _identity(self, n: int) -> Tensor:
+        some = next(iter(self.weights.values()))
+        return torch.eye(n, dtype=some.dtype, device=some.device)
 
 
 def started(feedback: Feedback, ideal: Ideal, layout: LearningLayout, generator: torch.Generator) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from ...ir.learning_layout import LearningLayout
 from ...ir.nodes import Affine, Input, Neuron, Output, is_spiking, params
 from ...ir.step_form import step_form
 from ...ir.wiring import Wiring
+from ..arenas import empty
 from ..clock.engine import ClockEngine, by_delay
 from ..clock.stateless import through
 from .neurons import Neurons
@@ -54,7 +55,6 @@ class Forward:
         `silent`: nodes that give nothing. `hoist`: weights stay as they are."""
         self.batch, self.silent, self.replaced = batch, frozenset(silent), dict(inputs)
         self.sent: dict[str, dict[int, Tensor | None]] = {name: {} for name in self.graph.nodes}
-        made: dict[str, Any] = {"dtype": self.dtype, "device": self.device}
         self.spikes = dict(inputs)
         self.reached, self.bars = {}, {}
         for name, neurons in self.neurons.items():
@@ -62,11 +62,11 @@ class Forward:
                 continue
             neurons.start(batch)
             if is_spiking(self.graph.nodes[name]):
-                self.spikes[name] = torch.zeros((columns, batch, neurons.n), **made)
+                self.spikes[name] = empty((columns, batch, neurons.n), self.dtype, self.device)
             if name in self.watch:
-                self.reached[name] = torch.empty((columns, batch, neurons.n), **made)
+                self.reached[name] = empty((columns, batch, neurons.n), self.dtype, self.device)
                 if any(each is not None for each in neurons.gain):
-                    self.bars[name] = torch.empty((columns, batch, neurons.n), **made)
+                    self.bars[name] = empty((columns, batch, neurons.n), self.dtype, self.device)
         self.hoisted: dict[str, Tensor] = {}
         if hoist:
             self._hoist(columns)
@@ -101,15 +101,12 @@ class Forward:
         constant = self._constant(name) if self.constant is None else self.constant[name]
         if injected is not None:
             constant = injected if constant is None else constant + injected
-        given = neurons.advance(self._arriving(name, column, 0), constant)
-        if given is not None:
-            self.spikes[name][column] = given
-            given = self.spikes[name][column]
-        if name in self.reached:
-            self.reached[name][column] = neurons.reached
-            if name in self.bars:
-                self.bars[name][column] = neurons.bar  # type: ignore[assignment]
-        return given
+        spikes = self.spikes[name][column] if name in self.spikes else None
+        reached = self.reached[name][column] if name in self.reached else None
+        neurons.advance(self._arriving(name, column, 0), constant, spikes, reached)
+        if name in self.bars:
+            self.bars[name][column] = torch.as_tensor(neurons.bar)
+        return spikes
 
     def _constant(self, name: str) -> Tensor | None:
         total = self.fixed[name]

@@ -100,22 +100,25 @@ def read(monomial: Monomial, values: Callable[[str], Tensor]) -> Tensor | None:
     return total
 
 
-def evaluated(parts: Sequence[Product], values: Callable[[Monomial], Tensor | None], device: torch.device,
-              dtype: torch.dtype, constant: float = 0.0) -> Tensor | float:
-    """`constant` plus the sum of coefficients times what is known at the target: a number, or a tensor that spreads
-    over (columns, batch, post). Its memory is its own."""
+def evaluated(parts: Sequence[Product], values: Callable[[Monomial], Tensor | None], columns: slice | None,
+              like: Tensor, constant: float = 0.0) -> Tensor | float:
+    """`constant` plus the sum of coefficients times what is known at the target in some columns (None: at the end): a
+    number, or a tensor that spreads over (columns, batch, post)."""
     by_key: dict[tuple[Monomial, tuple[bool, ...] | None], float] = {}
     for each in parts:
-        by_key[each.post, each.columns] = by_key.get((each.post, each.columns), 0.0) + each.coefficient
+        happens = None if each.columns is None or columns is None else each.columns[columns]
+        if happens is None or any(happens):
+            key = (each.post, None if happens is None or all(happens) else happens)
+            by_key[key] = by_key.get(key, 0.0) + each.coefficient
     total: Tensor | float = constant + by_key.pop(((), None), 0.0)
-    for (monomial, columns), coefficient in by_key.items():
+    for (monomial, happens), coefficient in by_key.items():
         value = values(monomial)
-        if columns is not None:
-            mask = torch.tensor(columns, dtype=dtype, device=device).view(-1, 1, 1)
+        if happens is not None:
+            mask = torch.tensor(happens, dtype=like.dtype, device=like.device).view(-1, 1, 1)
             value = mask if value is None else value * mask
         assert value is not None
         if isinstance(total, float):
-            total = torch.add(torch.tensor(total, dtype=dtype, device=device), value, alpha=coefficient)
+            total = torch.add(torch.tensor(total, dtype=like.dtype, device=like.device), value, alpha=coefficient)
         elif total.shape == torch.broadcast_shapes(total.shape, value.shape):
             total.add_(value, alpha=coefficient)
         else:

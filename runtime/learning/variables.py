@@ -1,6 +1,6 @@
 """What a rule reads at the two ends of a projection, over all columns of a batch: spikes, traces, gates, the dendrite.
 
-Rows are made when they are asked for: all of them after a run, or one after the other where weights change on the way.
+Traces are made as far as they are asked for: all after a run, or one after the other where weights change on the way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["Variables", "gate_values"]
 class Variables:
     """Of one projection. `x0` (columns, batch, pre) as it arrives; `y0`, `reached` (columns, batch, post); `bar`: what
     spreads over that, or None; `kept` by trace, (post,) or a number; `taking` by trace: in which columns it takes
-    spikes. `own`: variables that are known otherwise (e, reached, r), by name, as functions of the first and last column."""
+    spikes. `own`: variables that are known otherwise (e, reached, r), by name, as functions of columns.
+    """
 
     def __init__(self, variables: Sequence[Trace | Gate], kept: Mapping[str, Any],
                  taking: Mapping[str, Sequence[bool]], x0: Tensor, y0: Tensor, reached: Tensor | None, bar: Any,
@@ -33,11 +34,16 @@ class Variables:
         """(batch, post) of what is another at the end of a sample than after its last column."""
 
     def rows(self, name: str, columns: slice) -> Tensor:
-        """(columns, batch, pre or post) of a variable. Columns are asked for in their order."""
+        """(columns, batch, pre or post) of a variable."""
         if name in self.ends:
             return self.ends[name][columns]
         if name in self.own:
             return self.own[name](columns)
+        each = self.declared[name]
+        if isinstance(each, Gate):
+            assert self.reached is not None
+            bar = self.bar[columns] if isinstance(self.bar, Tensor) and self.bar.ndim == 3 else self.bar
+            return gate_values(each, self.reached[columns], bar)
         if self.done.get(name, 0) < columns.stop:
             self._make(name, slice(self.done.get(name, 0), columns.stop))
         return self.made[name][columns]
@@ -70,11 +76,7 @@ class Variables:
             self.made[label] = torch.empty(shape, dtype=end.dtype, device=end.device)
         rows = self.made[label]
         self.done[label] = columns.stop
-        if isinstance(each, Gate):
-            assert self.reached is not None
-            bar = self.bar[columns] if isinstance(self.bar, Tensor) and self.bar.ndim == 3 else self.bar
-            rows[columns] = gate_values(each, self.reached[columns], bar)
-            return
+        assert isinstance(each, Trace)
         source = name[0] + "0" if each.of == "spikes" else each.of
         given = self.of_bias(source, columns) if of_bias else self.rows(source, columns)
         kept, taking = self.kept[name], self.taking[name]
