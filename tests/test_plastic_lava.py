@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from lava_here import lava_python
-from plastic_nets import biograd_network, biograd_rule, mirror_rule, random_case, samples
+from plastic_nets import biograd_network, biograd_rule, mirror_rule, product, random_case, samples
 from test_lava_programs import seal, small
 
 from spikec.ir.diagnostics import BadInputError
 from spikec.ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer_learning import IntegerRule, IntegerTrace
 from spikec.ir.plastic import LearningNeuron, PlasticNetwork
 from spikec.ir.plastic_signals import Signals
 from spikec.ir.plastic_step import PlasticResult, simulate_plastic
@@ -158,6 +159,8 @@ def test_what_is_wrong_with_a_run_is_said() -> None:
                          ({"weights": {"x-h1": np.full((12, 20), 256)}}, "-256..255")):
         with pytest.raises(BadInputError, match=match):
             program.run(inputs, signals, **fault)
+    with pytest.raises(BadInputError, match=r"more values than .*limit: 268435456"):
+        program.run(inputs, signals, 1_000_000, record=("weight",))
     nothing = program.run(inputs, signals, 0, record=ALL)
     assert nothing.spikes["h1"].shape == nothing.records.error["h1"].shape == (0, 12)
     assert np.array_equal(nothing.weight["x-h1"], program.plastic.network.projections[0].connection.weight)
@@ -170,7 +173,7 @@ def test_what_is_wrong_with_a_run_is_said() -> None:
     ({"p3.weight": np.zeros((20, 12), int)}, (), "p3.weight is"),
     ({"p3.weight": np.zeros((12, 20))}, (), "p3.weight is float64"),
     ({}, ("--record", "p0.v"), "p0.v"),
-    ({}, ("--record", "weight", "--steps", "1000000"), "take a larger --every"),
+    ({}, ("--record", "weight", "--steps", "1000000"), "1000000 steps are 389000000 values"),
     ({}, ("--every", "0"), "--every"),
     ({}, ("--steps", "3"), "what is given has 5"),
 ])
@@ -232,6 +235,25 @@ def test_biograd_learns_in_lava_and_sleeps(worker: LavaWorker) -> None:
     told = program.run(*part(slice(half, None)), weights=found.weight, record=ALL[1:], every=5, worker=worker)
     assert list(told.spikes) == ["out"]
     assert_same(told, again, every=5)
+
+
+def test_spike_timing_alone_learns_among_lavas_own_processes(worker: LavaWorker) -> None:
+    """Rules of two factors: no signals, and no neurons but Lava's."""
+    rule = IntegerRule(dw=(product(1, -2, "y0", "x1"), product(-1, -2, "x0", "y1")),
+                       traces={"x1": IntegerTrace(16, 5.0), "y1": IntegerTrace(16.5, 5.0)})
+    draw = np.random.default_rng(1)
+    projection = IntegerProjection(name="p", source="x", target="n", sign="excitatory",
+                                   connection=IntegerDense(weight=draw.integers(0, 100, (5, 12))))
+    network = IntegerNetwork(
+        inputs={"x": (12,)}, outputs={"out": "n"}, dt=1e-3, projections=(projection,),
+        populations={"n": IntegerPopulation(name="n", shape=(5,), du=4095, dv=1000, threshold=120)})
+    program = PlasticLavaProgram(PlasticNetwork(network=network, rules={"p": rule}, neurons={}))
+    assert {each.verdict for each in program.limits} == {"untested"}
+    assert "LearningNeuron(" not in program.files["program.py"].decode()
+    inputs = {"x": (draw.random((30, 12)) < 0.2).astype(int)}
+    wanted = simulate_plastic(program.plastic, inputs, record=True)
+    assert_same(program.run(inputs, record=ALL, worker=worker), wanted)
+    assert (wanted.state.learning["p"].weight != projection.connection.weight).mean() > 0.5
 
 
 def test_neurons_in_another_order_learn_too(worker: LavaWorker) -> None:

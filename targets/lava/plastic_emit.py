@@ -43,10 +43,12 @@ from .parts import (
 )
 from .reading import names_of, network_of, projections_of
 
-__all__ = ["FORMAT", "plastic_files", "plastic_of", "signal_keys"]
+__all__ = ["FORMAT", "LARGEST", "plastic_files", "plastic_of", "signal_keys"]
 
 FORMAT = "spikec-plastic-network"
 NEURONS = "learning_neuron.py"
+LARGEST = 1 << 28
+"""Values of all that a run is given and notes."""
 _EDGE_MODELS = ("from lava.proc.io.source import PySendModelFixed",)
 _SIGNED_BITS = 8
 """Of the messages of neurons that learn: while asleep, their spikes have a sign."""
@@ -78,7 +80,7 @@ def plastic_files(plastic: PlasticNetwork) -> dict[str, bytes]:
         "plastic.jinja", **shared, inputs=inputs, signals=signals, outputs=outputs, plastic=learning,
         reshapes="Conv" in processes, imports=[*_learning_imports(plastic), *import_lines(processes), *ours[:1]],
         models=model_lines(processes, (*_EDGE_MODELS, *ours[1:])), populations=populations, projections=connections,
-        made="PROCESSES",
+        made="PROCESSES", largest=LARGEST,
         orders=[(keys[name], network.size(name), channels) for name, channels in orders.items() if channels > 1])
     limits = chip_limits(plastic)
     readme = rendered("plastic_readme.jinja", **shared, inputs=inputs, signals=signals, outputs=outputs,

@@ -21,7 +21,7 @@ from ...runtime.lava.worker import LavaWorker
 from .chips import ChipLimit, chip_limits
 from .folder import LavaFolder
 from .parts import keys_of, keys_of_projections
-from .plastic_emit import FORMAT, plastic_files, plastic_of, signal_keys
+from .plastic_emit import FORMAT, LARGEST, plastic_files, plastic_of, signal_keys
 
 __all__ = ["LavaLearning", "PlasticLavaProgram"]
 
@@ -87,6 +87,9 @@ class PlasticLavaProgram(LavaFolder):
             faults.add("SC403", "every is a whole number of columns", value=repr(every)[:80], limit=">= 1")
         if unknown := sorted(set(record) - set(_RECORDS)):
             faults.add("SC407", "this cannot be recorded", value=", ".join(unknown), limit=", ".join(_RECORDS))
+        if not faults.errors and (values := self._values(record, columns, every, begin)) > LARGEST:
+            faults.add("SC403", "the run is given and notes more values than there is room for", value=values,
+                       limit=LARGEST, remedy="Run fewer columns, and go on by weights=, or record less often (every=).")
         faults.raise_if_errors()
         if not columns:
             return self._told({}, record, columns, every, begin)
@@ -115,6 +118,15 @@ class PlasticLavaProgram(LavaFolder):
                     for name, each in state.learning.items()}
         check_plastic_state(self.plastic, replace(state, learning=learning))
         return {name: each.weight for name, each in learning.items()}
+
+    def _values(self, record: Sequence[str], columns: int, every: int, begin: Mapping[str, Array]) -> int:
+        """That a run is given and notes."""
+        network, neurons = self.plastic.network, self.plastic.neurons
+        somas = sum(each.n for each in network.populations.values())
+        learning, synapses = sum(map(network.size, neurons)), sum(each.size for each in begin.values())
+        noted = {"v": somas, "error": learning, "weight": synapses, "tag": synapses}
+        return (columns * (sum(map(network.size, network.inputs)) + learning + bool(neurons) + somas)
+                + columns // every * sum(noted.get(each, 0) for each in dict.fromkeys(record)))
 
     def _told(self, found: Mapping[str, Array], record: Sequence[str], columns: int, every: int,
               begin: Mapping[str, Array]) -> LavaLearning:
