@@ -130,6 +130,17 @@ def test_without_learning_it_is_the_integer_network() -> None:
         np.testing.assert_array_equal(getattr(silent.state.learning["xa"], key), getattr(state.learning["xa"], key))
 
 
+def test_weights_are_set_and_told() -> None:
+    stream = PlasticEngine(NETWORK).begin()
+    for name, shape in (("x-h1", (6, 9)), ("out~h2", (5, 3))):
+        weight = np.random.default_rng(0).integers(-256, 256, shape)
+        stream.set_weights(name, weight)
+        np.testing.assert_array_equal(stream.weights(name), weight)
+    for name, wrong in (("z", weight), ("out~h2", weight.T), ("out~h2", weight + 256)):
+        with pytest.raises(BadInputError, match="SC403"):
+            stream.set_weights(name, wrong)
+
+
 def test_windows_count_the_output_and_tell_its_membranes() -> None:
     inputs, signals = samples(NETWORK, 4, 8, density=0.7)
     wanted = simulate_plastic(NETWORK, inputs, signals, rounding="synapse", record=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.diagnostics import BadInputError, Diagnostics
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.integer_learning_numbers import Rounding
+from ...ir.integer_learning_step import OF_SIGN
 from ...ir.nodes import Array
 from ...ir.plastic import PlasticNetwork
 from ...ir.plastic_checks import verify_plastic
 from ...ir.plastic_signals import Signals
-from ...ir.plastic_state import PlasticState, check_plastic_state, first_plastic_state
+from ...ir.plastic_state import PlasticState, check_plastic_state, first_plastic_state, numbered
 from .course import Course, check_course, course_of
 from .memory import Memory
 from .products import RuleCode, rule_code
@@ -134,12 +135,32 @@ class PlasticStream:
         return self._memory.state()
 
     def weights(self, name: str) -> Array:
-        """(post, pre) int64: the weights of a plastic projection as they are now."""
+        """(post, pre) int64: the weights of a dense projection as they are now."""
         return self._memory.weights(name)
 
     def spikes(self) -> Mapping[str, int]:
         """By population, since figures were last asked for."""
         return self._memory.spikes()
+
+    def set_weights(self, name: str, weight: Array) -> None:
+        """Gives a dense projection, plastic or not, other weights (post, pre), as they are held; a state has those of
+        plastic ones alone.
+
+        Raises:
+            BadInputError: there is no such projection, or the weights do not fit it (SC403).
+        """
+        projections = numbered(self.engine.plastic)
+        if name not in projections or not self._memory.is_matrix(name):
+            raise BadInputError(Diagnostic("SC403", "no dense projection without delays has this name", node=name,
+                                           limit=", ".join(filter(self._memory.is_matrix, projections))))
+        projection, given = projections[name][1], np.asarray(weight)
+        low, high = OF_SIGN[projection.sign]
+        if given.shape != projection.connection.weight.shape or given.dtype.kind != "i" or (
+                given.size and not low <= given.min() <= given.max() <= high):
+            raise BadInputError(Diagnostic("SC403", "weights do not fit their projection", node=name,
+                                           value=f"{given.dtype}{given.shape}",
+                                           limit=f"{projection.connection.weight.shape}, each {low}..{high}"))
+        self._memory.set_weights(name, given)
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """By plastic projection, since they were last asked for: `weights_changed`, `weights_clipped` and

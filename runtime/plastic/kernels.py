@@ -32,9 +32,10 @@ _PATH = _fields(
     ("int64_t", "source target dendrite exponent lanes source_lanes n_pre n_post delays stencil rule live live_post "
      "lowest hears said_y0 key_synapses key_x key_y"),
     ("int64_t *", "told"), ("int16_t *", "table tag delay y0 y_seen y_own"),
-    ("int32_t *", "x y x_seen live_at scratch"), ("uint8_t *", "tx ty tagged"), ("const int64_t *", "starts"), ("const int32_t *", "places entries"),
-    ("const int32_t *", "x_whole x_rest y_whole y_rest"), ("const double *", "x_real y_real x_decay y_decay"),
-    ("int32_t *", "x_after y_after"), ("const int32_t *", "x_impulse y_impulse y_again synapse"), ("double", "y_least"))
+    ("int32_t *", "x y x_seen live_at scratch x_after y_after"), ("uint8_t *", "tx ty tagged"),
+    ("const int64_t *", "starts"),
+    ("const int32_t *", "places entries x_whole x_rest y_whole y_rest x_impulse y_impulse y_again synapse"),
+    ("const double *", "x_real y_real x_decay y_decay"), ("double", "y_least"))
 _ARGS = _fields(
     ("int64_t", "columns step head learns output n_inputs n_populations n_paths n_windows"),
     ("Source *", "sources"), ("Population *", "populations"), ("Path *", "paths"),

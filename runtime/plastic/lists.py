@@ -25,6 +25,13 @@ class SpikeList:
     def columns(self) -> int:
         return len(self.begins) - 1
 
+    def raster(self, n: int) -> Array:
+        """(columns, n) int64."""
+        found = np.zeros((self.columns, n), dtype=np.int64)
+        column = np.repeat(np.arange(self.columns), np.diff(self.begins))
+        found[column, self.channels] = 1 if self.values is None else self.values
+        return found
+
     @classmethod
     def of_raster(cls, raster: Any) -> SpikeList:
         """`raster`: (columns, n) whole numbers."""

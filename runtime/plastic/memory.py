@@ -225,6 +225,14 @@ class Memory:
         """By population, since figures were last asked for."""
         return {name: int(record.item.spikes) for name, record in self.populations.items()}
 
+    def is_matrix(self, name: str) -> bool:
+        """Whether the weights of a projection stand in a table."""
+        return "table" in self.paths[name].arrays
+
+    def set_weights(self, name: str, weight: Array) -> None:
+        record = self.paths[name]
+        record.arrays["table"][:, :record.item.n_post] = weight.T
+
     def figures(self) -> dict[str, dict[str, int]]:
         """What was counted, which begins anew."""
         found: dict[str, dict[str, int]] = {}
