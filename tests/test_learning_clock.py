@@ -149,6 +149,7 @@ def test_rules_of_the_library_do_what_the_oracle_says(name: str, batch: int) -> 
 
 FEEDBACKS: dict[str, dict[str, Any]] = {
     "exact": {"eligibility": "exact", "tau": TAU, "dt": DT},
+    "gate at spikes": {"eligibility": "spike"},
     "transposed": {"feedback": "transposed"},
     "layered transposed": {"feedback": "transposed", "path": "layered"},
     "Kolen-Pollack": {"feedback": "kolen_pollack", "path": "layered", "decay": 0.1},
