@@ -2,10 +2,10 @@
 
     python benchmarks/learning_loihi.py [--quick | --full] [--only NAME ...] [--seeds N] [--fresh]
 
-Nothing but spikes and labels goes in: traces, tags, weights, feedback, errors and sleeps are the numbers of the learning
-engine (`LoihiProgram.learner`, the emulator of Lava's arithmetic), whose weights start random, and so does the feedback.
-A pixel of brightness b of 255 fires in b of 255 columns on average, evenly, from a random phase. `tuned` says what was
-chosen, by the last 5,000 training images, with seed 1; the figures are of all 60,000 training images, the 10,000 test
+Nothing but spikes and labels goes in: traces, tags, weights, feedback, errors and sleeps are the numbers of the
+learning engine (`LoihiProgram.learner`, the emulator of Lava's arithmetic), whose weights start random, and so does the
+feedback. A pixel of brightness b of 255 fires in b of 255 columns on average, evenly, from a random phase, anew at
+each presentation. The settings were chosen on the last 5,000 training images, with seed 1; the figures are of all 60,000 training images, the 10,000 test
 images once, at the end of the last epoch, with other phases.
 
 Variants: `sleep` (feedback learnt in sleep, each synapse rounds by itself), `sleep-lava` (one random number for all
@@ -121,13 +121,14 @@ def measured(variant: str, seed: int, settings: Settings, data: Dataset) -> dict
     return run
 
 
-def network(settings: Settings, seed: int) -> Graph:
+def network(settings: Settings, seed: int, classes: int = 10) -> Graph:
     """784-H-10 of leaky neurons that a core holds as they are, with random weights."""
     random, builder = np.random.default_rng(seed), Builder()
     tau = -DT / np.log(settings.decay)
     signal, n = builder.input("pixels", 784), 784
-    for layer, (size, threshold, chip, most) in enumerate(zip(
-            (settings.hidden, 10), (1.0, settings.threshold_out), settings.thresholds, settings.weights, strict=True)):
+    sizes, thresholds = (settings.hidden, classes), (1.0, settings.threshold_out)
+    for layer, (size, threshold, chip, most) in enumerate(zip(sizes, thresholds, settings.thresholds, settings.weights,
+                                                              strict=True)):
         weight = random.uniform(-1, 1, (size, n)) * most / chip * threshold
         signal = builder.linear(f"fc{layer + 1}", signal, weight=weight.astype(np.float32))
         signal = builder.add(("hidden", "readout")[layer], lif(size, tau, threshold), signal)
@@ -199,7 +200,7 @@ def by_gradients(graph: Graph, settings: Settings, data: Dataset, seed: int) -> 
             loss.backward()
             optimizer.step()
         schedule.step()
-        print(f"  surrogate, seed {seed}, epoch {epoch + 1}: loss {float(loss):.3f}", flush=True)
+        print(f"  surrogate, seed {seed}, epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)
     right = 0
     with torch.no_grad():
         for images, labels in chunks(data.test, np.arange(len(data.test))):

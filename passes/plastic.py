@@ -28,7 +28,7 @@ from .quantise import Quantised
 __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
 _OPEN = 8
-"""What an open gate says: the three bits that the engine drops of a product of two traces, so that none of x1 is lost."""
+"""What an open gate says, which makes up for the bits that the engine drops of a product of two traces: x1 loses none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class _Maker:
 
     def _refuse(self, message: str, value: str, limit: str, remedy: str | None = None) -> None:
         self.faults.add("SC516", f"{message} on this chip", node=self.rule.name, value=value, limit=limit,
-                        remedy=remedy or "The targets clock and event have it.")
+                        remedy=remedy or "`spikec rules` says which targets run which rule.")
 
     # What a sample is.
 
@@ -244,7 +244,8 @@ class _Maker:
         return LearningNeuron(
             error="teacher" if name == self.output else "dendrite",
             gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
-            gate_value=1 if self.chip else _OPEN, shift=max(shift, 0), gain=max(-shift, 0), count_step=self._count_step(name, columns),
+            gate_value=1 if self.chip else _OPEN, shift=max(shift, 0), gain=max(-shift, 0),
+            count_step=self._count_step(name, columns),
             says_spikes=self.tells_spikes, holds=self.holds,
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
 
@@ -318,7 +319,8 @@ class _Maker:
     def _forward(self, name: str, columns: SampleColumns, neurons: Mapping[str, LearningNeuron]) -> IntegerRule:
         traces, target = self._traces(name, columns), self.by_name[name].target
         return integer_rule(self._awake(), self._scales(name, traces, self.error_shift.get(target, 0)), name,
-                            three_factor=target in neurons, seed=self._seed(name), rate=self._rate(name), faults=self.faults)
+                            three_factor=target in neurons, seed=self._seed(name), rate=self._rate(name),
+                            faults=self.faults)
 
     def _rate(self, name: str) -> float:
         return self.rate * self.choices.rates.get(name, 1.0)
@@ -348,7 +350,7 @@ class _Maker:
             cleared = Term(-1.0, (Factor(tag),))
             of_tag = [each for each in found if each.variable == tag]
             if of_tag and not any(each.when == "sample" and cleared in each.terms for each in of_tag):
-                found.append(Update(tag, "sample", (cleared,)))  # type: ignore[arg-type]
+                found.append(Update(tag, "sample", (cleared,)))
         return found
 
     def _error_scale(self, population: str) -> float:

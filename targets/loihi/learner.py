@@ -9,26 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, DoesNotFitError, UnsupportedError
 from ...ir.graph import Graph
-from ...ir.integer import IntegerDense
 from ...ir.integer_learning_numbers import Rounding
 from ...ir.learning import LearningRule
 from ...ir.learning_layout import learning_layout
+from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array, Linear
+from ...ir.plastic_signals import Signals
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
 from ...runtime.learning.learner import Answer, LearningFigures
 from ...runtime.learning.states import require_state
 from ...runtime.plastic.engine import PlasticEngine, PlasticStream
+from .learner_report import LearnerReport
 from .learning_state import pack_state, unpack_state
+from .map_network import fill_network, map_network
+from .mapping_check import verify_mapping
 from .sample_stream import Stream, sample_stream
 
 if TYPE_CHECKING:
+    from ..lava.plastic_program import PlasticLavaProgram
     from .program import LoihiProgram
 
 __all__ = ["LoihiLearner"]
@@ -63,6 +69,7 @@ class LoihiLearner:
         self._rate = 1.0
         self.warnings = Diagnostics()
         self.plastic: Plastic = self._made(self.warnings)
+        self._require_room()
         self.engine = PlasticEngine(self.plastic.network, rounding, self.output)
         self.stream: PlasticStream = self.engine.begin()
         self.seen = self.slept = 0
@@ -139,6 +146,25 @@ class LoihiLearner:
         self.seen, self.slept = int(state["seen"]), int(state["slept"])
         self._asked, self._spikes = 0, {}
 
+    def lava(self) -> PlasticLavaProgram:
+        """What it runs as a program for Lava, which learns there; it begins from the weights of the model."""
+        from ..lava.plastic_program import PlasticLavaProgram
+
+        return PlasticLavaProgram(self.plastic.network)
+
+    def rasters(self, events: Any, labels: Array | None) -> tuple[dict[str, Array], Signals, Array]:
+        """What `learn` of these samples, or with labels None `answer`, gives the network next: by input (time, n), the
+        signals, and (batch, 2) the columns of each sample; for `PlasticLavaProgram.run`."""
+        rasters, batch = self._rasters(events)
+        stream = sample_stream(self.plastic, rasters, None if labels is None else self._labels(labels, batch),
+                               before=self.seen, slept=self.slept, seed=self.seed)
+        course, size = stream.course, self.plastic.network.network.size
+        return ({name: each.raster(size(name)) for name, each in course.inputs.items()},
+                Signals(control=course.control, **{kind: {name: each.raster(size(name)) for name, each in lists.items()}
+                                                   for kind, lists in (("teacher", course.teacher),
+                                                                       ("noise", course.noise))}),
+                stream.windows)
+
     def to_graph(self) -> Graph:
         """See `Learner.to_graph`: compiled again on `plan`, it has the very weights of the chip, but for the lowest
         bit, which a synapse that learns has and one that does not learn has not."""
@@ -154,6 +180,26 @@ class LoihiLearner:
     def plan(self) -> ScalePlan:
         """The scales that it learns on."""
         return self.quantised.plan
+
+    @cached_property
+    def mapping(self) -> ChipMapping:
+        """Which neurons lie on which core of the program's chip, with all that learning takes there; checked."""
+        network, program = self.plastic.network, self.program
+        mapping = map_network(network, program.chip, program.rates, program.options.seed)
+        verify_mapping(network, mapping, program.rates)
+        return mapping
+
+    def report(self) -> LearnerReport:
+        """What learning takes of the chip, and what of it the chip could not run; `print` shows it, `as_dict` is for
+        machines."""
+        return LearnerReport.of(self)
+
+    def _require_room(self) -> None:
+        """Whether it fits at all is seen at once; who goes where, when it is asked for."""
+        try:
+            fill_network(self.plastic.network, self.program.chip)
+        except DoesNotFitError:
+            _ = self.mapping  # neurons in a better order may fit
 
     def _made(self, faults: Diagnostics) -> Plastic:
         return make_plastic(self.quantised, self.rule, self.names, self.output, seed=self.seed, choices=self.choices,
@@ -184,14 +230,12 @@ class LoihiLearner:
         """By hidden layer that feeds the output, degrees between feedback and transposed weights, and their ratio."""
         angles, norms = {}, {}
         by_name = {each.name: each for each in self.plastic.network.network.projections}
-        fixed = {each.name: each.connection.weight for each in self.plastic.network.feedback}
         for population, name in self.plastic.feedback.items():
             onto = [each for each in self.names if by_name[each].source == population
                     and by_name[each].target == self.output]
             if len(onto) == 1:
                 forward = self.stream.weights(onto[0]).T.astype(np.float64)
-                back = np.asarray(self.stream.weights(name) if name in self.plastic.network.rules else fixed[name],
-                                  dtype=np.float64)
+                back = self.stream.weights(name).astype(np.float64)
                 lengths = np.linalg.norm(forward), np.linalg.norm(back)
                 cosine = float((forward * back).sum() / (lengths[0] * lengths[1])) if all(lengths) else 0.0
                 angles[population] = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
@@ -201,15 +245,11 @@ class LoihiLearner:
     def _copy_transposed(self) -> None:
         """Feedback that is a copy of the transposed weights: a baseline, which no chip does by itself."""
         by_name = {each.name: each for each in self.plastic.network.network.projections}
-        copied = []
         for each in self.plastic.network.feedback:
-            onto = next(name for name in self.names if by_name[name].source == each.target
-                        and by_name[name].target == self.output)
-            copied.append(replace(each, connection=IntegerDense(weight=self.stream.weights(onto).T.copy())))
-        network = replace(self.plastic.network, feedback=tuple(copied))
-        self.plastic = replace(self.plastic, network=network)
-        self.engine = PlasticEngine(network, self.rounding, self.output)
-        self.stream = self.engine.begin(self.stream.state())
+            onto = [name for name in self.names if by_name[name].source == each.target
+                    and by_name[name].target == self.output]
+            if len(onto) == 1:
+                self.stream.set_weights(each.name, self.stream.weights(onto[0]).T)
 
 
 def _learning_plan(program: LoihiProgram, names: Sequence[str], choices: ChipChoices) -> ScalePlan:

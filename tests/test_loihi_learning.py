@@ -1,0 +1,256 @@
+"""Learning on Loihi's arithmetic, from a rule of the model to the weights of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spikec
+from spikec import Builder, Discretization, Graph
+from spikec.ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
+from spikec.ir.integer import held_weight
+from spikec.ir.integer_learning import IntegerTrace, shift_of
+from spikec.ir.learning import Factor, LearningRule, Term, Update
+from spikec.ir.learning_terms import terms
+from spikec.ir.nodes import LIF
+from spikec.ir.plastic_step import simulate_plastic
+from spikec.ir.rules.library import rule_named
+from spikec.passes.plastic_rules import ChipScales, integer_rule, nearest_product
+
+DT, STEPS, CLASSES = 1e-3, 16, 3
+CHOICES: dict[str, Any] = {"thresholds": {"hidden": 400, "out": 400}, "rates": {"fc1": 4.0}, "gap": 2}
+
+
+def neurons(n: int, threshold: float = 1.0) -> LIF:
+    ones = np.ones(n)
+    return LIF(shape=(n,), tau=2e-3 * ones, r=2e-3 * ones, v_leak=0 * ones, v_threshold=threshold * ones, reset="zero")
+
+
+def network(seed: int = 0, hidden: int = 24, most: float = 0.3) -> Graph:
+    random, builder = np.random.default_rng(seed), Builder()
+    signal = builder.linear("fc1", builder.input("x", 16), weight=random.uniform(-most, most, (hidden, 16)))
+    signal = builder.linear("fc2", builder.add("hidden", neurons(hidden), signal),
+                            weight=random.uniform(-most, most, (CLASSES, hidden)))
+    builder.output("labels", builder.add("out", neurons(CLASSES), signal))
+    return builder.build(Discretization(DT))
+
+
+def rule(feedback: str = "sleep", **changes: Any) -> LearningRule:
+    told: dict[str, Any] = {"rate": 6e-4, "eligibility": "spike", "duration": STEPS * DT, "start": 2e-3,
+                            "sleep_duration": 0.016, "sleep_every": 2, "sleep_rate": 6e-4, "sleep_decay": 2.0**-11}
+    return rule_named("biograd", "loihi1", feedback=feedback, **{**told, **changes})
+
+
+def samples(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Three prototypes of eight channels, some flipped."""
+    random = np.random.default_rng(seed)
+    prototypes = np.random.default_rng(9).random((CLASSES, 16)) < 0.5
+    labels = random.integers(CLASSES, size=count)
+    rates = np.where(prototypes[labels] ^ (random.random((count, 16)) < 0.05), 0.5, 0.02)
+    return (random.random((count, STEPS, 16)) < rates[:, None]).astype(np.uint8), labels
+
+
+def learner_of(given: LearningRule | None = None, seed: int = 0, **choices: Any) -> Any:
+    program = spikec.compile(network(), target="loihi1")
+    return program.learner(given or rule(), seed=seed, **{**CHOICES, **choices})
+
+
+def right(answer: Any, labels: np.ndarray) -> float:
+    return float((answer.predictions == labels).mean())
+
+
+@pytest.mark.parametrize("rounding", ["synapse", "lava"])
+def test_a_small_task_is_learnt_from_random_weights_and_feedback(rounding: str) -> None:
+    learner, test = learner_of(rounding=rounding), samples(150, seed=2)
+    before = right(learner.answer(test[0]), test[1])
+    angle = learner.figures().angles["hidden"]
+    for number in range(2):
+        learner.learn(*samples(200, seed=10 + number))
+    figures = learner.figures()
+    assert before < 0.6
+    assert right(learner.answer(test[0]), test[1]) > 0.9
+    assert figures.angles["hidden"] < min(angle, 60)
+    assert figures.rates["hidden"] > 0
+    assert 0 < figures.updated["fc2"] < 1
+
+
+def test_a_batch_is_only_a_stretch_of_the_stream() -> None:
+    events, labels = samples(12)
+    whole, parts = learner_of(seed=3), learner_of(seed=3)
+    whole.learn(events, labels)
+    for start, stop in ((0, 1), (1, 6), (6, 12)):
+        parts.learn(events[start:stop], labels[start:stop])
+    parts.answer(events)  # answers nothing away
+    assert_alike(whole.state(), parts.state())
+
+
+def test_a_learner_goes_on_from_its_state() -> None:
+    one, other = learner_of(seed=4), learner_of(seed=4)
+    one.learn(*samples(9))
+    other.load(one.state())
+    assert_alike(one.state(), other.state())
+    for each in (one, other):
+        each.learn(*samples(5, seed=6))
+    assert_alike(one.state(), other.state())
+    with pytest.raises(BadInputError, match="SC513"):
+        other.load({**one.state(), "error/hidden": np.zeros(3)})
+
+
+def test_the_stream_is_that_of_the_oracle() -> None:
+    """The learner's samples, teachers, updates and sleeps, through plain numpy."""
+    learner = learner_of(seed=5, rounding="lava")
+    events, labels = samples(5)
+    inputs, signals, windows = learner.rasters(events, labels)
+    theirs = simulate_plastic(learner.plastic.network, inputs, signals, rounding="lava")
+    answer = learner.learn(events, labels)
+    for name, each in theirs.state.learning.items():
+        np.testing.assert_array_equal(learner.stream.weights(name), each.weight)
+    counts = [theirs.spikes["out"][start:stop].sum(axis=0) for start, stop in windows]
+    np.testing.assert_array_equal(answer.counts, counts)
+
+
+def test_what_was_learnt_is_compiled_again() -> None:
+    learner = learner_of()
+    learner.learn(*samples(300))
+    graph = learner.to_graph()
+    quantised = spikec.compile(graph, target="loihi1").with_plan(learner.plan)
+    for each in quantised.network.projections:
+        learnt = learner.stream.weights(each.name)
+        assert np.abs(held_weight(replace(each, sign="mixed")) - learnt).max() <= 1  # without the lowest bit
+    events, labels = samples(150, seed=2)
+    found = spikec.compile(graph, target="clock").run(events, duration=STEPS * DT)
+    spikes = found.spikes["labels"]
+    counts = np.zeros((150, CLASSES))
+    np.add.at(counts, (np.repeat(np.arange(150), np.diff(spikes.offsets)), spikes.indices), 1)
+    assert (counts.argmax(1) == labels).mean() > 0.85
+
+
+def test_updates_are_those_of_the_clock_in_direction() -> None:
+    """One rule, two targets: the same samples change the same weights the same way."""
+    told = rule("transposed", rate=1e-4)
+    events, labels = samples(120, seed=8)
+    graph = network()
+    chip = spikec.compile(graph, target="loihi1").learner(told, **{**CHOICES, "rates": {}})
+    clock = spikec.compile(graph, target="clock").learner(told)
+    for each in (chip, clock):
+        each.learn(events, labels)
+    for name in ("fc1", "fc2"):
+        moved = [np.asarray(each.to_graph().nodes[name].weight) - graph.nodes[name].weight for each in (chip, clock)]
+        assert cosine(*moved) > 0.8, name
+
+
+def test_feedback_that_is_copied_is_the_transpose() -> None:
+    learner = learner_of(rule("transposed"))
+    learner.learn(*samples(20))
+    figures = learner.figures()
+    assert figures.angles["hidden"] < 5  # copied before the last samples
+    assert 0.9 < figures.norms["hidden"] < 1.1
+
+
+@pytest.mark.parametrize(("name", "reasons"), [
+    ("e_prop", ("box", "code softmax")), ("decolle", ("code local", "of spikes")),
+    ("superspike", ("of spikes", "code")), ("emstdp", ("no current into the soma",)),
+])
+def test_what_the_chip_cannot_learn_is_told_at_once(name: str, reasons: tuple[str, ...]) -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        learner_of(rule_named(name))
+    told = str(refused.value)
+    assert all(each in told for each in reasons), told
+    assert {each.code for each in refused.value.diagnostics} <= {"SC515", "SC516", "SC336"}
+
+
+def test_bad_choices_and_labels_are_told() -> None:
+    program = spikec.compile(network(), target="loihi1")
+    with pytest.raises(BadInputError) as refused:
+        program.learner(rule(), rounding="up", device="cuda", gaps=3)
+    assert [each.code for each in refused.value.diagnostics] == ["SC533"] * 3
+    events, _ = samples(2)
+    with pytest.raises(BadInputError, match="SC506"):
+        learner_of().learn(events, np.array([0, CLASSES]))
+
+
+def test_a_projection_that_is_quantised_away_does_not_learn() -> None:
+    graph = network()
+    silent = graph.with_nodes({"fc1": replace(graph.nodes["fc1"], weight=np.zeros((24, 16)))})  # type: ignore[type-var]
+    with pytest.raises(UnsupportedError, match=r"SC515.*fc1"):
+        spikec.compile(silent, target="loihi1").learner(rule())
+
+
+def test_a_rate_below_the_engine_is_told_with_its_term() -> None:
+    with pytest.raises(UnsupportedError, match=r"SC336.*fc1.*\*e\*t"):
+        learner_of(rule(rate=1e-9), error_shift={"hidden": 0, "out": 0}, tag_shift=0)
+
+
+def test_a_smaller_rate_is_a_smaller_coefficient() -> None:
+    learner = learner_of()
+    before = {name: each.dw for name, each in learner.plastic.network.rules.items()}
+    learner.learn(*samples(3))
+    weights = learner.stream.weights("fc1")
+    learner.rate = 0.5
+    after = learner.plastic.network.rules
+    np.testing.assert_array_equal(learner.stream.weights("fc1"), weights)
+    assert after["fc2"].dw != before["fc2"] or after["fc2"].dt != learner_of().plastic.network.rules["fc2"].dt
+    assert after["feedback.hidden"].dw == before["feedback.hidden"]
+
+
+def effect(product: Any, values: Mapping[str, float]) -> float:
+    """What a product adds, without the floor of its shift."""
+    found = product.mantissa * 2.0**product.exponent / 2.0 ** shift_of(product)
+    for each in product.factors:
+        found *= values[each.variable] + each.offset
+    return found
+
+
+def test_a_term_keeps_its_meaning_in_the_scales_of_the_chip() -> None:
+    scales = {"w": 400.0, "x1": 64.0, "y1": 8.0, "t": 16.0}
+    faults = Diagnostics()
+    update = Update("t", "step", (Term(0.5, (Factor("x1"), Factor("y1"))), Term(-0.25, (Factor("t"),))))
+    made = integer_rule([update], ChipScales(scales, {"x1": IntegerTrace(64, 2.0)}), "fc", three_factor=True, seed=1,
+                        faults=faults)
+    assert not faults.found
+    model = {"x1": 0.75, "y1": 1.0, "t": 2.0}
+    chip = {name: value * scales[name] for name, value in model.items()}
+    assert sum(effect(each, chip) for each in made.dt) == pytest.approx((0.5 * 0.75 - 0.25 * 2.0) * 16)
+
+
+def test_an_error_has_two_parts() -> None:
+    faults = Diagnostics()
+    made = integer_rule([Update("w", "sample", terms("-0.5*e*t"))], ChipScales({"e": 4.0}), "fc", three_factor=True,
+                        seed=1, faults=faults)
+    assert not faults.errors
+    up, down = made.dw
+    assert (up.mantissa, down.mantissa) == (-down.mantissa, -up.mantissa)
+    assert up.mantissa < 0
+    assert {each.variable for each in (*up.factors, *down.factors)} == {"t", "y2", "y3"}
+    for error in (-3.0, 5.0):
+        values = {"t": 10.0, "y2": max(error, 0) * 4, "y3": max(-error, 0) * 4}
+        assert effect(up, values) + effect(down, values) == pytest.approx(-0.5 * error * 10)
+
+
+@pytest.mark.parametrize("value", [1.0, -3.3, 0.01, 700.0, 1 / 128, 7 * 256.0])
+def test_the_nearest_coefficient(value: float) -> None:
+    mantissa, exponent = nearest_product(value) or (0, 0)
+    # Steps of a mantissa 4..7 are a quarter apart at most; below it, at the least exponent, a half.
+    assert abs(mantissa * 2.0**exponent - value) <= abs(value) / (8 if abs(value) > 4 * 2**-7 else 4)
+    assert abs(mantissa) <= 7
+    assert -7 <= exponent <= 8
+
+
+def test_no_coefficient_is_near_what_is_too_small_or_too_large() -> None:
+    assert nearest_product(1e-4) is None
+    assert nearest_product(1e5) is None
+    assert nearest_product(0.0) is None
+
+
+def assert_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, each in one.items():
+        np.testing.assert_array_equal(each, other[name], err_msg=name)
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
