@@ -199,7 +199,7 @@ def worker() -> Iterator[LavaWorker]:
         yield worker
 
 
-@pytest.mark.parametrize("seed", [2, 18])
+@pytest.mark.parametrize("seed", [6, 30])
 def test_lava_learns_as_the_oracle_does(seed: int, worker: LavaWorker) -> None:
     plastic, inputs, signals = random_case(seed)
     wanted = simulate_plastic(plastic, inputs, signals, record=True)
