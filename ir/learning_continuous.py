@@ -1,8 +1,8 @@
 """A learning rule as continuous time reads it: what acts at instants, and what goes on between them.
 
-A term of a `step` update with x0 or y0 in it acts at spikes, as one of `pre` or `post` does; every other one is integrated
-over time. (v + a) is multiplied out, so what is left are products of plain variables and signs. What has no closed form
-between instants is refused, all at once, each at its term.
+A term of a `step` update with x0 or y0 in it acts at spikes, as one of `pre` or `post` does; every other one is
+integrated over time. (v + a) is multiplied out, so what is left are products of plain variables and signs. What has no
+closed form between instants is refused, all at once, each at its term.
 """
 
 from __future__ import annotations
@@ -61,13 +61,9 @@ class Continuous:
     traces: dict[str, Trace]
     gates: dict[str, Gate]
 
-    def reads(self, name: str, flowing: bool | None = None) -> bool:
-        """Whether anything reads a variable. `flowing`: only between instants, or only at them."""
-        of = [*(self.flows if flowing in (None, True) else ()), *(self.acts if flowing in (None, False) else ())]
-        return any(name in each.product.variables or name in each.product.signs for each in of)
-
     def writes(self, name: str) -> bool:
-        return any(each.variable == name for each in (*self.acts, *self.flows))
+        """Whether anything changes a tag, or the weight."""
+        return any(name == act.variable for act in self.acts) or any(name == flow.variable for flow in self.flows)
 
 
 def phases_of(rule: LearningRule, sleeping: bool) -> tuple[Phase, ...]:
@@ -120,7 +116,8 @@ def _check_settings(rule: LearningRule, gates: dict[str, Gate], faults: Diagnost
 
     error, feedback = rule.error, rule.feedback
     if rule.units != "model":
-        no("the event engine learns in the model's units", f"units='{rule.units}'", "Compile for a target with whole numbers.")
+        no("the event engine learns in the model's units", f"units='{rule.units}'",
+           "Compile for a target with whole numbers.")
     if rule.bias:
         no("biases do not learn in continuous time", "bias=True")
     if not phases_of(rule, False):
@@ -143,7 +140,8 @@ def _check_settings(rule: LearningRule, gates: dict[str, Gate], faults: Diagnost
         if feedback.traces:
             no("feedback learns from counts in continuous time", "traces of feedback")
         for update in feedback.updates:
-            if update.when != "sample" or update.variable != "w" or not set(update.phases) <= sleeping or not update.phases:
+            asleep = bool(update.phases) and set(update.phases) <= sleeping
+            if update.when != "sample" or update.variable != "w" or not asleep:
                 no("feedback learns at the end of noise", f"{update.variable}, when '{update.when}'")
             elif any(factor.variable not in ("x1", "y1", "w") for term in update.terms for factor in term.factors):
                 no("in noise there are x1, y1 and w", ", ".join(map(term_text, update.terms)))
@@ -154,7 +152,9 @@ def _check_settings(rule: LearningRule, gates: dict[str, Gate], faults: Diagnost
 def _read(update: Update, term: Term) -> Iterator[tuple[Literal["flow"] | Moment, Product]]:
     """A term as products, and when each acts."""
     for chosen in product(*(_expanded(factor) for factor in term.factors)):
-        coefficient, variables, signs = term.coefficient, [], []
+        coefficient = term.coefficient
+        variables: list[str] = []
+        signs: list[str] = []
         for number, variable, sign in chosen:
             coefficient *= number
             if variable:
@@ -197,7 +197,8 @@ class _refusal:
 def _check_flow(rule: LearningRule, gates: dict[str, Gate], update: Update, found: Product, refuse: _refusal) -> None:
     for name in (*found.variables, *found.signs):
         if name in gates and gates[name].shape != "box":
-            refuse(f"the integral over a gate of shape {gates[name].shape}", f"Take a box, or apply it at spikes. {REMEDY}")
+            refuse(f"the integral over a gate of shape {gates[name].shape}",
+                   f"Take a box, or apply it at spikes. {REMEDY}")
     if "w" in found.variables or "w" in found.signs:
         refuse("a weight that changes with itself between instants", f"Apply it at spikes or at the end. {REMEDY}")
     if "r" in found.variables or "r" in found.signs:

@@ -1,4 +1,4 @@
-"""What sums of decaying exponentials do over a stretch of time: products, integrals, and what follows them with a leak."""
+"""What sums of decaying exponentials do over a stretch of time: products, integrals, what follows them with a leak."""
 
 from __future__ import annotations
 

@@ -1,17 +1,21 @@
-"""The meaning of a learning rule in continuous time: the oracle of the event engine. Plain numpy, float64, sample by sample.
+"""The meaning of a learning rule in continuous time: the oracle of the event engine. Plain numpy, float64, a sample at
+a time.
 
 Traces, dendrites and tags are sums of exponentials between instants (`learning_courses`), membranes as in `exact`. An
-instant is when something reaches a neuron, a membrane passes its threshold or the edge of a box, or an error interneuron
-fires; what happens at one, in order: neurons, traces with the spikes of that instant, gates of the membranes before
-their resets, errors and dendrites, and then all updates of what was there before.
+instant is when something reaches a neuron, a membrane passes its threshold or the edge of a box, or an error
+interneuron fires; what happens at one, in order: neurons, traces with the spikes of that instant, gates of the
+membranes before their resets, errors and dendrites, and then all updates of what was there before.
 
 - A `step` term is an integral over time, divided by `rule.interval`; with x0 or y0 in it, it acts at spikes.
-- err is constant between spikes of the outputs. Error interneurons integrate it, err / interval a second, fire as they reach
-  their threshold, and take that off.
+- err is constant between spikes of the outputs. Error interneurons integrate it, err / interval a second, fire as they
+  reach their threshold, and take that off. Those that spikes and a teacher drive are tested when one of these comes.
+- A dendrite that holds nothing (dendrite_tau 0) has what error spikes bring at their instant alone; as a current it
+  lasts an interval. A layered error, Kolen-Pollack and copies of transposed weights come at the end of a sample.
 - Several events of a source at one instant count each, in x0 and in its traces.
 - Noise comes as Poisson spikes of both signs, of a rate drawn from low..high, per interval.
-- With several samples at once weights are frozen, and what each sample takes is averaged, or summed. One by one, weights
-  change at once. They are clipped to the bounds where an update has just come, where a spike uses them, and at the end.
+- With several samples at once weights are frozen, and what each sample takes is averaged, or summed. One by one,
+  weights change at once. They are clipped to the bounds where an update has just come, at the end, and, where they
+  change between instants, when a spike uses them.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from .learning_continuous import continuous_rule, phases_of
 from .learning_exact_run import Plastic, Sample, Spike
 from .learning_wiring import Link, check_feedback, links_of, transposed
 from .membranes import Membranes
-from .nodes import LIF, Array, CubaLIF, Membrane
+from .nodes import LIF, Array, CubaLIF, Linear, Membrane
 
 __all__ = ["ExactLearning", "noise_spikes", "trace_rates"]
 
@@ -37,8 +41,8 @@ MOST_REWARDS = 100
 
 
 class ExactLearning:
-    """A network that learns. `weights` by projection, (n_target, n_source), and `feedback` by hidden population, (n, n_out)
-    or, layered, (n, n of the layer above), are read and written in place.
+    """A network that learns. `weights` by projection, (n_target, n_source), and `feedback` by hidden population,
+    (n, n_out) or, layered, (n, n of the layer above), are read and written in place.
 
     Raises:
         BadInputError: there is no such output or projection (SC403).
@@ -56,8 +60,8 @@ class ExactLearning:
         faults.raise_if_errors(UnsupportedError)
         starts = np.concatenate([[0], np.cumsum([self.links.sizes[name] for name in self.links.order])])
         self._span = {name: slice(int(starts[i]), int(starts[i + 1])) for i, name in enumerate(self.links.order)}
-        self.weights = {link.name: np.array(getattr(nodes[link.name], "weight"), dtype=np.float64)
-                        for link in self.links.links}
+        self.weights = {link.name: np.array(linear.weight, dtype=np.float64)
+                        for link in self.links.links if isinstance(linear := nodes[link.name], Linear)}
         self.feedback = {name: np.array(value, dtype=np.float64) for name, value in (feedback or {}).items()}
         self.mean_reward, self.rewarded = 0.0, 0
         self._copy_feedback()
@@ -68,8 +72,8 @@ class ExactLearning:
 
     def learn(self, events: Mapping[str, Events], labels: Sequence[int], rate: float = 1.0,
               noise: Mapping[str, Sequence[Sequence[Spike]]] | None = None) -> list[Sample]:
-        """One batch; with a batch of one, at once. `noise`: of the sleep that is due after it, by hidden population, the
-        spikes of each sample of noise."""
+        """One batch; with a batch of one, at once. `noise`: of the sleep that is due after it, by hidden population,
+        the spikes of each sample of noise."""
         online, rule, feedback = len(labels) == 1, self.rule, self.rule.feedback
         before = {name: value.copy() for name, value in self.weights.items()}
         mean = self.mean_reward

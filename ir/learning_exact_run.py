@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from .learning import Gate, LearningRule, Phase
 from .learning_continuous import Continuous, Product, phases_of
 from .learning_courses import Course
+from .learning_synapses import gate_value
 from .learning_wiring import Link, Links
 from .membranes import Membranes
 from .nodes import Array
@@ -86,7 +87,8 @@ class Sample:
         """A phase: `given` are what comes from outside, seconds from its start on, in order."""
         begin, end, before = self.now, self.now + phase.duration, self.counts.copy()
         self.phase, self.noise_from = phase, noise_from
-        waiting = [(begin + time, *rest) for time, *rest in given if time <= phase.duration]
+        waiting: list[Spike] = [(begin + time, source, neuron, sign) for time, source, neuron, sign in given
+                                if time <= phase.duration]
         teaches = phase.teach and self.rule.error is not None
         teaching = [begin + self.rule.error.start] if teaches and self.rule.error else []
         teaching = [time for time in teaching if time <= end]
@@ -147,7 +149,7 @@ class Sample:
             first_piece, second = side * (middle - level) > 0, side * (last - level) > 0
             for neuron in np.flatnonzero((first_piece | second) & ~members.held):
                 pieces = (0.0, turn[neuron]) if first_piece[neuron] else (turn[neuron], span)
-                found.append((self._passing(neuron, float(level[neuron]), float(side[neuron]), *pieces), number,
+                found.append((self._passing(int(neuron), float(level[neuron]), float(side[neuron]), *pieces), number,
                               int(neuron)))
         if not found:
             return stop, []
@@ -233,7 +235,8 @@ class Sample:
 
     def _open(self, number: int, span: slice) -> Array:
         """Whether the membranes are within box number `number`."""
-        return (self.above[1 + 2 * number] & ~self.above[2 + 2 * number])[span]
+        within: Array = self.above[1 + 2 * number] & ~self.above[2 + 2 * number]
+        return within[span]
 
     def _note_open(self) -> None:
         for name, span in self.span.items() if self.gates else ():
@@ -355,7 +358,8 @@ class Sample:
     def _integrate(self, each: Plastic, length: float) -> None:
         courses = self._courses(each)
         flows = [flow for flow in self.continuous.flows if self.phase.name in flow.phases]
-        order = ("d", "t") if any("d" in flow.product.variables for flow in flows if flow.variable == "t") else ("t", "d")
+        follows = any("d" in flow.product.variables for flow in flows if flow.variable == "t")
+        order = ("d", "t") if follows else ("t", "d")
         for name in (*order, "w"):
             total = Course()
             for flow in flows:
@@ -412,7 +416,7 @@ class Sample:
             self.apply(each, factor, before_reset, 0.0)
 
     def apply(self, each: Plastic, factor: Mapping[str, Array], voltage: Array, reward: float) -> None:
-        """The updates whose moment is in `factor`, (n_target, n_source): how often it came. All read what was before."""
+        """The updates whose moment is in `factor`, (n_target, n_source): how often it came; of what was before."""
         values = self._values(each, voltage, reward)
         taken = {name: np.zeros_like(each.taken) for name in ("w", "t", "d")}
         touched = np.zeros(each.taken.shape, dtype=bool)
@@ -437,15 +441,8 @@ class Sample:
         span = self.span[each.link.target]
         dendrite = self.dendrite.get(each.link.target)
         values["e"] = np.zeros((span.stop - span.start, 1)) if dendrite is None else dendrite[:, None]
-        membrane = voltage[span][:, None]
         for gate in self.continuous.gates.values():
-            centre = self.membranes.threshold[span][:, None] if gate.centre is None else gate.centre
-            away = np.abs(membrane - centre)
-            values[gate.name] = {
-                "box": gate.height * (away < gate.width), "membrane": membrane,
-                "triangle": gate.height * np.maximum(0.0, 1.0 - away / gate.width),
-                "fast_sigmoid": gate.height / (1.0 + away / gate.width) ** 2,
-            }[gate.shape]
+            values[gate.name] = gate_value(gate, voltage[span], self.membranes.threshold[span])[:, None]
         return values
 
     def _take(self, each: Plastic, amount: Array) -> None:

@@ -65,7 +65,8 @@ def links_of(graph: Graph, rule: LearningRule, output: str | None, projections: 
     faults, wrong = Diagnostics(), Diagnostics()
     nodes = graph.nodes
     asked = None if projections is None else list(projections)
-    links, bias = [], {}
+    links: list[Link] = []
+    bias: dict[str, Array] = {}
     for name, node in nodes.items():
         if isinstance(node, LIF | IF | CubaLIF):
             bias.setdefault(name, np.zeros(prod(node.shape or ())))

@@ -7,19 +7,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuda_on_host import run_kernel
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 from learning_nets import differ, feedforward, stimulus
+from test_cuda import complaints
 
 import spikec
 from spikec.ir import nodes as ir
-from spikec.ir.diagnostics import BadInputError, UnsupportedError
+from spikec.ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
 from spikec.ir.events import Events
+from spikec.ir.graph import Discretization, Graph
 from spikec.ir.learning import Error, Feedback, Gate, LearningRule, Phase, Trace, Update
+from spikec.ir.learning_continuous import continuous_rule
+from spikec.ir.learning_exact import ExactLearning
+from spikec.ir.learning_step import LearningState, simulate_learning
 from spikec.ir.learning_terms import terms
 from spikec.ir.rules import biograd, emstdp, hebb, oja, reward_stdp, soel, stdp_pair, stdp_triplet
-from spikec.runtime import jit
+from spikec.runtime import gpu, jit
+from spikec.runtime.learning import event_run
+from spikec.runtime.learning.event_kernel import learn_source
+from spikec.runtime.learning.event_terms import plan_of
+from spikec.runtime.nvrtc import missing_packages
 from spikec.runtime.threads import set_threads
 
 pytestmark = pytest.mark.skipif(jit.compiler() is None, reason="needs a C compiler")
@@ -69,12 +79,14 @@ FLOWS = {
         (Trace("x1", "tau_mem"), Gate("y1", "box", 0.6)), NOW, Feedback("fixed"), SHOWN, bounds=(-50.0, 50.0)),
     # traces of traces on both sides, a dendrite that falls, signs
     "followed": LearningRule("followed", "", (
-        Update("w", "step", terms("0.01*e*x2*y2 - 0.001*sgn(e)*x1*y3")), Update("w", "pre", terms("0.01*e*y3 + 0.001*(x2 - 1)"))),
+        Update("w", "step", terms("0.01*e*x2*y2 - 0.001*sgn(e)*x1*y3")),
+        Update("w", "pre", terms("0.01*e*y3 + 0.001*(x2 - 1)"))),
         (Trace("x1", 5e-3), Trace("x2", "tau_mem", of="x1"), Trace("y1", 4e-3), Trace("y2", 11e-3, of="y1"),
          Gate("y3", "box", 0.4, centre=0.7, height=2.0)), NOW, Feedback("fixed"), SHOWN),
     # a tag that follows another, which spikes of both sides change
     "two tags": LearningRule("two tags", "", (
-        Update("d", "step", terms("x1*y1 - 0.1*d")), Update("d", "post", terms("-0.5*d")), Update("d", "pre", terms("1")),
+        Update("d", "step", terms("x1*y1 - 0.1*d")), Update("d", "post", terms("-0.5*d")),
+        Update("d", "pre", terms("1")),
         Update("t", "step", terms("0.2*d*y1 - 0.02*t")), Update("w", "sample", terms("0.001*t - 0.001*d*w"))),
         (Trace("x1", 6e-3), Gate("y1", "box", 0.5)), phases=(Phase("a", 0.012), Phase("b", 0.018))),
     # error spikes, a falling dendrite in the integral, gates of all shapes at instants
@@ -257,3 +269,85 @@ def test_networks_that_do_not_learn_are_told_all_at_once() -> None:
     assert list(spikec.compile(folded).learner("stdp_pair").state())[:1] == ["weight w2"]
     with pytest.raises(UnsupportedError, match=r"SC515 at 'w1'.*folded"):
         spikec.compile(folded).learner("stdp_pair", projections=["w1"])
+
+
+@pytest.mark.parametrize("name", ["two tags", "spiking", "driven"])
+def test_the_cuda_text_gives_what_the_c_text_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on the host (see cuda_on_host.py): this checks its logic, not a GPU."""
+    rule = FLOWS.get(name) or LIBRARY[name]
+    found = []
+    for hosted in (False, True):
+        if hosted:
+            monkeypatch.setattr(event_run, "HOSTS", frozenset())
+            monkeypatch.setattr(gpu, "launch", run_kernel)
+        learner = spikec.compile(feedforward("CubaLIF", (4, 3, 2), seed=2)).learner(rule)
+        learner.learn(stimulus(4, 9, batch=3), np.array([0, 1, 1]))
+        found.append(learner.weights)
+    for each in ("w1", "w2"):
+        np.testing.assert_allclose(found[1][each], found[0][each], rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.skipif(bool(missing_packages()), reason=f"not installed: {', '.join(missing_packages())}")
+@pytest.mark.parametrize("name", ["filtered"])
+def test_nvrtc_accepts_the_text(name: str) -> None:
+    faults = Diagnostics()
+    plan = plan_of(continuous_rule(FLOWS[name], faults), faults)
+    error = FLOWS[name].error
+    text = learn_source("cuda", plan, "none" if error is None else error.code, error is not None and error.spikes)
+    assert not faults.found and not complaints(text, "compute_90")
+
+
+def on_a_grid(interval: float) -> LearningRule:
+    """The same rule in continuous time for every interval: a step counts in proportion."""
+    part = interval / 1e-3
+    return LearningRule("any grid", "", (
+        Update("t", "step", terms(f"{part!r}*x1*y1")), Update("w", "sample", terms("-0.0001*e*t")),
+        Update("w", "post", terms("0.0003*x1"))),
+        (Trace("x1", "tau_mem"), Gate("y1", "box", 0.6)),
+        Error("softmax", spikes=True, start=0.004, threshold=1 / part), Feedback("fixed"), SHOWN, interval=interval)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_finer_and_finer_grid_comes_to_continuous_time(seed: int) -> None:
+    graph, events = feedforward("LIF", (4, 3, 2), seed), stimulus(4, 2, batch=1)
+    feedback = np.random.default_rng(1).normal(size=(3, 2))
+    exact = ExactLearning(graph, on_a_grid(1e-3), feedback={"n1": feedback})
+    exact.learn({"in": events}, [1])
+    start = {name: graph.nodes[name].weight for name in ("w1", "w2")}  # type: ignore[attr-defined]
+    far = []
+    for dt in (4e-4, 1e-4, 2.5e-5):
+        columns = round(LAST / dt)
+        raster = np.zeros((1, columns, 4))
+        np.add.at(raster, (0, np.ceil(events.times / dt - 1e-9).astype(int) - 1, events.indices), 1)
+        grid = Graph(graph.nodes, graph.edges, Discretization(dt=dt, spike="delta"))
+        learnt = simulate_learning(grid, on_a_grid(dt), LearningState(start, {}, {"n1": feedback}), raster,
+                                   np.array([1])).state.weights
+        moves = {name: np.abs(exact.weights[name] - start[name]).max() for name in start}
+        far.append(max(np.abs(learnt[name] - exact.weights[name]).max() / moves[name] for name in start))
+    assert far[0] > far[1] > 1.6 * far[2] and far[2] < 0.02
+
+
+def test_a_task_is_learnt_from_random_feedback() -> None:
+    """Three patterns of 24 inputs, a tenth of each turned round, one sample at a time."""
+    patterns = np.random.default_rng(0).random((3, 24)) < 0.3
+    draw = np.random.default_rng(1)
+
+    def data(samples: int) -> tuple[Events, np.ndarray[Any, Any]]:
+        labels = draw.integers(0, 3, samples)
+        active = [np.repeat(np.flatnonzero(patterns[label] ^ (draw.random(24) < 0.1)), 3) for label in labels]
+        return Events.from_samples([(draw.uniform(0, 0.028, len(each)), each) for each in active]), labels
+
+    graph = feedforward("LIF", (24, 20, 3))
+    weights = {"w1": draw.normal(0.02, 0.25, (20, 24)) * 20e-3, "w2": draw.normal(0.05, 0.25, (3, 20)) * 20e-3}
+    graph = graph.with_nodes({name: ir.Linear(weight=weight) for name, weight in weights.items()})
+    learner = spikec.compile(graph).learner(
+        biograd(duration=LAST, feedback="kolen_pollack", rate=1e-5, decay=1e-4), seed=1)
+    tested, wanted = data(150)
+    before = np.mean(learner.answer(tested).predictions == wanted)
+    events, labels = data(250)
+    angle = learner.figures().angles["n1"]
+    for number in range(250):
+        learner.learn(events.take(np.array([number])), labels[number:number + 1])
+    assert before < 0.6
+    assert np.mean(learner.answer(tested).predictions == wanted) > 0.85
+    assert learner.figures().angles["n1"] < 45 < angle

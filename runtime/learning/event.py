@@ -13,7 +13,8 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, Unsupporte
 from ...ir.graph import Graph
 from ...ir.learning import LearningRule, Noise, Phase
 from ...ir.learning_continuous import continuous_rule, phases_of
-from ...ir.learning_exact import MOST_REWARDS, Spike, noise_spikes, trace_rates
+from ...ir.learning_exact import MOST_REWARDS, noise_spikes, trace_rates
+from ...ir.learning_exact_run import Spike
 from ...ir.learning_wiring import check_feedback, transposed
 from ...ir.network import Network
 from ...ir.nodes import Array, Linear
@@ -128,7 +129,7 @@ class EventLearner:
             same = self._product(name)
             if feedback.kind != "transposed" and feedback.start == "random":
                 draw = np.random.default_rng([self._seed, number])
-                same = draw.normal(0.0, feedback.scale * float(same.std()), same.shape)
+                same = np.asarray(draw.normal(0.0, feedback.scale * float(same.std()), same.shape))
             found[name] = same
         return found
 
@@ -146,7 +147,8 @@ class EventLearner:
         """The noise of a hidden layer in the sleep after sample number `first`."""
         layer = self._links.hidden.index(name)
         return [noise_spikes(phase, self.rule.interval, self._links.sizes[name], name,
-                             np.random.default_rng([self._seed, 1 + first, layer, number])) for number in range(samples)]
+                             np.random.default_rng([self._seed, 1 + first, layer, number]))
+                for number in range(samples)]
 
     def _sleep(self, phase: Phase, first: int, samples: int) -> None:
         feedback = self.rule.feedback

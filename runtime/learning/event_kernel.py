@@ -12,16 +12,16 @@ __all__ = ["LearnArguments", "learn_library", "learn_source", "scratch_bytes"]
 
 _FIELDS: jit.Fields = (
     *(("int64_t", name, 0) for name in (
-        "n", "inputs", "n_inputs", "populations", "n_links", "n_weights", "batch", "chunks", "phases", "n_out", "output",
-        "learns", "online", "measures", "layered", "holds", "holds_back", "noise_from", "limit", "period", "held_room",
-        "scratch_bytes", "failed")),
+        "n", "inputs", "n_inputs", "populations", "n_links", "n_weights", "batch", "chunks", "phases", "n_out",
+        "output", "learns", "online", "measures", "layered", "holds", "holds_back", "noise_from", "limit", "period",
+        "held_room", "scratch_bytes", "failed")),
     *(("double", name, 0) for name in (
         "rate", "interval", "steps", "start", "margin", "spike_at", "high", "low", "dendrite_rate", "mean_reward",
         "least", "most")),
     *(("const double *", name, 0) for name in (
         "a", "b", "rho", "gain", "theta", "reset", "drop", "u0", "j0", "rest", "refractory", "rate_x", "rate_y",
-        "coupling_x", "coupling_y", "takes_x", "takes_y", "leaks", "on_flow", "on_act", "inject", "durations", "fastest",
-        "feedback", "times", "signs")),
+        "coupling_x", "coupling_y", "takes_x", "takes_y", "leaks", "on_flow", "on_act", "inject", "durations",
+        "fastest", "feedback", "times", "signs")),
     *(("const int64_t *", name, 0) for name in (
         "block_first", "size", "population", "moves_u", "subtract", "link_block", "link_target", "link_plastic",
         "link_at", "dendrites", "feedback_at", "feedback_of", "awake", "teaches", "answering", "offsets", "sources",

@@ -1,4 +1,4 @@
-"""A lowered network as the kernel that learns takes it: populations numbered through, projections by rows of sources."""
+"""A lowered network as the kernel that learns takes it: populations numbered through, weights by rows of sources."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...ir.diagnostics import Diagnostics, UnsupportedError
 from ...ir.learning import Phase
 from ...ir.learning_continuous import Continuous, phases_of
-from ...ir.learning_exact import Spike
+from ...ir.learning_exact_run import Spike
 from ...ir.nodes import Array
 from ..signals import Spikes
 from ..threads import run_tasks
@@ -112,8 +112,8 @@ class EventRun:
                         coupling[p, :phases, k] = on * trace.impulse / rule.interval / gap
             found |= {f"rate_{kind}": rate, f"takes_{kind}": takes, f"coupling_{kind}": coupling}
         found["leaks"] = np.array([[continuous.leaks.get((tag, name), 0.0) for tag in "td"] for name in names])
-        found["on_flow"] = np.array([[float(name in flow.phases) for flow in continuous.flows] or [0.0] for name in names])
-        found["on_act"] = np.array([[float(act.when == "sample" or name in act.phases) for act in continuous.acts] or [0.0]
+        found["on_flow"] = np.array([[name in flow.phases for flow in continuous.flows] or [False] for name in names])
+        found["on_act"] = np.array([[act.when == "sample" or name in act.phases for act in continuous.acts] or [False]
                                     for name in names])
         found["fastest"] = np.array([self._fastest(rates.get(link.name, {})) for link in links])
         return {name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64)) for name, array in found.items()}
@@ -187,11 +187,12 @@ class EventRun:
             "sources": torch.from_numpy(np.ascontiguousarray(sources)),
             "offsets": torch.from_numpy(offsets.astype(np.int64)),
             "labels": torch.from_numpy(np.zeros(batch, np.int64) if labels is None else labels), "weights": flat,
-            "taken": torch.zeros((chunks if learns else 1, total if learns else 1), dtype=torch.float64),
+            "taken": torch.from_numpy(np.zeros((chunks if learns else 1, total if learns else 1))),
             "answers": torch.zeros((batch, n_out), dtype=torch.float64),
             "membranes": torch.zeros((batch, n_out), dtype=torch.float64),
             "errors": torch.zeros(batch, dtype=torch.float64),
-            "spike_counts": torch.zeros((batch, n), dtype=torch.float64), "faults": torch.zeros(batch, dtype=torch.int64),
+            "spike_counts": torch.zeros((batch, n), dtype=torch.float64),
+            "faults": torch.zeros(batch, dtype=torch.int64),
         }
         if error is not None:
             values |= {"start": error.start, "margin": error.margin, "spike_at": error.threshold, "high": error.high,
@@ -237,8 +238,8 @@ class EventRun:
 
         buffers["scratch"] = torch.empty(arguments.scratch_bytes * tasks, dtype=torch.uint8, device=self.device)
         arguments.scratch = buffers["scratch"].data_ptr()
-        gpu.launch(learn_source("cuda", self.plan, self.code, self.spiking), "learn", (-(-tasks // 32), 1), 32, arguments,
-                   self.device)
+        text = learn_source("cuda", self.plan, self.code, self.spiking)
+        gpu.launch(text, "learn", (-(-tasks // 32), 1), 32, arguments, self.device)
 
     def _shown(self, buffers: Mapping[str, Tensor], flat: Tensor, chunks: int, learns: bool) -> Shown:
         host = {name: buffers[name].cpu().numpy() for name in (
