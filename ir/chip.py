@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["RESOURCES", "Chip", "ChipLimit", "SynapseMemory"]
+__all__ = ["RESOURCES", "Chip", "ChipLimit", "LearningCosts", "SynapseMemory"]
 
 RESOURCES: Mapping[str, str] = MappingProxyType({
     "neurons": "neurons", "in_axons": "input axons", "out_axons": "output axons", "synapse_bits": "synaptic memory",
     "compartment_formats": "pairs of decays", "threshold_formats": "thresholds", "synapse_formats": "synapse formats",
+    "trace_formats": "traces of sources",
 })
 """What a core has a limited number of, and its name in messages."""
 
@@ -46,6 +47,23 @@ class SynapseMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LearningCosts:
+    """What a plastic network (`ir/plastic.py`) takes beside what a static one does. `in_slots`: of an axon whose
+    synapses learn; `out_slots`: of an axon whose spikes have a value; `tag_bits`, `second_tag_bits`: of a synapse whose
+    rule has a tag t, a delay d. `compartments`: by where the error of a learning neuron comes from, what each of its
+    compartments is for, the first of them its soma."""
+
+    in_slots: ChipLimit
+    out_slots: ChipLimit
+    tag_bits: ChipLimit
+    second_tag_bits: ChipLimit
+    compartments: Mapping[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compartments", MappingProxyType(dict(self.compartments)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chip:
     """`cores` of a chip sit at the routers of a mesh, `width` by `height`, `at_router` of them at each. `limits`: by
     resource, of each core. `chips`: how many of them there are to use; they lie in a rectangle, as nearly square as can
@@ -58,6 +76,7 @@ class Chip:
     at_router: ChipLimit
     limits: Mapping[str, ChipLimit]
     memory: SynapseMemory
+    learning: LearningCosts
     chips: int = 1
 
     def columns(self, chips: int) -> int:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from .chip import RESOURCES, Chip, ChipLimit, SynapseMemory
+from .chip import RESOURCES, Chip, ChipLimit, LearningCosts, SynapseMemory
 from .diagnostics import BadInputError, Diagnostic
 from .nodes import Array
 
 __all__ = ["ChipMapping", "CoreContent", "mapping_from_json", "mapping_to_json"]
 
-_FORMAT, _VERSION = "spikec-mapping", 1
+_FORMAT, _VERSION = "spikec-mapping", 2
 _REMEDY = "Give what mapping_to_json made, or map the network again."
+_COSTS = tuple(each.name for each in fields(LearningCosts) if each.name != "compartments")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,10 +69,14 @@ def mapping_to_json(mapping: ChipMapping) -> dict[str, Any]:
     numbers = {name: asdict(getattr(mapping.chip, name))
                for name in ("cores", "width", "height", "at_router", "memory")}
     limits = {name: asdict(limit) for name, limit in mapping.chip.limits.items()}
+    costs = mapping.chip.learning
+    learning = {name: asdict(getattr(costs, name)) for name in _COSTS}
+    learning["compartments"] = {name: list(each) for name, each in costs.compartments.items()}
     cores = [{"chip": core.chip, "x": core.x, "y": core.y, "core": core.core, "loads": dict(core.loads),
               "parts": {name: [int(each) for each in indices] for name, indices in core.parts.items()}}
              for core in mapping.cores]
-    return {"format": _FORMAT, "version": _VERSION, "chip": {**chip, **numbers, "limits": limits}, "cores": cores}
+    return {"format": _FORMAT, "version": _VERSION, "cores": cores,
+            "chip": {**chip, **numbers, "limits": limits, "learning": learning}}
 
 
 def mapping_from_json(told: Any) -> ChipMapping:
@@ -87,11 +92,14 @@ def mapping_from_json(told: Any) -> ChipMapping:
         memory = {**chip["memory"], "weight_bits": tuple(map(_whole, chip["memory"]["weight_bits"]))}
         numbers = {name: ChipLimit(**chip[name]) for name in ("cores", "width", "height", "at_router")}
         limits = {name: ChipLimit(**chip["limits"][name]) for name in RESOURCES}
-        for limit in (*numbers.values(), *limits.values()):
+        costs = {name: ChipLimit(**chip["learning"][name]) for name in _COSTS}
+        compartments = {str(name): tuple(map(str, each)) for name, each in chip["learning"]["compartments"].items()}
+        for limit in (*numbers.values(), *limits.values(), *costs.values()):
             _whole(limit.value)
         return ChipMapping(
             chip=Chip(name=str(chip["name"]), chips=_whole(chip["chips"]), **numbers, limits=MappingProxyType(limits),
-                      memory=SynapseMemory(**memory)),
+                      memory=SynapseMemory(**memory),
+                      learning=LearningCosts(**costs, compartments=compartments)),
             cores=tuple(_core(core) for core in told["cores"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadInputError(Diagnostic("SC332", f"this is no mapping: {type(error).__name__}, {error}",

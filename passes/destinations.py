@@ -14,6 +14,7 @@ import numpy as np
 from ..ir.chip import RESOURCES, Chip, SynapseMemory
 from ..ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
 from ..ir.nodes import Array
+from .learning_costs import CoreCosts, Mapped
 from .stencils import stencil_window
 
 __all__ = ["Reached", "bits_of_axons", "core_loads", "destinations", "distinct", "stencil_bits", "stencil_edges",
@@ -82,18 +83,22 @@ def stencil_sources(conv: IntegerConv, place: Array) -> Array:
     return sources
 
 
-def synapse_width(projection: IntegerProjection, memory: SynapseMemory) -> int:
-    """Bits of one synapse: weight, delay, and the index of its neuron, which an axon that reaches all of a part needs
-    not."""
+def synapse_width(projection: IntegerProjection, memory: SynapseMemory, costs: CoreCosts) -> int:
+    """Bits of one synapse: weight, delay, tags, and the index of its neuron, which an axon needs not that reaches all
+    compartments of a part."""
     delay = 0 if projection.delay is None or not projection.delay.size else int(projection.delay.max()).bit_length()
-    index = 0 if isinstance(projection.connection, IntegerDense) else memory.index_bits
-    return memory.width(projection.weight_bits) + delay + index
+    index = 0 if _reaches_all(projection, costs) else memory.index_bits
+    return memory.width(projection.weight_bits) + delay + costs.bits.get(projection.name, 0) + index
 
 
-def synapse_format(projection: IntegerProjection, memory: SynapseMemory) -> tuple[object, ...]:
+def _reaches_all(projection: IntegerProjection, costs: CoreCosts) -> bool:
+    return isinstance(projection.connection, IntegerDense) and costs.compartments.get(projection.target, 1) == 1
+
+
+def synapse_format(projection: IntegerProjection, memory: SynapseMemory, costs: CoreCosts) -> tuple[object, ...]:
     """What synapses share that are stored in one format."""
-    return (projection.sign, projection.exponent, projection.message_bits, synapse_width(projection, memory),
-            isinstance(projection.connection, IntegerDense))
+    return (projection.sign, projection.exponent, projection.message_bits, synapse_width(projection, memory, costs),
+            _reaches_all(projection, costs), costs.kind.get(projection.name))
 
 
 def bits_of_axons(synapses: Array, width: int, memory: SynapseMemory) -> Array:
@@ -105,7 +110,7 @@ def bits_of_axons(synapses: Array, width: int, memory: SynapseMemory) -> Array:
 
 
 def stencil_bits(projection: IntegerProjection, part_of: Array, place_of: Array, parts: int,
-                 memory: SynapseMemory) -> Array:
+                 memory: SynapseMemory, costs: CoreCosts) -> Array:
     """(parts,): the memory of a stencil whose neurons lie in `part_of` (n,), at compartment `place_of` (n,) there.
 
     Axons share their synapses where these have the same weights at the same distances, whatever the first compartment:
@@ -129,7 +134,7 @@ def stencil_bits(projection: IntegerProjection, part_of: Array, place_of: Array,
     kept = np.concatenate([[True], (np.diff(part[starts][different]) != 0) | (
         pattern[different][1:] != pattern[different][:-1])])
     chosen = different[kept]
-    per_channel = bits_of_axons(synapses[chosen], synapse_width(projection, memory), memory)
+    per_channel = bits_of_axons(synapses[chosen], synapse_width(projection, memory, costs), memory)
     bits = np.bincount(part[starts][chosen], per_channel, parts).astype(np.int64)
     total: Array = bits * (conv.input_shape[0] // conv.groups)  # channels have weights of their own
     return total
@@ -148,33 +153,42 @@ def _mix(values: Array) -> Array:
     return mixed
 
 
-def core_loads(network: IntegerNetwork, chip: Chip, core_of: Mapping[str, Array],
-               place_of: Mapping[str, Array], cores: int) -> dict[str, Array]:
-    """(cores,) by resource. `core_of`, `place_of`: by population, (n,), the core and compartment of each neuron."""
+def core_loads(what: Mapped, chip: Chip, core_of: Mapping[str, Array], place_of: Mapping[str, Array],
+               cores: int) -> dict[str, Array]:
+    """(cores,) by resource. `core_of`, `place_of`: by population, (n,), the core and first compartment of each
+    neuron."""
+    network, costs = what.network, what.costs
     loads = {name: np.zeros(cores, dtype=np.int64) for name in RESOURCES}
-    decays: dict[tuple[int, int], int] = {}
-    thresholds: dict[int, int] = {}
-    formats: dict[tuple[object, ...], int] = {}
-    used: dict[str, list[Array]] = {name: [] for name in RESOURCES if name.endswith("formats")}
+    kinds: dict[str, dict[object, int]] = {name: {} for name in RESOURCES if name.endswith("formats")}
+    used: dict[str, list[Array]] = {name: [] for name in kinds}
+
+    def note(resource: str, kind: object, present: Array) -> None:
+        used[resource].append(kinds[resource].setdefault(kind, len(kinds[resource])) * cores + present)
+
     for name, population in network.populations.items():
         counts = np.bincount(core_of[name], minlength=cores)
-        loads["neurons"] += counts
+        loads["neurons"] += counts * costs.compartments.get(name, 1)
         present = np.flatnonzero(counts)
-        kind = decays.setdefault((population.du, population.dv), len(decays))
-        used["compartment_formats"].append(kind * cores + present)
-        used["threshold_formats"].append(thresholds.setdefault(population.threshold, len(thresholds)) * cores + present)
+        for decays in {(population.du, population.dv)}.union(costs.decays.get(name, ())):
+            note("compartment_formats", decays, present)
+        for threshold in {population.threshold}.union(costs.thresholds.get(name, ())):
+            note("threshold_formats", threshold, present)
     for reached in destinations(network, core_of):
         each = reached.projection
-        loads["in_axons"] += np.bincount(reached.core, minlength=cores)
+        axons = np.bincount(reached.core, minlength=cores)
+        loads["in_axons"] += axons * costs.in_slots.get(each.name, 1)
         if each.source in network.populations:
-            loads["out_axons"] += np.bincount(core_of[each.source][reached.source], minlength=cores)
+            sent = np.bincount(core_of[each.source][reached.source], minlength=cores)
+            loads["out_axons"] += sent * costs.out_slots.get(each.name, 1)
         if isinstance(each.connection, IntegerConv):
-            loads["synapse_bits"] += stencil_bits(each, core_of[each.target], place_of[each.target], cores, chip.memory)
+            loads["synapse_bits"] += stencil_bits(each, core_of[each.target], place_of[each.target], cores, chip.memory,
+                                                  costs)
         else:
-            bits = bits_of_axons(reached.synapses, synapse_width(each, chip.memory), chip.memory)
+            bits = bits_of_axons(reached.synapses, synapse_width(each, chip.memory, costs), chip.memory)
             loads["synapse_bits"] += np.bincount(reached.core, bits, cores).astype(np.int64)
-        kind = formats.setdefault(synapse_format(each, chip.memory), len(formats))
-        used["synapse_formats"].append(kind * cores + np.flatnonzero(np.bincount(reached.core, minlength=cores)))
+        note("synapse_formats", synapse_format(each, chip.memory, costs), np.flatnonzero(axons))
+        for trace in costs.traces.get(each.name, ()):
+            note("trace_formats", trace, np.flatnonzero(axons))
     for name, keys in used.items():
         if keys:
             loads[name] = np.bincount(np.unique(np.concatenate(keys)) % cores, minlength=cores)

@@ -26,6 +26,7 @@ from .destinations import (
     synapse_format,
     synapse_width,
 )
+from .learning_costs import Mapped
 from .traffic import Rates
 
 __all__ = ["Bundles", "Units", "mapping_units"]
@@ -38,15 +39,19 @@ _BLOCK = 32
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Bundles:
-    """(a,) `source`: unit that sends, -1 an input; `axons`: how many; `rate`: spikes of all of them a column; `width`:
-    bits of a synapse, 0 where their memory is counted with the units; `format`: of the synapses. The units that bundle
-    k reaches are `units[begin[k]:begin[k + 1]]`, by `synapses` an axon."""
+    """(a,) `source`: unit that sends, -1 an input; `axons`: how many, in `in_slots` where they end, `out_slots` where
+    they begin; `rate`: spikes of all of them a column; `width`: bits of a synapse, 0 where their memory is counted with
+    the units; `format`: of the synapses; `traces` (a, 2): of the sources, -1 for none. The units that bundle k reaches
+    are `units[begin[k]:begin[k + 1]]`, by `synapses` an axon."""
 
     source: Array
     axons: Array
+    in_slots: Array
+    out_slots: Array
     rate: Array
     width: Array
     format: Array
+    traces: Array
     begin: Array
     units: Array
     synapses: Array
@@ -54,8 +59,8 @@ class Bundles:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Units:
-    """`unit_of`: by population, (n,), the unit of each neuron, and `place_of` its number there. (units,) `neurons`,
-    `bits`: memory of stencils; `decays`, `threshold`: number of the pair of decays, of the threshold."""
+    """`unit_of`: by population, (n,), the unit of each neuron, and `place_of` its number there. (units,) `neurons`:
+    compartments; `bits`: memory of stencils; `decays`, `threshold`: number of the pair of decays, of the threshold."""
 
     unit_of: Mapping[str, Array]
     place_of: Mapping[str, Array]
@@ -69,16 +74,17 @@ class Units:
         return len(self.neurons)
 
 
-def mapping_units(network: IntegerNetwork, chip: Chip, rates: Rates | None, faults: Diagnostics) -> Units:
+def mapping_units(what: Mapped, chip: Chip, rates: Rates | None, faults: Diagnostics) -> Units:
     """The units of a network, none of which exceeds a core.
 
     Reports SC330 to `faults` for each kind of resource that one neuron alone exceeds; what is returned then does not
     fit.
     """
-    sizes = {name: _size(network, chip, name) for name in network.populations}
+    network, costs = what.network, what.costs
+    sizes = {name: _size(what, chip, name) for name in network.populations}
     while True:
         unit_of, place_of, count = _cut(network, sizes)
-        loads = core_loads(network, chip, unit_of, place_of, count)
+        loads = core_loads(what, chip, unit_of, place_of, count)
         crowded = _crowded(network, chip, sizes, unit_of, loads)
         if not crowded:
             break
@@ -88,20 +94,21 @@ def mapping_units(network: IntegerNetwork, chip: Chip, rates: Rates | None, faul
     decays, threshold = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     kinds: tuple[dict[object, int], dict[object, int]] = ({}, {})
     for name, population in network.populations.items():
-        neurons += np.bincount(unit_of[name], minlength=count)
+        neurons += np.bincount(unit_of[name], minlength=count) * costs.compartments.get(name, 1)
         decays[unit_of[name]] = kinds[0].setdefault((population.du, population.dv), len(kinds[0]))
         threshold[unit_of[name]] = kinds[1].setdefault(population.threshold, len(kinds[1]))
     bits = np.zeros(count, dtype=np.int64)
     for each in network.projections:
         if isinstance(each.connection, IntegerConv):
-            bits += stencil_bits(each, unit_of[each.target], place_of[each.target], count, chip.memory)
+            bits += stencil_bits(each, unit_of[each.target], place_of[each.target], count, chip.memory, costs)
     return Units(unit_of=unit_of, place_of=place_of, neurons=neurons, bits=bits, decays=decays, threshold=threshold,
-                 bundles=_bundles(network, chip, unit_of, rates))
+                 bundles=_bundles(what, chip, unit_of, rates))
 
 
-def _size(network: IntegerNetwork, chip: Chip, name: str) -> tuple[int, int, int]:
+def _size(what: Mapped, chip: Chip, name: str) -> tuple[int, int, int]:
     """Channels, height and width of a unit: of an image, or (1, 1, neurons)."""
-    touching = [each for each in network.projections if name in (each.source, each.target)]
+    network, single = what.network, what.costs.single
+    touching = [each for each in network.projections if name in (each.source, each.target) and each.name not in single]
     written = [each.connection for each in network.incoming[name] if isinstance(each.connection, IntegerConv)]
     if written:
         return _tile(written[0], chip)
@@ -194,24 +201,29 @@ _REMEDIES = {
 }
 
 
-def _bundles(network: IntegerNetwork, chip: Chip, unit_of: Mapping[str, Array], rates: Rates | None) -> Bundles:
+def _bundles(what: Mapped, chip: Chip, unit_of: Mapping[str, Array], rates: Rates | None) -> Bundles:
+    network, costs = what.network, what.costs
     made: list[tuple[Array, ...]] = []
     formats: dict[tuple[object, ...], int] = {}
+    traces: dict[object, int] = {}
     for each in network.projections:
         n = network.size(each.source)
         rate = np.ones(n) if rates is None or each.source not in rates else np.asarray(rates[each.source]).ravel()
         sender = unit_of[each.source] if each.source in unit_of else np.full(n, -1, dtype=np.int64)
-        source, axons, spikes, begin, units, synapses = _MAKERS[type(each.connection)](
-            each, sender, rate, unit_of[each.target])
-        width = 0 if isinstance(each.connection, IntegerConv) else synapse_width(each, chip.memory)
-        number = formats.setdefault(synapse_format(each, chip.memory), len(formats))
-        made.append((source, axons, spikes, np.full(len(source), width), np.full(len(source), number),
-                     np.diff(begin), units, synapses))
-    columns = [np.concatenate(column) for column in zip(*made, strict=True)] if made else [np.zeros(0)] * 8
-    return Bundles(source=columns[0].astype(np.int64), axons=columns[1].astype(np.int64), rate=columns[2],
-                   width=columns[3].astype(np.int64), format=columns[4].astype(np.int64),
-                   begin=np.concatenate([[0], np.cumsum(columns[5])]).astype(np.int64),
-                   units=columns[6].astype(np.int64), synapses=columns[7].astype(np.int64))
+        make = _of_single if each.name in costs.single else _MAKERS[type(each.connection)]
+        source, axons, spikes, begin, units, synapses = make(each, sender, rate, unit_of[each.target])
+        width = 0 if isinstance(each.connection, IntegerConv) else synapse_width(each, chip.memory, costs)
+        number = formats.setdefault(synapse_format(each, chip.memory, costs), len(formats))
+        kept = [traces.setdefault(trace, len(traces)) for trace in costs.traces.get(each.name, ())]
+        alike = (np.full(len(source), value) for value in (width, number, *kept, *[-1] * (2 - len(kept))))
+        made.append((source, axons, axons * costs.in_slots.get(each.name, 1),
+                     axons * costs.out_slots.get(each.name, 1), spikes, *alike, np.diff(begin), units, synapses))
+    columns = [np.concatenate(column) for column in zip(*made, strict=True)] if made else [np.zeros(0)] * 12
+    rate = columns.pop(4)
+    whole = [each.astype(np.int64) for each in columns]
+    return Bundles(source=whole[0], axons=whole[1], in_slots=whole[2], out_slots=whole[3], rate=rate, width=whole[4],
+                   format=whole[5], traces=np.stack(whole[6:8], axis=1),
+                   begin=np.concatenate([[0], np.cumsum(whole[8])]), units=whole[9], synapses=whole[10])
 
 
 _Made = tuple[Array, Array, Array, Array, Array, Array]
@@ -222,6 +234,13 @@ def _of_dense(projection: IntegerProjection, sender: Array, rate: Array, unit_of
     source, member = np.unique(sender, return_inverse=True)
     return (source, np.bincount(member), np.bincount(member, rate), np.arange(len(source) + 1) * len(units),
             np.tile(units, len(source)), np.tile(synapses, len(source)))
+
+
+def _of_single(projection: IntegerProjection, sender: Array, rate: Array, unit_of: Array) -> _Made:
+    """Each neuron of a population is told by its own channel of an input."""
+    units, member, axons = np.unique(unit_of, return_inverse=True, return_counts=True)
+    return (np.full(len(units), -1), axons, np.bincount(member, rate), np.arange(len(units) + 1), units,
+            np.ones(len(units), dtype=np.int64))
 
 
 def _of_sparse(projection: IntegerProjection, sender: Array, rate: Array, unit_of: Array) -> _Made:

@@ -19,13 +19,14 @@ __all__ = ["RESOURCE_ORDER", "MappingKernel", "mapping_source"]
 
 RESOURCE_ORDER = tuple(RESOURCES)
 """As the kernel counts loads."""
-_NUMBERS = ("n_units n_bundles n_cores n_places n_decays n_thresholds n_formats word header group widest most_neurons "
-            "most_bits most_reads most_members sweeps fewest looked nearby seed")
+_NUMBERS = ("n_units n_bundles n_cores n_places n_decays n_thresholds n_formats n_traces word header group widest "
+            "most_neurons most_bits most_reads most_members sweeps fewest looked nearby seed")
 _ARRAYS: Mapping[str, str] = {
     "int64_t": "limits loads neurons bits decays threshold begin pins source axons width format in_begin in_bundle "
-               "in_synapses own_begin own_bundle order cluster reached to_itself open awaited "
+               "in_slots out_slots traces in_synapses own_begin own_bundle order cluster reached to_itself open awaited "
                "link_begin link_core place holder place_x place_y",
-    "int32_t": "core laid slot_core slot_count decay_counts threshold_counts format_counts member members seat",
+    "int32_t": "core laid slot_core slot_count decay_counts threshold_counts format_counts "
+               "trace_counts member members seat",
     "double": "rate link_rate",
 }
 _FIELDS: tuple[tuple[str, str, int], ...] = (

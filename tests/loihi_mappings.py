@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikec.ir.chip import RESOURCES, Chip, ChipLimit, SynapseMemory
+from spikec.ir.chip import RESOURCES, Chip, ChipLimit, LearningCosts, SynapseMemory
 from spikec.ir.integer import IntegerNetwork
 from spikec.ir.mapping import ChipMapping, CoreContent
 
@@ -16,7 +16,9 @@ def limit(value: int) -> ChipLimit:
 def small_chip(chips: int = 2) -> Chip:
     memory = SynapseMemory(word=64, header=10, group=60, index_bits=8, weight_bits=(1, 2, 4, 8), source="a test",
                            verified=False)
-    return Chip(name="loihi1", cores=limit(24), width=limit(3), height=limit(2), at_router=limit(4),
+    learning = LearningCosts(in_slots=limit(2), out_slots=limit(2), tag_bits=limit(9), second_tag_bits=limit(8),
+                             compartments={})
+    return Chip(name="loihi1", learning=learning, cores=limit(24), width=limit(3), height=limit(2), at_router=limit(4),
                 limits={name: limit(100 * (1 + len(name))) for name in RESOURCES}, memory=memory, chips=chips)
 
 

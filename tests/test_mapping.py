@@ -199,7 +199,7 @@ def test_a_mapping_of_another_network_is_found_out() -> None:
 
 
 @pytest.mark.parametrize("spoil", [
-    lambda told: told.pop("cores"), lambda told: told.update(version=2), lambda told: told["cores"][0].pop("x"),
+    lambda told: told.pop("cores"), lambda told: told.update(version=1), lambda told: told["cores"][0].pop("x"),
     lambda told: told["cores"][0].update(core=-1), lambda told: told["cores"][0]["parts"].update(a=[0.5]),
     lambda told: told["chip"]["limits"].pop("in_axons"), lambda told: told["chip"].update(chips=True),
 ])

@@ -11,7 +11,9 @@ from ...ir.diagnostics import BadInputError, Diagnostics, DoesNotFitError
 from ...ir.integer import IntegerNetwork
 from ...ir.mapping import ChipMapping, CoreContent
 from ...ir.nodes import Array
+from ...ir.plastic import PlasticNetwork
 from ...passes.destinations import core_loads, destinations
+from ...passes.learning_costs import CoreCosts, Mapped, mapped
 from ...passes.mapping_units import Units, mapping_units
 from ...passes.traffic import Rates
 from .partition import fill_in_order, partition
@@ -24,9 +26,9 @@ _SPARE = 16
 """More chips than are there are tried up to so many times as many, to say how many it takes."""
 
 
-def map_network(network: IntegerNetwork, chip: Chip, rates: Rates | None = None, seed: int = 0,
+def map_network(network: IntegerNetwork | PlasticNetwork, chip: Chip, rates: Rates | None = None, seed: int = 0,
                 diagnostics: Diagnostics | None = None) -> ChipMapping:
-    """Where the neurons of a legal network go.
+    """Where the neurons of a legal network go; of one that learns, with its feedback and all that learning takes.
 
     Args:
         chip: with the number of chips that may be used (`dataclasses.replace(chip, chips=4)`).
@@ -39,11 +41,11 @@ def map_network(network: IntegerNetwork, chip: Chip, rates: Rates | None = None,
         DoesNotFitError: SC330, a neuron alone exceeds a core; SC331, the network needs more cores than there are.
     """
     faults = Diagnostics() if diagnostics is None else diagnostics
-    units = _units(network, chip, rates, faults)
-    return _mapped(network, chip, units, seed, faults, by_order=False)
+    what = mapped(network, chip)
+    return _laid(what, chip, _units(what, chip, rates, faults), seed, faults, by_order=False)
 
 
-def fill_network(network: IntegerNetwork, chip: Chip) -> ChipMapping:
+def fill_network(network: IntegerNetwork | PlasticNetwork, chip: Chip) -> ChipMapping:
     """The plain mapping to compare with: neurons in their order fill core after core, cores lie in the order of their
     numbers.
 
@@ -51,11 +53,12 @@ def fill_network(network: IntegerNetwork, chip: Chip) -> ChipMapping:
         DoesNotFitError: as `map_network`.
     """
     faults = Diagnostics()
-    units = _units(network, chip, None, faults)
-    return _mapped(network, chip, units, 0, faults, by_order=True)
+    what = mapped(network, chip)
+    return _laid(what, chip, _units(what, chip, None, faults), 0, faults, by_order=True)
 
 
-def _units(network: IntegerNetwork, chip: Chip, rates: Rates | None, faults: Diagnostics) -> Units:
+def _units(what: Mapped, chip: Chip, rates: Rates | None, faults: Diagnostics) -> Units:
+    network = what.network
     for name, each in (rates or {}).items():
         known = name in network.inputs or name in network.populations
         values = np.asarray(each)
@@ -63,15 +66,14 @@ def _units(network: IntegerNetwork, chip: Chip, rates: Rates | None, faults: Dia
             faults.add("SC335", "rates are one number >= 0 for each channel or neuron", node=name, value=values.shape,
                        limit=(network.size(name),) if known else "an input or a population")
     faults.raise_if_errors(BadInputError)
-    units = mapping_units(network, chip, rates, faults)
+    units = mapping_units(what, chip, rates, faults)
     faults.raise_if_errors(DoesNotFitError)
     return units
 
 
-def _mapped(network: IntegerNetwork, chip: Chip, units: Units, seed: int, faults: Diagnostics,
-            by_order: bool) -> ChipMapping:
+def _laid(what: Mapped, chip: Chip, units: Units, seed: int, faults: Diagnostics, by_order: bool) -> ChipMapping:
     limits = {name: limit.value for name, limit in chip.limits.items()}
-    allowed = dict(limits)
+    allowed = {name: limit - what.costs.reserved.get(name, 0) for name, limit in limits.items()}
     cores = chip.chips * chip.cores.value
 
     def lay(most: int) -> Array | None:
@@ -85,8 +87,8 @@ def _mapped(network: IntegerNetwork, chip: Chip, units: Units, seed: int, faults
             break
         core_of = {name: core[unit] for name, unit in units.unit_of.items()}
         parts = _parts(core_of, units)
-        place_of = _compartments(core_of, parts)
-        loads = core_loads(network, chip, core_of, place_of, int(core.max()) + 1)
+        place_of = _compartments(core_of, parts, what.costs)
+        loads = core_loads(what, chip, core_of, place_of, int(core.max()) + 1)
         over = {name: int(load.max()) for name, load in loads.items() if load.max() > limits[name]}
         if over:  # tiles of an image that lie on one core share less memory than was counted on
             for name, most in over.items():
@@ -94,17 +96,16 @@ def _mapped(network: IntegerNetwork, chip: Chip, units: Units, seed: int, faults
             continue
         used = int(core.max()) + 1
         if used > cores:
-            _too_many(network, chip, loads, used, faults)
+            _too_many(chip, loads, used, faults)
             break
-        return _content(chip, parts, loads, _places(network, chip, core_of, used, seed, by_order))
+        return _content(chip, parts, loads, _places(what.network, chip, core_of, used, seed, by_order))
     if not faults.errors:
-        _too_many(network, chip, None, None, faults)
+        _too_many(chip, None, None, faults)
     faults.raise_if_errors(DoesNotFitError)
     raise DoesNotFitError(*faults.found)
 
 
-def _too_many(network: IntegerNetwork, chip: Chip, loads: Mapping[str, Array] | None, used: int | None,
-              faults: Diagnostics) -> None:
+def _too_many(chip: Chip, loads: Mapping[str, Array] | None, used: int | None, faults: Diagnostics) -> None:
     cores = chip.chips * chip.cores.value
     what, many = "cores", f"more than {cores * _SPARE} cores"
     if loads is not None and used is not None:
@@ -130,13 +131,15 @@ def _parts(core_of: Mapping[str, Array], units: Units) -> list[dict[str, Array]]
     return parts
 
 
-def _compartments(core_of: Mapping[str, Array], parts: list[dict[str, Array]]) -> dict[str, Array]:
+def _compartments(core_of: Mapping[str, Array], parts: list[dict[str, Array]], costs: CoreCosts) -> dict[str, Array]:
+    """By population, (n,): the first compartment of each neuron."""
     places = {name: np.zeros(len(core), dtype=np.int64) for name, core in core_of.items()}
     for part in parts:
         first = 0
         for name, neurons in part.items():
-            places[name][neurons] = first + np.arange(len(neurons))
-            first += len(neurons)
+            many = costs.compartments.get(name, 1)
+            places[name][neurons] = first + many * np.arange(len(neurons))
+            first += many * len(neurons)
     return places
 
 

@@ -1,8 +1,8 @@
 """A mapping held against its network and the chip, by nothing that made it: every synapse is listed, every load counted
 and every packet walked over the mesh again.
 
-The two sides share the meaning of the integer network (`ir/integer.py`) and of the chip (`ir/chip.py`), no code of the
-mapping's own.
+The two sides share the meaning of the network (`ir/integer.py`, `ir/plastic.py`) and of the chip (`ir/chip.py`), no
+code of the mapping's own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 
 from ...ir.chip import RESOURCES, Chip
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection
+from ...ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
+from ...ir.integer_learning import IntegerRule
 from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
+from ...ir.plastic import PlasticNetwork
 
 __all__ = ["CheckedMapping", "check_mapping", "verify_mapping"]
 
@@ -35,8 +37,8 @@ class CheckedMapping:
     links: Mapping[tuple[tuple[int, int], tuple[int, int]], float]
 
 
-def verify_mapping(network: IntegerNetwork, mapping: ChipMapping, rates: Mapping[str, Array] | None = None) -> (
-        CheckedMapping):
+def verify_mapping(network: IntegerNetwork | PlasticNetwork, mapping: ChipMapping,
+                   rates: Mapping[str, Array] | None = None) -> CheckedMapping:
     """What `check_mapping` finds.
 
     Raises:
@@ -50,23 +52,31 @@ def verify_mapping(network: IntegerNetwork, mapping: ChipMapping, rates: Mapping
     return found
 
 
-def check_mapping(network: IntegerNetwork, mapping: ChipMapping, faults: Diagnostics,
+def check_mapping(network: IntegerNetwork | PlasticNetwork, mapping: ChipMapping, faults: Diagnostics,
                   rates: Mapping[str, Array] | None = None) -> CheckedMapping | None:
     """Reports cores that lie nowhere or on one place, neurons that lie on no core or on several (SC332), loads other
     than those claimed (SC333), and loads beyond a limit (SC334). None where places or neurons are at fault."""
     before = len(faults.errors)
+    learns = network if isinstance(network, PlasticNetwork) else PlasticNetwork(network=network, rules={}, neurons={})
+    network = learns.network
     _places(mapping, faults)
-    where = _neurons(network, mapping, faults)
+    where = _neurons(learns, mapping, faults)
     if len(faults.errors) > before:
         return None
     loads = {name: np.zeros(len(mapping.cores), dtype=np.int64) for name in RESOURCES}
-    _of_neurons(network, mapping, loads)
+    _of_neurons(learns, mapping, loads)
     reached: dict[str, list[Array]] = {name: [] for name in network.populations}
     formats: set[tuple[int, tuple[object, ...]]] = set()
-    for projection in network.projections:
-        _of_projection(network, mapping.chip, projection, where, loads, reached, formats)
-    for core, _ in formats:
-        loads["synapse_formats"][core] += 1
+    traces: set[tuple[int, float, float]] = set()
+    for projection in (*network.projections, *learns.feedback, *_signals(learns)):
+        cores = _of_projection(learns, mapping.chip, projection, where, loads, reached, formats)
+        if projection.name in learns.rules:
+            rule = learns.rules[projection.name]
+            traces.update((core, rule.traces[name].impulse, rule.traces[name].tau)
+                          for name in ("x1", "x2") if name in rule.traces and _reads(rule, name) for core in cores)
+    for kind, found in (("synapse_formats", formats), ("trace_formats", traces)):
+        for core, *_ in found:
+            loads[kind][core] += 1
     _compare(mapping, loads, faults)
     return _walk(network, mapping, where, loads, reached, rates or {})
 
@@ -88,10 +98,33 @@ def _places(mapping: ChipMapping, faults: Diagnostics) -> None:
             faults.add("SC332", f"chip {number} has fewer cores than are used", value=used, limit=chip.cores.value)
 
 
-def _neurons(network: IntegerNetwork, mapping: ChipMapping, faults: Diagnostics) -> dict[str, tuple[Array, Array]]:
-    """By population: the core of each neuron, and its compartment there."""
+def _signals(learns: PlasticNetwork) -> Iterator[IntegerProjection]:
+    """What tells learning neurons from outside: five bits to all; a teacher's or, where feedback onto them learns,
+    noise to each."""
+    for name, neuron in learns.neurons.items():
+        n = learns.network.populations[name].n
+        bits = IntegerDense(weight=np.ones((n, 5), dtype=np.int64))
+        yield IntegerProjection(name=f"control of {name}", source="", target=name, connection=bits, weight_bits=1,
+                                sign="excitatory")
+        if neuron.error == "teacher" or any(
+                each.target == name and each.name in learns.rules for each in learns.feedback):
+            own = IntegerSparse(indptr=np.arange(n + 1), indices=np.arange(n), weight=np.ones(n, dtype=np.int64))
+            yield IntegerProjection(name=f"told to {name}", source="", target=name, connection=own, weight_bits=1,
+                                    sign="excitatory")
+
+
+def _reads(rule: IntegerRule, variable: str) -> bool:
+    return any(factor.variable == variable for product in (*rule.dw, *rule.dt, *rule.dd) for factor in product.factors)
+
+
+def _compartments(learns: PlasticNetwork, chip: Chip, name: str) -> int:
+    return len(chip.learning.compartments[learns.neurons[name].error]) if name in learns.neurons else 1
+
+
+def _neurons(learns: PlasticNetwork, mapping: ChipMapping, faults: Diagnostics) -> dict[str, tuple[Array, Array]]:
+    """By population: the core of each neuron, and its first compartment there."""
     found = {name: (np.full(each.n, -1), np.zeros(each.n, dtype=np.int64))
-             for name, each in network.populations.items()}
+             for name, each in learns.network.populations.items()}
     for number, content in enumerate(mapping.cores):
         first = 0
         for name, neurons in content.parts.items():
@@ -106,8 +139,9 @@ def _neurons(network: IntegerNetwork, mapping: ChipMapping, faults: Diagnostics)
             if len(set(neurons.tolist())) < len(neurons) or (cores[neurons] >= 0).any():
                 faults.add("SC332", f"core {number} holds neurons that lie elsewhere too", node=name)
             cores[neurons] = number
-            compartments[neurons] = range(first, first + len(neurons))
-            first += len(neurons)
+            many = _compartments(learns, mapping.chip, name)
+            compartments[neurons] = range(first, first + many * len(neurons), many)
+            first += many * len(neurons)
         if not first:
             faults.add("SC332", f"core {number} holds no neuron")
     for name, (cores, _) in found.items():
@@ -117,25 +151,44 @@ def _neurons(network: IntegerNetwork, mapping: ChipMapping, faults: Diagnostics)
     return found
 
 
-def _of_neurons(network: IntegerNetwork, mapping: ChipMapping, loads: Mapping[str, Array]) -> None:
+def _of_neurons(learns: PlasticNetwork, mapping: ChipMapping, loads: Mapping[str, Array]) -> None:
     for number, content in enumerate(mapping.cores):
-        held = [network.populations[name] for name, neurons in content.parts.items() if len(neurons)]
-        loads["neurons"][number] = sum(len(neurons) for neurons in content.parts.values())
-        loads["compartment_formats"][number] = len({(each.du, each.dv) for each in held})
-        loads["threshold_formats"][number] = len({each.threshold for each in held})
+        held = [learns.network.populations[name] for name, neurons in content.parts.items() if len(neurons)]
+        loads["neurons"][number] = sum(_compartments(learns, mapping.chip, name) * len(neurons)
+                                       for name, neurons in content.parts.items())
+        decays, thresholds = {(each.du, each.dv) for each in held}, {each.threshold for each in held}
+        for each in held:
+            if each.name in learns.neurons:  # a dendrite keeps what it sums, and has the largest threshold
+                decays.add((4095, 0))
+                thresholds.add(2**17 - 1)
+                if learns.neurons[each.name].error == "teacher":
+                    thresholds.add(learns.neurons[each.name].error_threshold)
+        loads["compartment_formats"][number] = len(decays)
+        loads["threshold_formats"][number] = len(thresholds)
 
 
-def _of_projection(network: IntegerNetwork, chip: Chip, projection: IntegerProjection,
+def _of_projection(learns: PlasticNetwork, chip: Chip, projection: IntegerProjection,
                    where: Mapping[str, tuple[Array, Array]], loads: Mapping[str, Array],
-                   reached: Mapping[str, list[Array]], formats: set[tuple[int, tuple[object, ...]]]) -> None:
+                   reached: Mapping[str, list[Array]], formats: set[tuple[int, tuple[object, ...]]]) -> set[int]:
+    """Adds to `loads`, `reached` and `formats`; the cores that it comes to."""
+    network, rule = learns.network, learns.rules.get(projection.name)
     cores, compartments = where[projection.target]
     many = len(loads["neurons"])
     memory = chip.memory
     stencil = isinstance(projection.connection, IntegerConv)
-    everybody = isinstance(projection.connection, IntegerDense)
+    everybody = isinstance(projection.connection, IntegerDense) and projection.target not in learns.neurons
     longest = int(projection.delay.max(initial=0)) if projection.delay is not None else 0
     width = next(each for each in sorted(memory.weight_bits) if each >= projection.weight_bits) + len(
         np.binary_repr(longest)) * (longest > 0) + (0 if everybody else memory.index_bits)
+    slots, sent, kind = 1, 1, None
+    if rule is not None:
+        slots, kind = chip.learning.in_slots.value, (rule.dw, rule.dt, rule.dd, rule.decimation, rule.epoch)
+        width += chip.learning.tag_bits.value * bool(rule.dt or _reads(rule, "t"))
+        width += chip.learning.second_tag_bits.value * bool(rule.dd or _reads(rule, "d"))
+    asleep = any(each.target == projection.source and each.name in learns.rules for each in learns.feedback)
+    if asleep or any(each.name == projection.name for each in learns.feedback):
+        sent = chip.learning.out_slots.value
+    came: set[int] = set()
     shared: list[set[bytes]] = [set() for _ in range(many)]
     for post, pre, weight in _synapses(network, projection):
         order = np.lexsort((compartments[post], cores[post], pre))
@@ -143,9 +196,9 @@ def _of_projection(network: IntegerNetwork, chip: Chip, projection: IntegerProje
         ends = np.flatnonzero((np.diff(pre) != 0) | (np.diff(core) != 0)) + 1
         starts = np.concatenate([[0], ends])
         lengths = np.diff(np.concatenate([starts, [len(pre)]]))
-        np.add.at(loads["in_axons"], core[starts], 1)
+        np.add.at(loads["in_axons"], core[starts], slots)
         if projection.source in reached:
-            np.add.at(loads["out_axons"], where[projection.source][0][pre[starts]], 1)
+            np.add.at(loads["out_axons"], where[projection.source][0][pre[starts]], sent)
             reached[projection.source].append(pre[starts] * many + core[starts])
         words = _words(lengths, width, memory.group, memory.header, memory.word)
         if stencil:
@@ -157,8 +210,11 @@ def _of_projection(network: IntegerNetwork, chip: Chip, projection: IntegerProje
                     loads["synapse_bits"][core[start]] += words[axon] * memory.word
         else:
             np.add.at(loads["synapse_bits"], core[starts], words * memory.word)
-        kind = (projection.sign, projection.exponent, projection.message_bits, width, everybody)
-        formats.update((int(each), kind) for each in set(core[starts].tolist()))
+        there = set(core[starts].tolist())
+        came |= there
+        formats.update((each, (projection.sign, projection.exponent, projection.message_bits, width, everybody, kind))
+                       for each in there)
+    return came
 
 
 def _words(synapses: Array, width: int, group: int, header: int, word: int) -> Array:
@@ -174,12 +230,12 @@ def _words(synapses: Array, width: int, group: int, header: int, word: int) -> A
 def _synapses(network: IntegerNetwork, projection: IntegerProjection) -> Iterator[tuple[Array, Array, Array]]:
     """Target, source and number of the weight of every synapse; all of one source come together."""
     connection = projection.connection
-    n_post, n_pre = network.populations[projection.target].n, network.size(projection.source)
+    n_post = network.populations[projection.target].n
     if isinstance(connection, IntegerConv):
         yield from _taps(connection)
         return
     if isinstance(connection, IntegerDense):
-        step = max(1, _PART // n_post)
+        n_pre, step = connection.weight.shape[1], max(1, _PART // n_post)
         for first in range(0, n_pre, step):
             pre, post = np.meshgrid(np.arange(first, min(first + step, n_pre)), np.arange(n_post), indexing="ij")
             yield post.ravel(), pre.ravel(), np.zeros(post.size, dtype=np.int64)

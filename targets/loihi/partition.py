@@ -149,7 +149,7 @@ def _refined(units: Units, chip: Chip, limits: Mapping[str, int], core: Array, s
 def _largest(units: Units, limits: Mapping[str, int]) -> dict[str, int]:
     """What a unit of the coarsest level may take."""
     bundles = units.bundles
-    axons = np.repeat(bundles.axons, np.diff(bundles.begin))
+    axons = np.repeat(bundles.in_slots, np.diff(bundles.begin))
     reads = int(np.bincount(bundles.units, axons, len(units)).max())
     return {"most_neurons": min(max(limits["neurons"] // _PARTS, 2 * int(units.neurons.max())), limits["neurons"]),
             "most_reads": min(max(limits["in_axons"] // 4, 2 * reads), limits["in_axons"]),
@@ -195,20 +195,23 @@ def _kernel(units: Units, limits: Mapping[str, int], chip: Chip, cores: int, see
     to_itself = np.zeros(len(bundles.source), dtype=np.int64)
     alike = bundles.units == bundles.source[bundle_of]
     to_itself[bundle_of[alike]] = bundles.synapses[alike]
-    kinds = {"n_decays": units.decays, "n_thresholds": units.threshold, "n_formats": bundles.format}
+    kinds = {"n_decays": units.decays, "n_thresholds": units.threshold, "n_formats": bundles.format,
+             "n_traces": bundles.traces}
     many = {name: int(kind.max(initial=0)) + 1 for name, kind in kinds.items()}
     kernel.set(
         **many, n_units=n, n_bundles=len(bundles.source), n_cores=cores, to_itself=to_itself, word=chip.memory.word,
         header=chip.memory.header, group=chip.memory.group, widest=_WIDEST,
         limits=[limits[name] for name in RESOURCE_ORDER], loads=np.zeros((cores, len(RESOURCE_ORDER))),
         neurons=units.neurons, bits=units.bits, decays=units.decays, threshold=units.threshold, begin=bundles.begin,
-        pins=bundles.units, source=bundles.source, axons=bundles.axons, width=bundles.width, format=bundles.format,
+        pins=bundles.units, source=bundles.source, axons=bundles.axons, in_slots=bundles.in_slots,
+        out_slots=bundles.out_slots, traces=bundles.traces, width=bundles.width, format=bundles.format,
         rate=_positive(bundles.rate), in_begin=_begins(bundles.units, n), in_bundle=bundle_of[by_unit],
         in_synapses=bundles.synapses[by_unit], own_begin=_begins(bundles.source[own], n), own_bundle=own,
         order=np.arange(n), cluster=np.arange(n), reached=np.zeros(len(bundles.source)), core=np.full(n, -1),
         slot_core=np.zeros(len(bundles.units)), slot_count=np.zeros(len(bundles.units)),
         decay_counts=np.zeros(cores * many["n_decays"]), threshold_counts=np.zeros(cores * many["n_thresholds"]),
-        format_counts=np.zeros(cores * many["n_formats"]), seat=np.zeros(n),
+        format_counts=np.zeros(cores * many["n_formats"]),
+        trace_counts=np.zeros(cores * many["n_traces"]), seat=np.zeros(n),
         members=np.zeros(cores), most_members=limits["neurons"], member=np.zeros(cores * limits["neurons"]))
     return kernel
 

@@ -247,6 +247,8 @@ class LoihiProgram(GraphProgram):
             BadInputError: a name or a setting is wrong (SC403, SC514, SC533).
             UnsupportedError: projections (SC515) or parts of the rule (SC516, SC336) that the chip cannot learn, all
                 reasons at once.
+            DoesNotFitError: with what learning takes, a neuron exceeds a core (SC330), or the network the chips
+                (SC331).
         """
         from ...ir.rules.library import rule_named
         from .learner import LoihiLearner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
@@ -32,7 +32,7 @@ from .rows import (
 if TYPE_CHECKING:
     from .program import LoihiProgram
 
-__all__ = ["LoihiReport"]
+__all__ = ["LoihiReport", "distribution"]
 
 _FLOWS = 10
 _ONE_EACH = "There are no rates: these are one spike a column of every input and neuron."
@@ -129,7 +129,7 @@ class LoihiReport:
         yield self._projections()
         if self.measurement is not None:
             yield from _measured(self.measurement)
-        yield self._distribution()
+        yield distribution(self.cores, self.chip, self.chips_used)
         yield self._traffic()
         if self.counts is not None:
             yield from _counted(self.counts)
@@ -184,19 +184,6 @@ class LoihiReport:
                   for row in self.projections),
             ("scale: of what arrives, for a unit of weight; a mantissa times 2^exponent.",))
 
-    def _distribution(self) -> Table:
-        limits, rows = self.chip.limits, []
-        for label, found in groupby(self.cores, key=lambda core: core.label):
-            cores = list(found)
-            rows.append((*(_used(max(core.loads[name] for core in cores), limits[name]) for name in LAVA_COLUMNS),
-                         f"{len(cores)}", label))
-        unsure = [LAVA_COLUMNS[name] for name in LAVA_COLUMNS if not limits[name].verified]
-        notes = [f"Total: {len(self.cores)} of {self.chips_used * self.chip.cores.value} cores. Of cores alike, the "
-                 "fullest: used/limit and share. Synapses: bits."]
-        if unsure:
-            notes.append(f"Limits that no first-hand source confirms: {', '.join(unsure)}.")
-        return Table("Per core distribution:", (*LAVA_COLUMNS.values(), "Cores", "Layer"), tuple(rows), tuple(notes))
-
     def _traffic(self) -> Table:
         flows = self.flows
         rows = tuple(
@@ -211,6 +198,22 @@ class LoihiReport:
         return Table("Traffic between cores: the largest flows, spikes a column",
                      ("core", "of", "to core", "of", "spikes", "hops"), rows,
                      (*notes, *(() if self.counts is not None else (_ONE_EACH,))))
+
+
+def distribution(cores: Sequence[CoreRow], chip: Chip, chips_used: int,
+                 columns: Mapping[str, str] = LAVA_COLUMNS) -> Table:
+    """The fullest of cores alike, against what a core holds. `columns`: resources and their headings."""
+    limits, rows = chip.limits, []
+    for label, found in groupby(cores, key=lambda core: core.label):
+        alike = list(found)
+        rows.append((*(_used(max(core.loads[name] for core in alike), limits[name]) for name in columns),
+                     f"{len(alike)}", label))
+    unsure = [columns[name] for name in columns if not limits[name].verified]
+    notes = [f"Total: {len(cores)} of {chips_used * chip.cores.value} cores. Of cores alike, the "
+             "fullest: used/limit and share. Synapses: bits."]
+    if unsure:
+        notes.append(f"Limits that no first-hand source confirms: {', '.join(unsure)}.")
+    return Table("Per core distribution:", (*columns.values(), "Cores", "Layer"), tuple(rows), tuple(notes))
 
 
 def _measured(measurement: Measurement) -> Iterator[Table]:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from ...ir.chip import Chip, ChipLimit, SynapseMemory
+from ...ir.chip import Chip, ChipLimit, LearningCosts, SynapseMemory
 
-__all__ = ["LOIHI1"]
+__all__ = ["COMPARTMENTS", "LOIHI1"]
 
 _BLOCK = "nengo-loihi 1.1.0, nengo_loihi/block.py"
 _OBJECTS = "nengo-loihi 1.1.0, nengo_loihi/hardware/nxsdk_objects.py and builder.py"
+_LAVA = "Lava 0.10, lava/magma/core/learning/constants.py"
 _MESH = "SANA-FE, arch/loihi.yaml: 32 tiles, 8 by 4, of 4 cores"
+
+COMPARTMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "dendrite": (
+        "soma: u, v and the spikes; what it says of itself is in its traces y1 to y3",
+        "dendrite: the error E, a sum of 24 bits of its own, which no spike resets; asleep, when it is cleared, the "
+        "count N"),
+    "teacher": (
+        "soma: u, v and the spikes; what it says of itself is in its traces y1 to y3",
+        "error neuron: the spikes less the teacher's, against a threshold of their own; it sends the error spikes; "
+        "asleep, when it is cleared, the count N, which it sends",
+        "dendrite: the error E, a sum of 24 bits of the error spikes, which no spike resets"),
+})
+"""What the compartments of a learning neuron (`ir/plastic.py`) are for. One has u, v and a threshold of its own (Davies
+et al. 2018), so what is summed apart from v, or tested against another threshold, has one of its own."""
 
 LOIHI1 = Chip(
     name="loihi1",
@@ -33,8 +49,25 @@ LOIHI1 = Chip(
             value=7, unit="formats", verified=True,
             source="nengo-loihi 1.1.0, nengo_loihi/hardware/nxsdk_objects.py: MAX_SYNAPSE_CFGS, 8, of which the first "
                    "stays unused"),
+        "trace_formats": ChipLimit(
+            value=3, unit="pairs of impulse and tau", verified=True,
+            source="nengo-loihi 1.1.0, nengo_loihi/hardware/validate.py, validate_core: stdp_pre_cfgs, whose comment "
+                   "says that the number is to be checked"),
     }),
     memory=SynapseMemory(
         word=64, header=10, group=64, index_bits=10, weight_bits=(1, 2, 3, 4, 5, 6, 8), verified=True,
         source=f"{_BLOCK}, SynapseConfig.bits_per_axon, with the 10 bits that index 1024 compartments"),
+    learning=LearningCosts(
+        in_slots=ChipLimit(
+            value=2, unit="input axons", verified=True,
+            source=f"{_BLOCK}, Synapse.idxs_per_synapse; the second has the trace of the source "
+                   "(nengo_loihi/hardware/builder.py, build_synapse: singleTraceEntry)"),
+        out_slots=ChipLimit(
+            value=2, unit="output axons", verified=True,
+            source=f"{_BLOCK}, Axon.slots_per_axon of pop32, whose spikes choose among weights: the nearest to a value "
+                   "that spikes of this chip have"),
+        tag_bits=ChipLimit(value=9, unit="bits", source=f"{_LAVA}: W_TAG_1_S, with the sign", verified=True),
+        second_tag_bits=ChipLimit(value=8, unit="bits", source=f"{_LAVA}: W_TAG_2_U", verified=True),
+        compartments=COMPARTMENTS,
+    ),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ...ir.chip import Chip, ChipLimit, SynapseMemory
+from ...ir.chip import Chip, ChipLimit, LearningCosts, SynapseMemory
+from ..loihi1.limits import COMPARTMENTS
 
 __all__ = ["LOIHI2"]
 
@@ -29,7 +30,17 @@ LOIHI2 = Chip(
         "compartment_formats": ChipLimit(value=31, unit="pairs of du and dv", source=_LOIHI1, verified=False),
         "threshold_formats": ChipLimit(value=7, unit="values of vth", source=_LOIHI1, verified=False),
         "synapse_formats": ChipLimit(value=7, unit="formats", source=_LOIHI1, verified=False),
+        "trace_formats": ChipLimit(value=3, unit="pairs of impulse and tau", source=_LOIHI1, verified=False),
     }),
     memory=SynapseMemory(word=64, header=10, group=64, index_bits=10, weight_bits=(1, 2, 3, 4, 5, 6, 8),
                          source=_LOIHI1, verified=False),
+    learning=LearningCosts(
+        in_slots=ChipLimit(value=2, unit="input axons", source=_LOIHI1, verified=False),
+        out_slots=ChipLimit(
+            value=1, unit="output axons", verified=False,
+            source="open-neuromorphic.org, Loihi 2: spikes carry a value; what else that takes is not published"),
+        tag_bits=ChipLimit(value=9, unit="bits", source=_LOIHI1, verified=False),
+        second_tag_bits=ChipLimit(value=8, unit="bits", source=_LOIHI1, verified=False),
+        compartments=COMPARTMENTS,
+    ),
 )
