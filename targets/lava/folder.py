@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ TARGET = "lava"
 _WRITE_AGAIN = "Write it again from its network."
 
 
-class LavaFolder:
+class LavaFolder(ABC):
     """`files`: the program by file name; `marks`: what its manifest says besides."""
 
     FORMAT: ClassVar[str]
@@ -81,9 +82,9 @@ class LavaFolder:
         return program
 
     @classmethod
+    @abstractmethod
     def _read(cls, told: Any, arrays: Mapping[str, Array]) -> Self:
         """The program of what `network.json` and the parameters say."""
-        raise TypeError(f"{cls.__name__} reads no networks")
 
     def _found(self, worker: LavaWorker | None, arrays: Mapping[str, Array], steps: int, record: Sequence[str],
                options: Sequence[str], time_limit: float, patience: float,
