@@ -66,7 +66,7 @@ def test_rules_of_the_library(name: str, kind: str) -> None:
 def test_feedback_of_three_layers(feedback: Any, path: Any) -> None:
     if (feedback, path) == ("kolen_pollack", "direct"):
         pytest.skip("refused: a direct B of the first layer mirrors no one projection")
-    rule = biograd(duration=LAST, feedback=feedback, path=path, rate=1e-4)
+    rule = biograd(duration=LAST, feedback=feedback, path=path)
     graph = feedforward("CubaLIF", (4, 3, 3, 2), seed=5, bias=0.2)
     near(graph=graph, rule=rule, events=stimulus(4, 3, batch=2), labels=[0, 1], batch=2)
     near(graph=graph, rule=rule, events=stimulus(4, 3, batch=1), labels=[1], batch=1)
@@ -341,7 +341,8 @@ def test_a_task_is_learnt_from_random_feedback() -> None:
     weights = {"w1": draw.normal(0.02, 0.25, (20, 24)) * 20e-3, "w2": draw.normal(0.05, 0.25, (3, 20)) * 20e-3}
     graph = graph.with_nodes({name: ir.Linear(weight=weight) for name, weight in weights.items()})
     learner = spikec.compile(graph).learner(
-        biograd(duration=LAST, feedback="kolen_pollack", rate=1e-5, decay=1e-4), seed=1)
+        biograd(duration=LAST, feedback="kolen_pollack", decay=1e-2), seed=1)
+    learner.rate = 0.01
     tested, wanted = data(150)
     before = np.mean(learner.answer(tested).predictions == wanted)
     events, labels = data(250)
