@@ -16,9 +16,11 @@ from .diagnostics import Diagnostics
 from .learning import Factor, Gate, LearningRule, Phase, Term, Trace, Update
 from .learning_terms import term_text
 
-__all__ = ["Act", "Continuous", "Flow", "Product", "continuous_rule", "phases_of"]
+__all__ = ["MOST_REWARDS", "Act", "Continuous", "Flow", "Product", "continuous_rule", "phases_of"]
 
 Moment = Literal["pre", "post", "pair", "error", "sample"]
+MOST_REWARDS = 100
+"""In the running mean of the reward."""
 REMEDY = "Use the target clock."
 
 
@@ -125,12 +127,17 @@ def _check_settings(rule: LearningRule, gates: dict[str, Gate], faults: Diagnost
     for phase in phases_of(rule, False):
         if phase.every != 1:
             no("phases without noise are part of every sample", f"{phase.name}: every={phase.every}", "Let it be 1.")
+    for phase in phases_of(rule, True):
+        if phase.noise is not None and phase.noise.held:
+            no("noise is spikes at random times", f"{phase.name}: held noise", "Let it be drawn anew.")
     sleeping = {phase.name for phase in phases_of(rule, True)}
     for update in rule.updates:
         if sleeping & set(update.phases):
             no("forward weights stay as they are in noise", f"{update.variable} in {', '.join(update.phases)}")
     if error is not None:
         impulses = error.spikes or error.code == "spike"
+        if error.slope != 1.0:
+            no("the softmax is that of counts as they are", f"slope={error.slope!r}", "Let it be 1.")
         if error.code in ("trace", "local"):
             no("an error that changes between spikes has no closed form", f"error '{error.code}'")
         if any(phase.inject for phase in rule.phases) and (

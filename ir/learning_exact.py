@@ -27,17 +27,15 @@ import numpy as np
 from .diagnostics import Diagnostics, UnsupportedError
 from .events import Events
 from .graph import Graph
-from .learning import LearningRule, Phase, Tau, Trace
-from .learning_continuous import continuous_rule, phases_of
-from .learning_exact_run import Plastic, Sample, Spike
-from .learning_wiring import Link, check_feedback, links_of, transposed
+from .learning import LearningRule
+from .learning_continuous import MOST_REWARDS, continuous_rule, phases_of
+from .learning_exact_run import Plastic, Sample
+from .learning_noise import Spike
+from .learning_wiring import check_feedback, links_of, trace_rates, transposed
 from .membranes import Membranes
-from .nodes import LIF, Array, CubaLIF, Linear, Membrane
+from .nodes import Array, Linear, Membrane
 
-__all__ = ["ExactLearning", "noise_spikes", "trace_rates"]
-
-MOST_REWARDS = 100
-"""In the running mean of the reward."""
+__all__ = ["ExactLearning"]
 
 
 class ExactLearning:
@@ -173,45 +171,3 @@ class ExactLearning:
                         total += found
             share = 1.0 / len(noise[name]) if self.rule.average else 1.0
             self.feedback[name] += share * total
-
-
-def trace_rates(rule: LearningRule, link: Link, target: object, faults: Diagnostics) -> dict[str, float]:
-    """1/s, of each trace, at one projection (SC516 where its neurons differ, or have no such constant)."""
-    found = {}
-    for trace in rule.variables:
-        if not isinstance(trace, Trace):
-            continue
-        name = trace.name
-        seconds = _seconds(trace.tau, target)
-        if seconds is None:
-            found[name] = 0.0
-        elif not len(seconds) or not (seconds == seconds[0]).all():
-            faults.add("SC516", "a trace has one time constant for all neurons of a population", node=link.name,
-                       value=f"{name}: {trace.tau}", remedy="State the time constant in seconds.")
-        else:
-            found[name] = 1.0 / float(seconds[0])
-    return found
-
-
-def _seconds(tau: Tau, target: object) -> Array | None:
-    if tau is None:
-        return None
-    if tau == "tau_mem":
-        found = target.tau_mem if isinstance(target, CubaLIF) else target.tau if isinstance(target, LIF) else None
-    elif tau == "tau_syn":
-        found = target.tau_syn if isinstance(target, CubaLIF) else None
-    else:
-        found = np.array([float(tau)])
-    return np.empty(0) if found is None else np.asarray(found, dtype=np.float64).reshape(-1)
-
-
-def noise_spikes(phase: Phase, interval: float, n: int, source: str, draw: np.random.Generator) -> list[Spike]:
-    """Poisson spikes of both signs of `n` neurons over a phase, of one rate that is drawn first."""
-    low, high = (phase.noise.low, phase.noise.high) if phase.noise is not None else (0.0, 0.0)
-    rate = draw.uniform(low, high) / interval
-    found: list[Spike] = []
-    for sign in (1, -1):
-        total = int(draw.poisson(rate * phase.duration * n))
-        times, neurons = draw.uniform(0.0, phase.duration, total), draw.integers(0, n, total)
-        found += [(float(time), source, int(neuron), sign) for time, neuron in zip(times, neurons, strict=True)]
-    return sorted(found)

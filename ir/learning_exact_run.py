@@ -14,15 +14,14 @@ from scipy.optimize import brentq
 from .learning import Gate, LearningRule, Phase
 from .learning_continuous import Continuous, Product, phases_of
 from .learning_courses import Course
+from .learning_noise import Spike
 from .learning_synapses import gate_value
 from .learning_wiring import Link, Links
 from .membranes import Membranes
 from .nodes import Array
 
-__all__ = ["Plastic", "Sample", "Spike"]
+__all__ = ["Plastic", "Sample"]
 
-Spike = tuple[float, str, int, int]
-"""When, from which population or input, which neuron, and with what sign."""
 _TIGHTEST = 4 * float(np.finfo(np.float64).eps)
 
 

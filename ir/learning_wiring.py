@@ -10,10 +10,10 @@ import numpy as np
 
 from .diagnostics import BadInputError, Diagnostics, UnsupportedError
 from .graph import Graph
-from .learning import LearningRule
+from .learning import LearningRule, Tau, Trace
 from .nodes import IF, LIF, Affine, Array, CubaLIF, Input, Linear, Output
 
-__all__ = ["Link", "Links", "check_feedback", "links_of", "transposed"]
+__all__ = ["Link", "Links", "check_feedback", "links_of", "trace_rates", "transposed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +141,33 @@ def transposed(links: Links, weights: Mapping[str, Array], population: str, laye
         forward = weights[link.name].T
         total = total + (forward if layered else forward @ transposed(links, weights, link.target, layered))
     return total
+
+
+def trace_rates(rule: LearningRule, link: Link, target: object, faults: Diagnostics) -> dict[str, float]:
+    """1/s, of each trace, at one projection (SC516 where its neurons differ, or have no such constant)."""
+    found = {}
+    for trace in rule.variables:
+        if not isinstance(trace, Trace):
+            continue
+        name = trace.name
+        seconds = _seconds(trace.tau, target)
+        if seconds is None:
+            found[name] = 0.0
+        elif not len(seconds) or not (seconds == seconds[0]).all():
+            faults.add("SC516", "a trace has one time constant for all neurons of a population", node=link.name,
+                       value=f"{name}: {trace.tau}", remedy="State the time constant in seconds.")
+        else:
+            found[name] = 1.0 / float(seconds[0])
+    return found
+
+
+def _seconds(tau: Tau, target: object) -> Array | None:
+    if tau is None:
+        return None
+    if tau == "tau_mem":
+        found = target.tau_mem if isinstance(target, CubaLIF) else target.tau if isinstance(target, LIF) else None
+    elif tau == "tau_syn":
+        found = target.tau_syn if isinstance(target, CubaLIF) else None
+    else:
+        found = np.array([float(tau)])
+    return np.empty(0) if found is None else np.asarray(found, dtype=np.float64).reshape(-1)

@@ -12,10 +12,9 @@ import torch
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ...ir.graph import Graph
 from ...ir.learning import LearningRule, Noise, Phase
-from ...ir.learning_continuous import continuous_rule, phases_of
-from ...ir.learning_exact import MOST_REWARDS, noise_spikes, trace_rates
-from ...ir.learning_exact_run import Spike
-from ...ir.learning_wiring import check_feedback, transposed
+from ...ir.learning_continuous import MOST_REWARDS, continuous_rule, phases_of
+from ...ir.learning_noise import Spike, noise_spikes
+from ...ir.learning_wiring import check_feedback, trace_rates, transposed
 from ...ir.network import Network
 from ...ir.nodes import Array, Linear
 from ..engine import Engine

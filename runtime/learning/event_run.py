@@ -13,7 +13,7 @@ from torch import Tensor
 from ...ir.diagnostics import Diagnostics, UnsupportedError
 from ...ir.learning import Phase
 from ...ir.learning_continuous import Continuous, phases_of
-from ...ir.learning_exact_run import Spike
+from ...ir.learning_noise import Spike
 from ...ir.nodes import Array
 from ..signals import Spikes
 from ..threads import run_tasks
