@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from .columns import columns_of_grid, delay_columns
-from .diagnostics import Diagnostics, UnsupportedError
+from .diagnostics import BadInputError, Diagnostics, UnsupportedError
 from .graph import Graph
 from .grid import Discretization
 from .learning import Feedback, Gate, LearningRule, Phase, Tau, Trace
@@ -94,8 +95,12 @@ def learning_layout(graph: Graph, rule: LearningRule, output: str | None = None,
     if shown not in graph.outputs:
         faults.add("SC403", "the rule learns from one output", value=output, limit=", ".join(graph.outputs),
                    remedy="Name it: output='…'.")
+    if graph.discretization is None:
+        faults.add("SC403", "learning on a grid needs one, and the model states none",
+                   remedy="Set graph.discretization, or give --dt and --spike.")
+        raise BadInputError(*faults.errors)
     faults.raise_if_errors()
-    search = _Search(graph, rule, faults)
+    search = _Search(graph, graph.discretization, rule, faults)
     layout = search.layout(graph.sources[str(shown)][0], projections)
     if on_grid:
         search.check_rule(layout)
@@ -104,9 +109,8 @@ def learning_layout(graph: Graph, rule: LearningRule, output: str | None = None,
 
 
 class _Search:
-    def __init__(self, graph: Graph, rule: LearningRule, faults: Diagnostics) -> None:
-        assert graph.discretization is not None
-        self.graph, self.rule, self.faults, self.grid = graph, rule, faults, graph.discretization
+    def __init__(self, graph: Graph, grid: Discretization, rule: LearningRule, faults: Diagnostics) -> None:
+        self.graph, self.rule, self.faults, self.grid = graph, rule, faults, grid
         self.order, self.recurrent = columns_of_grid(graph, self.grid)
 
     def layout(self, output: str, projections: Sequence[str] | None) -> LearningLayout:
@@ -246,8 +250,7 @@ class _Search:
                          layout.forward.get(name, "none"), remedy="Use layered feedback, or 'learned'.")
 
     def _check_taus(self, variables: Sequence[Trace | Gate], name: str, target: str) -> None:
-        node = self.graph.nodes[target]
-        assert isinstance(node, Neuron)
+        node: Any = self.graph.nodes[target]
         for each in variables:
             if isinstance(each, Gate) or not isinstance(each.tau, str):
                 continue

@@ -20,7 +20,7 @@ from ...ir.integer_learning_numbers import Rounding
 from ...ir.learning import LearningRule
 from ...ir.learning_layout import learning_layout
 from ...ir.mapping import ChipMapping
-from ...ir.nodes import Array, Linear
+from ...ir.nodes import Array
 from ...ir.plastic_signals import Signals
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
@@ -61,7 +61,8 @@ class LoihiLearner:
                 faults.add("SC515", "a population with several time constants is several on the chip, and does not "
                            "learn", node=name, remedy="Give its neurons one time constant.")
         for name in self.names:
-            if not np.any(program.graph.nodes[name].weight):  # type: ignore[union-attr]
+            node: Any = program.graph.nodes[name]
+            if not np.any(node.weight):
                 faults.add("SC515", "every weight is zero: there is no scale to hold what they will become in",
                            node=name, remedy="Start from small random weights.")
         faults.raise_if_errors(UnsupportedError)
@@ -170,8 +171,7 @@ class LoihiLearner:
         bit, which a synapse that learns has and one that does not learn has not."""
         changed: dict[str, Any] = {}
         for name in self.names:
-            node = self.program.graph.nodes[name]
-            assert isinstance(node, Linear)
+            node: Any = self.program.graph.nodes[name]
             weight = self.stream.weights(name) / self.plastic.weights[name]
             changed[name] = replace(node, weight=weight.astype(node.weight.dtype))
         return self.program.graph.with_nodes(changed)
