@@ -7,6 +7,7 @@ state, and `to_graph` says what they are in the model.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, DoesNotFitError, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, DoesNotFitError, SpikecWarning, UnsupportedError
 from ...ir.graph import Graph
 from ...ir.integer_learning_numbers import Rounding
 from ...ir.learning import LearningRule
@@ -68,8 +69,10 @@ class LoihiLearner:
         faults.raise_if_errors(UnsupportedError)
         self.quantised = program.with_plan(_learning_plan(program, self.names, choices))
         self._rate = 1.0
-        self.warnings = Diagnostics()
-        self.plastic: Plastic = self._made(self.warnings)
+        told = Diagnostics()
+        self.plastic: Plastic = self._made(told)
+        for each in told.found:
+            warnings.warn(str(each), SpikecWarning, stacklevel=3)
         self._require_room()
         self.engine = PlasticEngine(self.plastic.network, rounding, self.output)
         self.stream: PlasticStream = self.engine.begin()
