@@ -23,8 +23,8 @@ _NUMBERS = ("n_units n_bundles n_cores n_places n_decays n_thresholds n_formats 
             "most_neurons most_bits most_reads most_members sweeps fewest looked nearby seed")
 _ARRAYS: Mapping[str, str] = {
     "int64_t": "limits loads neurons bits decays threshold begin pins source axons width format in_begin in_bundle "
-               "in_slots out_slots traces in_synapses own_begin own_bundle order cluster reached to_itself open awaited "
-               "link_begin link_core place holder place_x place_y",
+               "in_slots out_slots traces in_synapses own_begin own_bundle order cluster reached to_itself open "
+               "awaited link_begin link_core place holder place_x place_y",
     "int32_t": "core laid slot_core slot_count decay_counts threshold_counts format_counts "
                "trace_counts member members seat",
     "double": "rate link_rate",
