@@ -28,7 +28,7 @@ from .quantise import Quantised
 __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
 _OPEN = 8
-"""What an open gate says, which makes up for the bits that the engine drops of a product of two traces: x1 loses none."""
+"""What an open gate says beside a trace: it makes up for the bits that the engine drops of a product of two traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,9 @@ class _Maker:
         used = {factor.variable for update in rule.updates for term in update.terms for factor in term.factors}
         self.tells_spikes = self.three and ("y0" in used or any(each.when == "post" for each in rule.updates))
         self.holds = rule.error is not None and rule.error.dendrite_tau == 0.0
+        beside = [term for update in rule.updates for term in update.terms
+                  if {"x1", "x2"} & {each.variable for each in term.factors}]
+        self.open = 1 if self.chip or not beside else _OPEN
         self.tag_shift: dict[str, int] = {}
         self.error_shift: dict[str, int] = {}
 
@@ -172,6 +175,8 @@ class _Maker:
             add("biases do not learn on the chip", "bias", "weights", "Feed an input that always spikes.")
         if rule.bounds is not None and (rule.bounds[0] > -256 or rule.bounds[1] < 255) and self.chip:
             add("weights are clipped to what they are held in", f"bounds {rule.bounds}", "-256..255")
+        if any(each.noise is not None and each.noise.held for each in rule.phases):
+            add("noise is drawn anew in every column", "held", "not held")
         if any(each.inject for each in rule.phases):
             add("the error is no current into the soma", "inject", "0")
         if rule.error is not None:
@@ -244,7 +249,7 @@ class _Maker:
         return LearningNeuron(
             error="teacher" if name == self.output else "dendrite",
             gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
-            gate_value=1 if self.chip else _OPEN, shift=max(shift, 0), gain=max(-shift, 0),
+            gate_value=self.open, shift=max(shift, 0), gain=max(-shift, 0),
             count_step=self._count_step(name, columns),
             says_spikes=self.tells_spikes, holds=self.holds,
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
@@ -337,7 +342,7 @@ class _Maker:
         by_name = {"w": self._weight_scale(name)}
         by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
                     if isinstance(each, Trace)}
-        by_name |= {each.name: _OPEN / each.height for each in self.rule.variables if isinstance(each, Gate)}
+        by_name |= {each.name: self.open / each.height for each in self.rule.variables if isinstance(each, Gate)}
         by_name["e"] = self._error_scale(self.by_name[name].target) / 2.0**error_shift
         by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) / 2.0 ** self.tag_shift[name]
         return ChipScales(by_name, traces, gated=gated)

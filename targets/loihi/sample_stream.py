@@ -53,13 +53,15 @@ def sample_stream(plastic: Plastic, rasters: Mapping[str, Array], labels: Array 
 
 def _spikes(raster: Array, starts: Array, total: int) -> SpikeList:
     """What fires in each column of each sample, in order."""
-    _, shown, n = raster.shape
-    # numpy finds what is true in flat arrays of booleans many times as fast.
-    place = np.flatnonzero(np.ascontiguousarray(raster) != 0)
-    row, channel = np.divmod(place, n)
-    sample, column = np.divmod(row, shown)
+    batch, shown, n = raster.shape
+    fires = np.ascontiguousarray(raster) != 0
+    # numpy finds what is true in flat arrays of booleans many times as fast as in others.
+    place, count = np.flatnonzero(fires), fires.sum(axis=2, dtype=np.int32).reshape(-1)
+    channels = (place - np.repeat(np.arange(batch * shown) * n, count)).astype(np.int32)
     values = raster.reshape(-1)[place]
-    return SpikeList.of_sorted(starts[sample] + column, channel, total, None if (values == 1).all() else values)
+    in_column = np.zeros(total + 1, dtype=np.int64)
+    in_column[1 + (starts[:, None] + np.arange(shown)).reshape(-1)] = count
+    return SpikeList(np.cumsum(in_column), channels, None if (values == 1).all() else values.astype(np.int32))
 
 
 def _control(columns: SampleColumns, starts: Array, after: Array, total: int) -> Array:
