@@ -216,7 +216,7 @@ def chunks(split: Split, order: Any, size: int = CHUNK) -> Iterator[tuple[Any, A
 
 
 def coded(images: Any, steps: int, random: np.random.Generator) -> Any:
-    """(n, steps, 784) uint8: a pixel of brightness b of 255 fires evenly, b / 255 times a column, from a random phase."""
+    """(n, steps, 784) uint8: a pixel of brightness b of 255 fires in b of 255 columns, evenly, from a random phase."""
     # 16 bits a pixel and column: phase + column * brightness, of 65535; it fires where that wraps around.
     step = np.asarray(images, dtype=np.uint16) * 257
     before = random.integers(0, 65536, images.shape, dtype=np.uint16)

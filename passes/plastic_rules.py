@@ -20,6 +20,8 @@ __all__ = ["ChipScales", "coefficient_of", "integer_rule", "nearest_product"]
 
 _TARGETS = {"w": "dw", "t": "dt", "d": "dd"}
 _DEPENDENCIES: Mapping[str, Dependency] = {"step": "u", "error": "u", "pre": "x0", "post": "y0", "sample": "y0"}
+_OFF = 0.34
+"""By how much of itself a coefficient may be off: halfway between the two least ones, 1 and 2 of 2^-7, it is a third."""
 _LEAST_BITS = 1
 """Of the accumulator (2^-7 of a weight's unit) that the largest product of a term has to reach."""
 _LARGEST = {"x1": 127, "x2": 127, "y1": 127, "y2": 127, "y3": 127, "w": 255, "t": 255, "d": 255}
@@ -86,7 +88,7 @@ def nearest_product(value: float) -> tuple[int, int] | None:
     low, high = LIMITS["exponent"]
     found = min((abs(mantissa * 2.0**exponent - abs(value)), mantissa, exponent)
                  for mantissa in range(1, 8) for exponent in range(low, high + 1))
-    if found[0] > abs(value) / 4:
+    if found[0] > abs(value) * _OFF:
         return None
     return (found[1] if value > 0 else -found[1]), found[2]
 

@@ -231,11 +231,11 @@ def test_an_error_has_two_parts() -> None:
         assert effect(up, values) + effect(down, values) == pytest.approx(-0.5 * error * 10)
 
 
-@pytest.mark.parametrize("value", [1.0, -3.3, 0.01, 700.0, 1 / 128, 7 * 256.0])
+@pytest.mark.parametrize("value", [1.0, -3.3, 0.01, 1.5 * 2**-7, 700.0, 1 / 128, 7 * 256.0])
 def test_the_nearest_coefficient(value: float) -> None:
     mantissa, exponent = nearest_product(value) or (0, 0)
-    # Steps of a mantissa 4..7 are a quarter apart at most; below it, at the least exponent, a half.
-    assert abs(mantissa * 2.0**exponent - value) <= abs(value) / (8 if abs(value) > 4 * 2**-7 else 4)
+    # Mantissas from 4 on are a quarter apart at most; smaller ones, which only the least exponent has, twice that.
+    assert abs(mantissa * 2.0**exponent - value) <= abs(value) / (8 if abs(value) > 4 * 2**-7 else 3)
     assert abs(mantissa) <= 7
     assert -7 <= exponent <= 8
 
