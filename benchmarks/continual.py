@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import torch
 from common import arguments, data_folder, write_result
-from learning_loihi import coded, lif
 
 import spikec
 from spikec import Builder, Discretization, Graph, LearningRule, datasets
+from spikec.ir.nodes import LIF
 from spikec.ir.rules.library import rule_named
 from spikec.runtime.datasets import Dataset, Split
 
@@ -136,10 +136,22 @@ def network(n: int, settings: Settings, seed: int) -> Graph:
     for layer, (name, size) in enumerate((("hidden", settings.hidden), ("readout", 10))):
         weight = random.uniform(-1, 1, (size, n)) / np.sqrt(n)
         signal = builder.linear(f"fc{layer + 1}", signal, weight=weight.astype(np.float32))
-        signal = builder.add(name, lif(size, -DT / np.log(DECAY), 1.0), signal)
+        signal = builder.add(name, lif(size), signal)
         n = size
     builder.output("out", signal)
     return builder.build(Discretization(DT))
+
+
+def lif(n: int) -> LIF:
+    """As a core has it: each spike moves the membrane by its weight, and a spike resets it to zero."""
+    ones, tau = np.ones(n), -DT / np.log(DECAY)
+    return LIF(shape=(n,), tau=tau * ones, r=tau * ones, v_leak=0 * ones, v_threshold=ones, reset="zero")
+
+
+def coded(images: Any, steps: int, random: np.random.Generator) -> Any:
+    """(images, steps, n) uint8: a pixel of brightness b fires evenly, b times a column, from a random phase."""
+    phase, column = random.random((len(images), 1, images.shape[1])), np.arange(steps + 1)[:, None]
+    return np.diff(np.floor(column * images[:, None] + phase), axis=1).astype(np.uint8)
 
 
 def trained(graph: Graph, split: Split, settings: Settings, epochs: int, random: np.random.Generator,
