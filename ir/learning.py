@@ -94,12 +94,12 @@ class Update:
 class Error:
     """What the outputs have done wrong, err (n_out,), from `start` seconds of a phase that teaches.
 
-    `code`: `softmax`: softmax of the spikes counted so far - onehot of the label. `count`: (spikes counted so far -
-    target) / steps, target `high` for the label's neuron and `low` for the others. `spike`: spikes of this step - those
-    of a teacher, who fires for the label's neuron every `period` steps, from `start` on. `trace`: a trace of the
-    outputs' spikes with `tau` - the trace of the teacher's. `local`: of each layer by itself: fixed random readout of a
-    trace of its own spikes with `tau` - onehot. `reward`: none but r, 1 where the label's output has fired most and
-    else 0, less its running mean.
+    `code`: `softmax`: softmax of `slope` times the spikes counted so far - onehot of the label. `count`: (spikes
+    counted so far - target) / steps, target `high` for the label's neuron and `low` for the others. `spike`: spikes of
+    this step - those of a teacher, who fires for the label's neuron every `period` steps, from `start` on. `trace`: a
+    trace of the outputs' spikes with `tau` - the trace of the teacher's. `local`: of each layer by itself: fixed random
+    readout of a trace of its own spikes with `tau` - onehot. `reward`: none but r, 1 where the label's output has fired
+    most and else 0, less its running mean.
 
     `spikes`: err drives two integrate-and-fire error interneurons an output, of threshold `threshold`, reset by
     subtraction, and their ternary spikes (+1, 0, -1) are what is fed back; else err itself is. `margin`: no error is
@@ -117,6 +117,7 @@ class Error:
     period: int = 2
     high: float = 0.5
     low: float = 0.0
+    slope: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,13 @@ class Feedback:
 @dataclass(frozen=True, slots=True)
 class Noise:
     """Spikes that drive a hidden layer in the place of its own: of each neuron, positive ones and negative ones, each
-    in a column with probability p, one p for all, drawn from `low`..`high` anew each time. What is above runs as ever.
-    In updates of the feedback, x1 is then the outputs' spike count, y1 the number of positive minus negative spikes."""
+    in a column with probability p, one p for all, drawn from `low`..`high` anew each time. `held`: drawn once, and the
+    same in every column of a sample, for layers that answer to nothing shorter. What is above runs as ever. In updates
+    of the feedback, x1 is then the outputs' spike count, y1 the number of positive minus negative spikes."""
 
     low: float = 0.1
     high: float = 0.9
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ RANGES: dict[type, dict[str, Bound]] = {
     Factor: {"offset": FINITE},
     Update: {"every": ("0 to 20", lambda value: 0 <= value <= 20)},
     Error: {"threshold": POSITIVE, "start": NOT_NEGATIVE, "margin": NOT_NEGATIVE, "tau": POSITIVE,
-            "dendrite_tau": NOT_NEGATIVE, "period": COUNT, "high": FINITE, "low": FINITE},
+            "dendrite_tau": NOT_NEGATIVE, "period": COUNT, "high": FINITE, "low": FINITE, "slope": POSITIVE},
     Feedback: {"scale": POSITIVE, "decay": ("0 to below 1", lambda value: 0 <= value < 1)},
     Noise: {"low": SHARE, "high": SHARE},
     Phase: {"duration": POSITIVE, "inject": FINITE, "samples": COUNT, "every": COUNT},
@@ -336,6 +336,8 @@ def _error(case: _Case, faults: Diagnostics) -> None:
     if error.code not in ("trace", "local") and error.tau is not None:
         faults.add("SC151", f"an error of '{error.code}' has no traces", node="error", value=f"tau={error.tau!r}",
                    remedy="dendrite_tau is that of the dendrite.")
+    if error.code != "softmax" and error.slope != 1.0:
+        faults.add("SC151", f"an error of '{error.code}' has no slope", node="error", value=f"slope={error.slope!r}")
     if error.code == "count" and not error.low < error.high:
         faults.add("SC151", "the label's neuron is meant to fire more than the others", node="error",
                    value=f"high={error.high!r}, low={error.low!r}")

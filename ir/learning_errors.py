@@ -48,7 +48,7 @@ class Errors:
     def _err(self, name: str, given: Mapping[str, Array], feedback: Mapping[str, Array], teacher: Array) -> Array:
         error = self.error
         if error.code == "softmax":
-            raised = np.exp(self.counted - self.counted.max())
+            raised = np.exp(error.slope * (self.counted - self.counted.max()))
             result = raised / raised.sum() - self.onehot
         elif error.code == "count":
             result = (self.counted - np.where(self.onehot > 0, error.high, error.low)) / self.columns

@@ -19,11 +19,11 @@ biases, and of feedback that takes theirs. Then sleep: for each time that a phas
 once.
 
 err, of outputs that gave s in this column and c in the sample so far, with o = 1 for the label, 0 for the others:
-softmax(c) - o; count: (c - high o - low (1 - o)) / columns of all phases without noise; spike: s - T, where T = o in
-each `period`-th column; trace: the trace of s less that of T; local: B_l^T (trace of the layer's own spikes) - o, for
-the output the trace itself - o; reward: 0. r: 1 where the answer is the label, less its mean over the last samples, of
-which each new one is 1/100, at first 1/n. The answer: the output that fired most in phases without `inject`; of several
-the one of the highest membrane then.
+softmax(slope c) - o; count: (c - high o - low (1 - o)) / columns of all phases without noise; spike: s - T, where T = o
+in each `period`-th column; trace: the trace of s less that of T; local: B_l^T (trace of the layer's own spikes) - o,
+for the output the trace itself - o; reward: 0. r: 1 where the answer is the label, less its mean over the last samples,
+of which each new one is 1/100, at first 1/n. The answer: the output that fired most in phases without `inject`; of
+several the one of the highest membrane then.
 """
 
 from __future__ import annotations

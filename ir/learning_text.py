@@ -126,7 +126,7 @@ def _line(word: str, part: Any) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Noise):
-        return literal((value.low, value.high))
+        return literal((value.low, value.high, *(("held",) if value.held else ())))
     if isinstance(value, tuple) and all(_is_term(item) for item in value):
         return json.dumps(terms_text(value))
     return quoted(value) if isinstance(value, str) else literal(value)
@@ -243,8 +243,11 @@ class _Document:
         if name == "terms":
             return terms(line.name("a sum of products in quotes"))
         value: Any = line.name("a name") if name == "name" else line.value()
-        if name == "noise" and conforms(value, tuple[float, float]):
-            value = Noise(float(value[0]), float(value[1]))
+        if name == "noise" and isinstance(value, tuple):
+            held = value[2:] == ("held",)
+            drawn = value[:2] if held else value
+            if conforms(drawn, tuple[float, float]):
+                value = Noise(float(drawn[0]), float(drawn[1]), held)
         if not conforms(value, hints(kind)[name]):
             raise Fault(f"{name} is of the wrong type", column, value=repr(value)[:80], limit=expected(kind, name))
         return value

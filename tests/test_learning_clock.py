@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -36,10 +36,12 @@ from spikec.ir.learning_step import LearningState, simulate_learning, weights_ab
 from spikec.ir.learning_terms import terms  # noqa: E402
 from spikec.ir.rules import RULES, biograd  # noqa: E402
 from spikec.ir.step import simulate_step  # noqa: E402
+from spikec.runtime.clock.inputs import rasters_of  # noqa: E402
 from spikec.runtime.learning.adjoint import contracted  # noqa: E402
 from spikec.runtime.learning.clock import ClockLearner  # noqa: E402
 from spikec.runtime.learning.dense import replayed  # noqa: E402
 from spikec.runtime.learning.noise import signed_noise  # noqa: E402
+from spikec.runtime.learning.optimizers import LocalOptimizer  # noqa: E402
 from spikec.targets.clock.program import ClockProgram  # noqa: E402
 
 DT, KEPT, STEPS = 1e-3, 0.5, 8
@@ -360,6 +362,73 @@ def test_a_state_goes_on_with_the_same_bits() -> None:
     assert {each.code for each in found.value.diagnostics} == {"SC513"} and len(found.value.diagnostics) > 3
 
 
+HELD = {**SHORT["biograd"], "slope": 0.4, "oja": 0, "sleep_decay": 0.05, "sleep_held": True, "eligibility": "exact",
+        "dt": DT, "tau": TAU}
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_inputs_and_noise_that_are_held(batch: int) -> None:
+    """Currents that are the same in every column, given as one column that is expanded, as the oracle sees them."""
+    rule = biograd(**HELD)
+    shown = torch.from_numpy(np.random.default_rng(5).random((4, 1, SIZES[0])))
+    mine = learner_of(network(gain=2.5), rule)
+    parts = [(shown[begin:begin + batch], [0, 1, 2, 0][begin:begin + batch]) for begin in range(0, 4, batch)]
+    spread = [(each.expand(-1, STEPS, -1), labels) for each, labels in parts]
+    assert assert_equal(network(gain=2.5), rule, [(each.numpy().copy(), labels) for each, labels in spread]) > 1e-3
+    for each, labels in spread:
+        mine.learn(each, np.array(labels))
+    other = learner_of(network(gain=2.5), rule)
+    for each, labels in spread:
+        other.learn(each.contiguous(), np.array(labels))
+    for name, weight in mine.weights.items():
+        torch.testing.assert_close(weight, other.weights[name], rtol=1e-11, atol=1e-13)
+    kept = rasters_of(mine.engine, spread[0][0], None, torch.float64, torch.device("cpu"))[0]["in"]
+    assert kept.shape == (STEPS, batch, SIZES[0]) and not kept.stride(0)
+
+
+@pytest.mark.parametrize("kind", ["momentum", "adam"])
+def test_synapses_with_an_optimizer_of_their_own(kind: Literal["momentum", "adam"]) -> None:
+    """What the rule asks for, through torch's optimizer of that name; a state goes on with the same bits."""
+    rule = biograd(**{**SHORT["biograd"], "feedback": "fixed"})
+    chosen = LocalOptimizer(kind, step=0.01, decay=0.02)
+    learner = learner_of(network(), rule, optimizer=chosen)
+    weight = learner.weights["w1"].clone()
+    made = (torch.optim.AdamW([weight], 0.01, eps=1e-12, weight_decay=2.0) if kind == "adam" else
+            torch.optim.SGD([weight], 1.0, momentum=0.9))
+    for seed in range(4):
+        plain = learner_of(network(), rule)
+        for of, own in ((plain.weights, learner.weights), (plain.biases, learner.biases),
+                        (plain.feedback, learner.feedback)):
+            for name, each in of.items():
+                each.copy_(own[name])
+        events, labels = samples(3, SIZES[0], seed=seed), np.array([0, 1, 2])
+        before = plain.weights["w1"].clone()
+        plain.learn(events, labels)
+        weight.grad = before - plain.weights["w1"]
+        kept = weight.clone()
+        made.step()
+        if kind == "momentum":
+            weight.sub_(0.02 * kept)
+        learner.learn(events, labels)
+        torch.testing.assert_close(learner.weights["w1"], weight, rtol=1e-9, atol=1e-12)
+    other = learner_of(network(), rule, seed=99, optimizer=chosen)
+    other.load(learner.state())
+    for each in (learner, other):
+        each.learn(samples(3, SIZES[0], seed=9), np.array([2, 1, 0]))
+    mine, its = learner.state(), other.state()
+    assert {"mean/weights/w0", "mean/biases/w2", "updates"} <= mine.keys() == its.keys()
+    assert all(mine[name].tobytes() == its[name].tobytes() for name in mine)
+    with pytest.raises(BadInputError, match="SC513"):
+        learner_of(network(), rule).load(mine)
+
+
+def test_optimizers_that_are_none() -> None:
+    for wrong, told in (("adamw", "adamw"), (LocalOptimizer("adam", momentum=1.0, step=-1.0), "step")):
+        with pytest.raises(BadInputError, match=told) as found:
+            learner_of(network(), biograd(), optimizer=wrong)
+        assert {each.code for each in found.value.diagnostics} == {"SC403"}
+
+
 def test_rate_scales_what_weights_take() -> None:
     rule = biograd(**{**SHORT["biograd"], "feedback": "fixed"})
     changes = []
@@ -494,3 +563,5 @@ def test_noise_is_what_it_says() -> None:
     rates = [float((signed_noise(Noise(0.2, 0.8), 1, 400, 5, dice) != 0).double().mean()) for _ in range(30)]
     assert max(rates) - min(rates) > 0.1
     assert signed_noise(Noise(1.0, 1.0), 2, 3, 4, dice).abs().max() == 0
+    held = signed_noise(Noise(0.4, 0.4, held=True), 30, 5, 20, dice)
+    assert held.shape == (5, 30, 20) and bool((held == held[0]).all()) and set(held.unique().tolist()) == {-1, 0, 1}

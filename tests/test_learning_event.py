@@ -248,6 +248,12 @@ def test_all_that_has_no_closed_form_is_told_at_once_at_its_term() -> None:
     assert all(each.remedy for each in told.value.diagnostics)
 
 
+def test_what_is_held_and_softer_is_told() -> None:
+    with pytest.raises(UnsupportedError) as told:
+        spikec.compile(feedforward("LIF", (4, 3, 2))).learner(biograd(slope=0.5, sleep_held=True))
+    assert {each.value for each in told.value.diagnostics} >= {"slope=0.5", "sleep: held noise"}
+
+
 @pytest.mark.parametrize("name", ["e_prop", "superspike", "decolle"])
 def test_rules_that_only_a_grid_runs_say_so(name: str) -> None:
     with pytest.raises(UnsupportedError, match=r"SC516.*clock"):

@@ -131,7 +131,8 @@ def legal_rules(draw: st.DrawFn) -> LearningRule:
     if code is not None:
         error = Error(code, draw(st.booleans()), draw(positive), margin=draw(positive), period=draw(st.integers(1, 9)),
                       tau=draw(positive) if code in ("trace", "local") else None,
-                      dendrite_tau=draw(st.none() | st.just(0.0) | positive))
+                      dendrite_tau=draw(st.none() | st.just(0.0) | positive),
+                      slope=draw(positive) if code == "softmax" else 1.0)
     kind = draw(st.sampled_from(["fixed", "none"] if code == "local" else
                                 ["learned", "kolen_pollack", "fixed", "transposed", "none"]))
     if error is not None and code != "reward":
@@ -153,7 +154,7 @@ def legal_rules(draw: st.DrawFn) -> LearningRule:
     phases = [Phase(awake[0], draw(positive), teach=teaches, inject=draw(numbers) if teaches else 0.0),
               Phase(awake[1], draw(positive), every=draw(st.integers(1, 9)))]
     if feedback is not None and feedback.kind == "learned":
-        noise = Noise(0.1, draw(st.floats(0.1, 1.0)))
+        noise = Noise(0.1, draw(st.floats(0.1, 1.0)), draw(st.booleans()))
         phases.append(Phase(asleep, draw(positive), noise=noise, samples=draw(st.integers(1, 99))))
     return LearningRule(
         draw(names), draw(names), tuple(updates), variables, error, feedback, tuple(phases),
@@ -299,6 +300,7 @@ MIRROR = BASE.feedback.updates[0] if BASE.feedback else None
     (with_error(spikes=False, threshold=0.0), "SC153", "error"),
     (replace(library.reward_stdp(), updates=(Update("w", "error", terms("x1")),)), "SC151", "updates[0]"),
     (with_error(tau=0.1), "SC151", "error"), (with_error(code="trace"), "SC151", "error"),
+    (with_error(slope=0.0), "SC153", "error"), (with_error(code="count", slope=2.0), "SC151", "error"),
     (with_error(code="count", high=0.0), "SC151", "error"), (with_error(start=0.02), "SC151", "error"),
     (with_error(code="local", tau=0.1), "SC151", "feedback"),
     (with_phase(0, teach=False), "SC151", "error"), (with_phase(0, duration=0.0), "SC153", "phases[0]"),
@@ -421,7 +423,7 @@ def test_feedback_is_said_by_one_word(name: str, feedback: str) -> None:
     (lambda: library.biograd(rate=0.0), "SC153", "0 terms"),
     (lambda: library.biograd(eligibility="exact"), "SC153", "needs dt as a number"),
     (lambda: library.biograd(eligibility="exact", dt=1e-3), "SC153", "needs tau as a number"),
-    (lambda: library.biograd(eligibility="both"), "SC111", "'pre', 'exact'"),  # type: ignore[arg-type]
+    (lambda: library.biograd(eligibility="both"), "SC111", "'pre', 'spike', 'exact'"),  # type: ignore[arg-type]
     (lambda: library.biograd(feedback="dfa"), "SC111", "kolen_pollack"),  # type: ignore[arg-type]
     (lambda: library.biograd(oja=3), "SC111", "oja"), (lambda: library.e_prop(dt=0.0), "SC153", "dt"),
     (lambda: library.stdp_pair(bounds=(1.0, 0.0)), "SC153", "bounds"),

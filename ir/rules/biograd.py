@@ -16,20 +16,21 @@ __all__ = ["biograd"]
 def biograd(*, rate: float = 1e-3, width: float = 1.0, eligibility: Literal["pre", "spike", "exact"] = "pre",
             feedback: FeedbackName = "sleep", path: Literal["direct", "layered"] = "direct", tau: Tau = "tau_mem",
             dt: float | None = None, duration: float = 0.02, start: float = 0.005,
-            error: Literal["softmax", "count", "spike"] = "softmax", spikes: bool = True, threshold: float = 1.0,
-            period: int = 2, sleep_rate: float = 1e-3, sleep_decay: float | None = None, oja: int = 1,
-            sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16,
-            sleep_noise: tuple[float, float] = (0.1, 0.9), decay: float = 1e-3, scale: float = 1.0,
-            bias: bool = False) -> LearningRule:
+            error: Literal["softmax", "count", "spike"] = "softmax", slope: float = 1.0, spikes: bool = True,
+            threshold: float = 1.0, period: int = 2, sleep_rate: float = 1e-3, sleep_decay: float | None = None,
+            oja: int = 1, sleep_duration: float = 0.05, sleep_every: int = 16, sleep_samples: int = 16,
+            sleep_noise: tuple[float, float] = (0.1, 0.9), sleep_held: bool = False, decay: float = 1e-3,
+            scale: float = 1.0, bias: bool = False) -> LearningRule:
     """dw = -rate E G at the end of a sample: E, the error dendrite, has summed ternary error spikes; the tag G, pre
-    trace times box gate (`eligibility="pre"`), the gate at the source's spikes (`"spike"`), or dV/dw times it (`"exact"`,
-    for membranes that are reset to zero).
+    trace times box gate (`eligibility="pre"`), the gate at the source's spikes (`"spike"`), or dV/dw times it
+    (`"exact"`, for membranes that are reset to zero).
 
     With k = exp(-dt/tau), of a column, the exact one is G := G + (k d + x0) h, d := (k d + x0)(1 - s - v h); it needs
     `tau` and `dt` as numbers. `width`: of the gate h about the threshold. `start`: seconds without error. `error`: the
-    paper's is `softmax`; `period`: of the teacher of `spike`. `threshold`: of the error interneurons; `spikes=False`
-    feeds the error itself back. `sleep_…` and `oja`: of feedback by sleep, `sleep_noise` its `Noise`; `decay`: by
-    Kolen-Pollack, which with several hidden layers needs `path="layered"`. `scale`: see `Feedback`.
+    paper's is `softmax`, of `slope` times the counts; `period`: of the teacher of `spike`. `threshold`: of the error
+    interneurons; `spikes=False` feeds the error itself back. `sleep_…` and `oja`: of feedback by sleep, see
+    `feedback_by_name`, `sleep_noise` and `sleep_held` its `Noise`; `decay`: by Kolen-Pollack, which with several hidden
+    layers needs `path="layered"`. `scale`: see `Feedback`.
 
     Raises:
         BadInputError: an argument is wrong; all of them (SC111, SC150 to SC153).
@@ -50,10 +51,11 @@ def biograd(*, rate: float = 1e-3, width: float = 1.0, eligibility: Literal["pre
     return verify_rule(LearningRule(
         "biograd", "Tang, Kumar, Polykretis, Michmizos: BioGrad, arXiv 2110.14092 (2021)",
         (*tags, Update("w", "sample", terms("-rate*e*t", rate=rate))), variables,
-        Error(error, spikes=spikes, threshold=threshold, start=start, period=period),
+        Error(error, spikes=spikes, threshold=threshold, start=start, period=period, slope=slope),
         feedback_by_name("biograd", feedback, path=path, rate=sleep_rate, oja=oja, oja_rate=sleep_decay, decay=decay,
                          scale=scale),
         (Phase("present", duration, teach=True),
-         *sleep(feedback, duration=sleep_duration, every=sleep_every, samples=sleep_samples, noise=sleep_noise)),
+         *sleep(feedback, duration=sleep_duration, every=sleep_every, samples=sleep_samples, noise=sleep_noise,
+                held=sleep_held)),
         bias=bias,
     ))

@@ -74,7 +74,8 @@ def signals_of(engine: OnGrid, given: Any, duration: Any, dt: Any, dtype: torch.
 
 def rasters_of(engine: OnGrid, given: Any, duration: Any, dtype: torch.dtype,
                device: torch.device) -> tuple[dict[str, Tensor], int]:
-    """The inputs of a run as (columns, batch, n) by input node, and the number of samples. Arguments and errors as of
+    """The inputs of a run as (columns, batch, n) by input node, and the number of samples. What is given as a tensor
+    that is the same in every column, expanded over time, stays one column in memory. Arguments and errors as of
     `signals_of`."""
     by_name, steps, batch = given_by_name(engine, given, duration, None)
     if any(isinstance(each, Events) for each in by_name.values()):
@@ -86,10 +87,12 @@ def rasters_of(engine: OnGrid, given: Any, duration: Any, dtype: torch.dtype,
         numbers = numbers_of(name, each, faults)
         if numbers is not None:
             raster = numbers.detach().to(device).reshape(batch, numbers.shape[1], -1)[:, :steps].transpose(0, 1)
-            found[name] = raster.to(dtype, memory_format=torch.contiguous_format)
+            held = len(raster) > 1 and not raster.stride(0)
+            raster = (raster[:1] if held else raster).to(dtype, memory_format=torch.contiguous_format)
+            found[name] = raster.expand(min(steps, numbers.shape[1]), *raster.shape[1:]) if held else raster
             _check_finite(name, found[name].sum((1, 2)), faults)
-            if len(raster) < steps:
-                found[name] = torch.nn.functional.pad(found[name], (0, 0, 0, 0, 0, steps - len(raster)))
+            if len(found[name]) < steps:
+                found[name] = torch.nn.functional.pad(found[name], (0, 0, 0, 0, 0, steps - len(found[name])))
     faults.raise_if_errors()
     return found, batch
 

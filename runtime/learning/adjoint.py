@@ -125,6 +125,8 @@ class _Total:
         factor = read(own, lambda _: self.weight)
         if source is None:
             found = rows.sum((0, 1))[:, None]
+        elif len(source) > 1 and not source.stride(0):  # the same in every column
+            found = rows.sum(0).t() @ source[0]
         else:
             found = rows.reshape(-1, rows.shape[-1]).t() @ source.reshape(-1, source.shape[-1])
         self.change += found if factor is None else found * factor

@@ -30,6 +30,7 @@ from .forward import Forward
 from .learner import Answer, LearningFigures
 from .links import Link, Schedule, links_of, reads_gates
 from .noise import signed_noise
+from .optimizers import LocalOptimizer, Optimized
 from .plan import products_of
 from .states import require_state
 from .variables import Variables, gate_values
@@ -47,7 +48,8 @@ class ClockLearner:
     """
 
     def __init__(self, engine: ClockEngine, rule: LearningRule, output: str | None, projections: Sequence[str] | None,
-                 seed: int, dtype: torch.dtype, device: torch.device) -> None:
+                 seed: int, dtype: torch.dtype, device: torch.device,
+                 optimizer: LocalOptimizer | None = None) -> None:
         self.engine, self.rule, self.rate, self.dtype, self.device = engine, rule, 1.0, dtype, device
         self.layout = learning_layout(engine.graph, rule, output, projections)
         self.weights: dict[str, Tensor] = {}
@@ -72,6 +74,7 @@ class ClockLearner:
         self.kind = "none" if rule.feedback is None else rule.feedback.kind
         self.feedback = {} if rule.feedback is None else started(rule.feedback, self.ideal, self.layout,
                                                                  self.generator)
+        self.optimized = Optimized(optimizer or LocalOptimizer(), {"weights": self.weights, "biases": self.biases})
         self.changes = any(link.changes for link in self.links)
         self.seen, self.reward = 0, 0.0
         self.tally = Tally(self)
@@ -119,8 +122,8 @@ class ClockLearner:
         found = {f"{what}/{name}": each.detach().cpu().numpy().copy()
                  for what, table in (("weights", self.weights), ("biases", self.biases), ("feedback", self.feedback))
                  for name, each in table.items()}
-        return {**found, "generator": self.generator.get_state().numpy().copy(), "seen": np.array(self.seen),
-                "reward": np.array(self.reward)}
+        return {**found, **self.optimized.state(), "generator": self.generator.get_state().numpy().copy(),
+                "seen": np.array(self.seen), "reward": np.array(self.reward)}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner.load`."""
@@ -128,6 +131,7 @@ class ClockLearner:
         for what, table in (("weights", self.weights), ("biases", self.biases), ("feedback", self.feedback)):
             for name, each in table.items():
                 each.copy_(torch.from_numpy(np.array(state[f"{what}/{name}"])))
+        self.optimized.load(state)
         self.generator.set_state(torch.from_numpy(np.array(state["generator"])))
         self.seen, self.reward = int(state["seen"]), float(state["reward"])
         self.tally = Tally(self)
@@ -150,7 +154,7 @@ class ClockLearner:
         found = {}
         for name, shown in rasters.items():
             parts = [shown[:last] for last in self.schedule.lasts]
-            found[name] = parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
+            found[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
         return found, batch
 
     def _labels(self, labels: Any, batch: int) -> Tensor:
@@ -289,6 +293,10 @@ class ClockLearner:
                 changes["biases", link.name] = whole[:, -1]
                 whole = whole[:, :-1]
             changes[link.kind, link.name] = whole
+        for (what, name), change in changes.items():
+            if what != "feedback":
+                table = self.weights if what == "weights" else self.biases
+                changes[what, name] = self.optimized.change(what, name, change, table[name])
         if self.kind == "kolen_pollack" and self.rule.feedback is not None:
             for layer, forward in self.layout.forward.items():
                 self._mirror(changes, layer, forward, self.rule.feedback.decay * end)
@@ -334,7 +342,8 @@ class ClockLearner:
                 continue
             above = self.layout.above[layer]
             noise = signed_noise(phase.noise, samples, columns, self.layout.size[layer], self.generator).to(self.device)
-            spikes = noise.to(self.dtype)
+            held = columns > 1 and not noise.stride(0)
+            spikes = (noise[:1] if held else noise).to(self.dtype).expand(noise.shape)
             self.forward.start(samples, columns, {layer: spikes}, self._silent(layer))
             for column in range(columns):
                 self.forward.advance(column, {})

@@ -60,7 +60,7 @@ class Errors:
     def _err(self, name: str, given: Mapping[str, Tensor], feedback: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
         code = self.error.code
         if code == "softmax":
-            return torch.softmax(self.counted, 1) - self.onehot
+            return torch.softmax(self.error.slope * self.counted, 1) - self.onehot
         if code == "count":
             return (self.counted - self.aim) / self.columns
         if code == "spike":

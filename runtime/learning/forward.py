@@ -145,11 +145,13 @@ class Forward:
             given = self.hoisted.get(sources[0], self.replaced.get(sources[0]))
             if given is None:
                 continue
-            rows = given.reshape(columns * self.batch, *self.engine.shapes[name].input)
+            given = given[:1] if columns > 1 and not given.stride(0) else given  # the same in every column
+            rows = given.reshape(len(given) * self.batch, *self.engine.shapes[name].input)
             if name in self.weights:
                 made = F.linear(rows, self.weights[name])
             elif list(self.parts[name]) == [0]:
                 made = through(node, rows, self.own[name])
             else:
                 continue
-            self.hoisted[name] = made.reshape(columns, self.batch, *made.shape[1:])
+            self.hoisted[name] = made.reshape(len(given), self.batch, *made.shape[1:]).expand(
+                columns, self.batch, *made.shape[1:])

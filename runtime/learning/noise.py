@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ _LEVELS = 1 << 16
 
 def signed_noise(noise: Noise, samples: int, columns: int, n: int, generator: torch.Generator) -> Tensor:
     """(columns, samples, n), int8: positive less negative spikes, each with one probability p that is drawn first."""
+    if noise.held:
+        return signed_noise(replace(noise, held=False), samples, 1, n, generator).expand(columns, samples, n)
     p = noise.low + (noise.high - noise.low) * float(torch.rand((), generator=generator, dtype=torch.float64))
     count = columns * samples * n
     words = torch.empty((2 * count + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None, generator=generator)

@@ -118,8 +118,8 @@ def evaluated(parts: Sequence[Product], values: Callable[[Monomial], Tensor | No
             value = mask if value is None else value * mask
         assert value is not None
         if isinstance(total, float):
-            total = torch.add(torch.tensor(total, dtype=like.dtype, device=like.device), value, alpha=coefficient)
-        elif total.shape == torch.broadcast_shapes(total.shape, value.shape):
+            total = value.mul(coefficient).add_(total) if total else value.mul(coefficient)
+        elif total.shape == value.shape:
             total.add_(value, alpha=coefficient)
         else:
             total = torch.add(total, value, alpha=coefficient)

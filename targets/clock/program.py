@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Graph
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...runtime.clock.engine import ClockEngine
     from ...runtime.clock.module import ClockModule
     from ...runtime.learning.clock import ClockLearner
+    from ...runtime.learning.optimizers import LocalOptimizer
     from ...runtime.outputs import Result
 
 __all__ = ["ClockNetwork", "ClockPopulation", "ClockProgram"]
@@ -128,13 +129,15 @@ class ClockProgram(GraphProgram):
         return ClockModule(self.engine, chosen, torch.float32 if dtype is None else dtype, train)
 
     def learner(self, rule: LearningRule | str, *, output: str | None = None, projections: Sequence[str] | None = None,
-                seed: int = 0, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> ClockLearner:
+                seed: int = 0, device: str | torch.device = "cpu", dtype: torch.dtype | None = None,
+                optimizer: Literal["sgd", "momentum", "adam"] | LocalOptimizer = "sgd") -> ClockLearner:
         """What learns from batches by a rule, or by the library's rule of a name, with its defaults.
 
         `output`: the output node that shows the labels' neurons; None: the only one. `projections`: names of the Linear
         nodes that learn; None: all from inputs or spiking neurons to spiking neurons. `seed`: of feedback and noise.
         `dtype`: of weights and arithmetic (default float32). A batch of one learns as it goes: what a rule changes at
-        steps and spikes is changed at once.
+        steps and spikes is changed at once. `optimizer`: what each synapse makes of its changes with a state of its own
+        (`runtime.learning.optimizers.LocalOptimizer`); "sgd": none.
 
         Raises:
             BadInputError: the rule is malformed (SC111, SC150 to SC153), there is none of this name (SC514), or an
@@ -148,16 +151,18 @@ class ClockProgram(GraphProgram):
         from ...ir.rules import rule_named
         from ...runtime.devices import check_device
         from ...runtime.learning.clock import ClockLearner
+        from ...runtime.learning.optimizers import optimizer_named
 
         faults = Diagnostics()
         if dtype not in (None, torch.float32, torch.float64):
             faults.add("SC403", "dtype is not one that the engine computes in", value=repr(dtype),
                        limit="torch.float32, torch.float64")
         check_device(device, faults)
+        chosen = optimizer_named(optimizer, faults)
         faults.raise_if_errors()
         verified = verify_rule(rule_named(rule, self.target) if isinstance(rule, str) else rule)
         return ClockLearner(self.engine, verified, output, projections, seed, dtype or torch.float32,
-                            torch.device(device))
+                            torch.device(device), chosen)
 
     def report(self) -> ClockReport:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
