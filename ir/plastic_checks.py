@@ -17,7 +17,7 @@ ERROR_BITS = 8
 """Of the messages of error spikes: 2 N, N up to 127."""
 FIELDS: Mapping[str, tuple[int, int]] = {
     "gate_width": (1, 1 << 17), "gate_value": (1, 127), "shift": (0, 16), "gain": (0, 7),
-    "count_step": (1, 64), "error_threshold": (1, (1 << 23) - 1),
+    "count_step": (1, 64), "error_threshold": (1, (1 << 23) - 1), "trace_impulse": (0, 127), "trace_decay": (0, 4096),
 }
 
 
@@ -53,9 +53,9 @@ def _check_neuron(plastic: PlasticNetwork, name: str, neuron: LearningNeuron, fa
     if name not in plastic.network.populations:
         faults.add("SC143", "learning neurons are given for a population that does not exist", node=name,
                    limit=", ".join(plastic.network.populations))
-    if neuron.error not in ("teacher", "dendrite"):
-        faults.add("SC143", "the error of learning neurons comes from a teacher or a dendrite", node=name,
-                   value=neuron.error, limit="teacher or dendrite")
+    if neuron.error not in ("teacher", "dendrite", "reward"):
+        faults.add("SC143", "the error of learning neurons comes from a teacher, a dendrite or a reward", node=name,
+                   value=neuron.error, limit="teacher, dendrite or reward")
     for field, (low, high) in FIELDS.items():
         value = getattr(neuron, field)
         if not (is_whole(value) and low <= value <= high):

@@ -1,4 +1,4 @@
-"""The signals of a plastic network's run: what each column is, what teachers say, and the noise of sleep."""
+"""The signals of a plastic network's run: what each column is, rewards, what teachers say, and the noise of sleep."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import numpy as np
 from .diagnostics import Diagnostics
 from .facts import first_of
 from .nodes import Array
-from .plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, PlasticNetwork
+from .plastic import ASLEEP, CLEAR, LARGEST_REWARD, MIRROR, TEACH, UPDATE, PlasticNetwork
 
 __all__ = ["Signals", "check_signals", "said"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Signals:
-    """By column of a run: `control` (time,), sums of UPDATE, CLEAR, MIRROR, ASLEEP and TEACH; by population, `teacher`
-    (time, n), 0 or 1, and `noise` (time, n), -1, 0 or 1. What is not given, or ends early, is zero."""
+    """By column of a run: `control` (time,), sums of UPDATE, CLEAR, MIRROR, ASLEEP and TEACH, and `reward` (time,),
+    -63..63; by population, `teacher` (time, n), 0 or 1, and `noise` (time, n), -1, 0 or 1. What is not given, or ends
+    early, is zero."""
 
     control: Array | None = None
+    reward: Array | None = None
     teacher: Mapping[str, Array] = field(default_factory=dict)
     noise: Mapping[str, Array] = field(default_factory=dict)
 
 
-def check_signals(plastic: PlasticNetwork, signals: Signals, columns: int) -> tuple[Array, dict[str, Array]]:
-    """`control` (columns,), and of each learning population what its error's kind asks for, (columns, n), int64.
+def check_signals(plastic: PlasticNetwork, signals: Signals, columns: int) -> tuple[Array, Array, dict[str, Array]]:
+    """`control` and `reward` (columns,), and of each population with a teacher or a dendrite what that asks for,
+    (columns, n), int64.
 
     Raises:
         BadInputError: with every fault at once (SC403).
@@ -35,6 +38,9 @@ def check_signals(plastic: PlasticNetwork, signals: Signals, columns: int) -> tu
     faults = Diagnostics()
     control = _numbers("control", None, signals.control, (), 0, UPDATE | CLEAR | MIRROR | ASLEEP | TEACH, columns,
                        faults)
+    reward = _numbers("reward", None, signals.reward, (), -LARGEST_REWARD, LARGEST_REWARD, columns, faults)
+    if reward.any() and not any(neuron.error == "reward" for neuron in plastic.neurons.values()):
+        faults.add("SC403", "no population takes a reward", limit=", ".join(plastic.neurons) or "none learns")
     found = {}
     for key, kind, low in (("teacher", "teacher", 0), ("noise", "dendrite", -1)):
         given: Mapping[str, Any] = getattr(signals, key)
@@ -45,12 +51,12 @@ def check_signals(plastic: PlasticNetwork, signals: Signals, columns: int) -> tu
             shape = (plastic.network.populations[name].n,)
             found[name] = _numbers(key, name, given.get(name), shape, low, 1, columns, faults)
     faults.raise_if_errors()
-    return control, found
+    return control, reward, found
 
 
 def said(signals: Signals) -> int:
     """Columns of the longest signal."""
-    given = [signals.control, *signals.teacher.values(), *signals.noise.values()]
+    given = [signals.control, signals.reward, *signals.teacher.values(), *signals.noise.values()]
     return max((len(each) for each in given if each is not None), default=0)
 
 

@@ -21,19 +21,21 @@ ERROR = -(1 << 23), (1 << 23) - 1
 ARRIVING = -(1 << 31), (1 << 31) - 1
 COUNT = -127, 127
 TRACE = 0, 127
+OWN_TRACE = 0, 127 << 6
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PlasticState:
     """`network`: of a batch of one. By learning population, (n,) int64: `arriving`, what error spikes that are sent
-    bring to the dendrites in the next column (b), `error` E, `balance` acc and `count` N. `learning`: by plastic
-    projection; its `step` is the number of columns in which the network learnt, the same of all."""
+    bring to the dendrites in the next column (b), `error` E, `balance` acc, `count` N and `trace` R. `learning`: by
+    plastic projection; its `step` is the number of columns in which the network learnt, the same of all."""
 
     network: IntegerState
     arriving: Mapping[str, Array]
     error: Mapping[str, Array]
     balance: Mapping[str, Array]
     count: Mapping[str, Array]
+    trace: Mapping[str, Array]
     learning: Mapping[str, LearningState]
 
     @property
@@ -58,6 +60,7 @@ def first_plastic_state(plastic: PlasticNetwork) -> PlasticState:
 
     return PlasticState(
         network=first_state(plastic.network, 1), arriving=zeros(), error=zeros(), balance=zeros(), count=zeros(),
+        trace=zeros(),
         learning={name: first_learning_state(held_weight(projections[name][1])) for name in plastic.rules})
 
 
@@ -70,7 +73,8 @@ def check_plastic_state(plastic: PlasticNetwork, state: PlasticState) -> Plastic
     check_state(plastic.network, state.network, 1)
     faults = Diagnostics()
     of_neurons = {name: (plastic.network.populations[name].n,) for name in plastic.neurons}
-    for key, bounds in (("arriving", ARRIVING), ("error", ERROR), ("balance", ERROR), ("count", COUNT)):
+    for key, bounds in (("arriving", ARRIVING), ("error", ERROR), ("balance", ERROR), ("count", COUNT),
+                        ("trace", OWN_TRACE)):
         _check(key, getattr(state, key), of_neurons, {
             name: (0, bounds[1]) if key == "count" and plastic.neurons[name].error == "teacher" else bounds
             for name in of_neurons}, faults)

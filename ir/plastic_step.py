@@ -17,7 +17,17 @@ from .integer_learning_step import LearningState, learning_step
 from .integer_state import IntegerState
 from .integer_step import activation, integrate_lif, weights_by_delay, wrap
 from .nodes import Array
-from .plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
+from .plastic import (
+    ASLEEP,
+    CLEAR,
+    LARGEST_REWARD,
+    MARK,
+    MIRROR,
+    TEACH,
+    UPDATE,
+    LearningNeuron,
+    PlasticNetwork,
+)
 from .plastic_checks import verify_plastic
 from .plastic_signals import Signals, check_signals, said
 from .plastic_state import PlasticState, check_plastic_state, first_plastic_state, numbered
@@ -73,13 +83,13 @@ def simulate_plastic(plastic: PlasticNetwork, inputs: Rasters, signals: Signals 
     given = {name: np.asarray(raster)[None] for name, raster in inputs.items()}
     longest = max([said(signals), *(each.shape[1] for each in given.values() if each.ndim > 1)])
     rasters, _, columns = check_rasters(plastic.network, given, longest if steps is None else steps)
-    control, told = check_signals(plastic, signals, columns)
+    control, reward, told = check_signals(plastic, signals, columns)
     start = first_plastic_state(plastic) if state is None else check_plastic_state(plastic, state)
     run = _Run(plastic, start, rounding, columns, learning)
     for column in range(columns):
         sent = {name: raster[0, column] for name, raster in rasters.items() if column < raster.shape[1]}
         run.column(column, sent, int(control[column]) if learning else 0,
-                   {name: each[column] for name, each in told.items()})
+                   {name: told[name][column] if name in told else reward[column] for name in plastic.neurons})
         if record:
             run.note()
     return PlasticResult(spikes=run.spikes, state=run.end(), records=run.records() if record else None)
@@ -98,9 +108,9 @@ class _Run:
         for name, under_way in start.network.under_way.items():
             self.arriving[name] = np.zeros((columns + under_way.shape[1], network.size(name)), dtype=np.int64)
             self.arriving[name][:under_way.shape[1]] = under_way[0]
-        self.b, self.error, self.balance, self.count = (
+        self.b, self.error, self.balance, self.count, self.trace = (
             {name: each.astype(np.int64) for name, each in arrays.items()}
-            for arrays in (start.arriving, start.error, start.balance, start.count))
+            for arrays in (start.arriving, start.error, start.balance, start.count, start.trace))
         self.learning: dict[str, LearningState] = dict(start.learning)
         self.spikes = {name: np.zeros((columns, network.size(name)), dtype=np.int8) for name in network.populations}
         self.static = {each.name: weights_by_delay(each) for each in network.projections
@@ -141,7 +151,8 @@ class _Run:
             if neuron.holds:
                 self.error[name] = np.zeros_like(self.error[name])
             if control & (UPDATE | CLEAR):
-                self.error[name], self.balance[name] = np.zeros_like(self.error[name]), np.zeros_like(self.error[name])
+                for held in (self.error, self.balance, self.trace):
+                    held[name] = np.zeros_like(held[name])
             if control & (UPDATE | CLEAR | MIRROR):
                 self.count[name] = np.zeros_like(self.count[name])
 
@@ -154,8 +165,9 @@ class _Run:
             balance = self.balance[name] + (fired - told if control & TEACH else 0)
             q = np.where(balance >= neuron.error_threshold, 1, np.where(balance <= -neuron.error_threshold, -1, 0))
             self.balance[name] = balance - q * neuron.error_threshold
-        self.error[name] = wrap(self.error[name] + (q if neuron.error == "teacher" else self.b[name]), 24)
-        if control & ASLEEP:
+        self.error[name] = wrap(self.error[name] + {"teacher": q, "dendrite": self.b[name], "reward": told}[
+            neuron.error], 24)
+        if control & ASLEEP and neuron.error != "reward":
             counted = fired if neuron.error == "teacher" else told
             self.count[name] = np.clip(self.count[name] + neuron.count_step * counted, -LARGEST, LARGEST)
         if control & UPDATE or neuron.holds:
@@ -163,8 +175,16 @@ class _Run:
                         for each in (self.error[name], -self.error[name]))
         else:
             up, down = np.zeros_like(v), np.zeros_like(v)
-        if neuron.says_spikes:
-            gate = np.full_like(v, bool(control & (UPDATE | CLEAR)))
+        marks = np.full_like(v, MARK if control & (UPDATE | CLEAR) else 0)
+        if neuron.error == "reward":
+            rewards = np.minimum(up, LARGEST_REWARD) - np.minimum(down, LARGEST_REWARD)
+            up, down = marks + rewards * bool(control & UPDATE), marks
+        elif neuron.says_spikes:
+            gate = marks
+        if neuron.trace_impulse:
+            left = self.trace[name] * (4096 - neuron.trace_decay) >> 12
+            self.trace[name] = np.where(fired, np.minimum(left + (neuron.trace_impulse << 6), LARGEST << 6), left)
+            gate = self.trace[name] >> 6
         return (gate, up, down), 2 * self.count[name] if control & MIRROR else q
 
     def _arrivals(self, projection: IntegerProjection, sent: Array) -> list[tuple[int, Array]]:
@@ -205,7 +225,8 @@ class _Run:
                 v={name: v[None].astype(np.int32) for name, (_, v) in self.now.items()},
                 under_way={name: wrap(each[len(each) - late[name]:], 32).astype(np.int32)[None]
                            for name, each in self.arriving.items()}),
-            arriving=self.b, error=self.error, balance=self.balance, count=self.count, learning=self.learning)
+            arriving=self.b, error=self.error, balance=self.balance, count=self.count, trace=self.trace,
+            learning=self.learning)
 
     def note(self) -> None:
         self.notes.append((

@@ -2,7 +2,8 @@
 traces, tags and signals.
 
 Mapped is the network with all that sends spikes: feedback is projections like others, and the signals that come from
-outside are inputs: an axon to all neurons for each bit of `control`, an axon a neuron for teacher and noise.
+outside are inputs: an axon to all neurons for each bit of `control` and of `reward`, an axon a neuron for teacher and
+noise.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from ..ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, P
 __all__ = ["CoreCosts", "Mapped", "mapped"]
 
 _CONTROL = (UPDATE, CLEAR, MIRROR, ASLEEP, TEACH)
+_REWARD = 7
+"""Bits of a reward."""
 _SUMS = (4095, 0)
 """Decays of a compartment that sums what comes, and keeps it."""
 _SILENT = (1 << 17) - 1
@@ -108,11 +111,13 @@ def _variables(rule: IntegerRule) -> set[str]:
 
 def _signals(plastic: PlasticNetwork) -> tuple[dict[str, tuple[int, ...]], list[IntegerProjection], frozenset[str]]:
     """Inputs; projections from them; the names of those that are one to one."""
-    inputs: dict[str, tuple[int, ...]] = {"(control)": (len(_CONTROL),)} if plastic.neurons else {}
+    inputs: dict[str, tuple[int, ...]] = {}
     projections, single = [], []
     for name, neuron in plastic.neurons.items():
         n = plastic.network.size(name)
-        projections.append(_signal("(control)", name, IntegerDense(weight=np.ones((n, len(_CONTROL)), dtype=np.int64))))
+        for told, bits in (("(control)", len(_CONTROL)), *([("(reward)", _REWARD)] * (neuron.error == "reward"))):
+            inputs[told] = (bits,)
+            projections.append(_signal(told, name, IntegerDense(weight=np.ones((n, bits), dtype=np.int64))))
         if neuron.error == "teacher" or _sleeps(plastic, name):
             told = f"({'teacher' if neuron.error == 'teacher' else 'noise'} of {name})"
             inputs[told] = (n,)

@@ -4,7 +4,7 @@ What a sample is in columns, T of them shown, D the columns until the error of a
 
     0 .. T-1           input spikes; the teacher's come as late as the outputs' do
     T .. T+D+gap-1     nothing: what is under way arrives, traces and membranes decay
-    then one           UPDATE: w takes its update, the tag and the error are cleared
+    then one           UPDATE: w takes its update, the tag and the error are cleared; a reward is told
     every n-th time    a sleep: CLEAR, S columns of noise (ASLEEP), one more, MIRROR, CLEAR, and a gap
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.integer import IntegerDense, IntegerProjection
-from ..ir.integer_learning import LIMITS, LONGEST_TAU, IntegerRule, IntegerTrace
+from ..ir.integer_learning import LIMITS, LONGEST_TAU, PRE_TRACES, IntegerRule, IntegerTrace
 from ..ir.learning import Error, Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
 from ..ir.nodes import Array
-from ..ir.plastic import LearningNeuron, PlasticNetwork
+from ..ir.plastic import LARGEST_REWARD, LearningNeuron, PlasticNetwork
 from .plastic_rules import ChipScales, coefficient_of, integer_rule
 from .quantise import Quantised
 
@@ -79,7 +79,8 @@ class SampleColumns:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plastic:
     """`weights`: by plastic projection, what a weight of the model is on the chip. `feedback`: by population, its
-    projection. `output`: the population with the labels' neurons. `error`: whether there is a teacher."""
+    projection. `output`: the population with the labels' neurons. `error`: whether there is a teacher; `reward`:
+    whether there is a reward, told in the columns of updates."""
 
     network: PlasticNetwork
     columns: SampleColumns
@@ -87,6 +88,7 @@ class Plastic:
     feedback: Mapping[str, str]
     output: str
     error: bool
+    reward: bool = False
 
 
 def make_plastic(quantised: Quantised, rule: LearningRule, learning: Sequence[str], output: str, *, seed: int = 0,
@@ -117,6 +119,7 @@ class _Maker:
         self.three = rule.error is not None or any(isinstance(each, Gate) for each in rule.variables)
         used = {factor.variable for update in rule.updates for term in update.terms for factor in term.factors}
         self.tells_spikes = self.three and ("y0" in used or any(each.when == "post" for each in rule.updates))
+        self.rewarded = rule.error is not None and rule.error.code == "reward"
         self.holds = rule.error is not None and rule.error.dendrite_tau == 0.0
         beside = [term for update in rule.updates for term in update.terms
                   if {"x1", "x2"} & {each.variable for each in term.factors}]
@@ -132,7 +135,7 @@ class _Maker:
         learnt = {name: self._mixed(self.by_name[name]) for name in self.learning}
         self._fit_shifts(targets, columns)
         neurons = {name: self._neuron(name, columns) for name in targets} if self.three else {}
-        hidden = [name for name in targets if name != self.output] if self.rule.error is not None else []
+        hidden = [name for name in targets if name != self.output] if self.rule.error and not self.rewarded else []
         feedback = [self._feedback(name) for name in hidden]
         rules = {name: self._forward(name, columns, neurons) for name in self.learning}
         if self.rule.feedback is not None and self.rule.feedback.kind == "learned":
@@ -143,7 +146,7 @@ class _Maker:
             network=PlasticNetwork(network=network, feedback=tuple(feedback), rules=rules, neurons=neurons),
             columns=columns, weights={name: self._weight_scale(name) for name in self.learning},
             feedback={each.target: each.name for each in feedback}, output=self.output,
-            error=self.rule.error is not None)
+            error=self.rule.error is not None and not self.rewarded, reward=self.rewarded)
 
     # What the chip has not.
 
@@ -158,17 +161,20 @@ class _Maker:
             if np.ptp(factor) > 0.01 * np.abs(factor).max(initial=0):
                 self.faults.add("SC515", "neurons of a population that learns have one threshold", node=name,
                                 value=f"{factor.min():.4g}..{factor.max():.4g}", remedy="Make their thresholds alike.")
+        told = () if not self.three else ("y2", "y3") if self.rewarded or not self.tells_spikes else ("y1", "y2", "y3")
         for each in rule.variables:
             if isinstance(each, Gate) and (each.shape != "box" or each.name != "y1" or each.centre is not None):
                 add("a learning neuron says a box about its threshold, as y1", f"{each.name}: {each.shape}", "box")
             if isinstance(each, Trace) and (each.of != "spikes" or each.phases):
                 add("a trace of the learning engine follows spikes, in all phases", each.name, "of spikes")
-            if isinstance(each, Trace) and each.name.startswith("y") and self.three:
-                add("with an error or a gate, y1 to y3 are what the neuron says, not traces", each.name, "x1, x2")
+            if isinstance(each, Trace) and each.name in told:
+                add("with an error or a gate, y2 and y3 tell the error, and y1 tells the end of a sample where y0 is "
+                    "the target's spike and there is no reward: they are no traces", each.name,
+                    ", ".join(name for name in ("x1", "x2", "y1") if name not in told))
         if not self.three and any(each.variable != "w" for each in rule.updates):
             add("without an error or a gate nothing tells the end of a sample, at which tags begin anew", "t or d",
                 "w alone")
-        if self.tells_spikes and any(isinstance(each, Gate) for each in rule.variables):
+        if self.tells_spikes and not self.rewarded and any(isinstance(each, Gate) for each in rule.variables):
             add("y1 is the gate or tells the end of a sample, not both, where y0 is the target's spike",
                 "y0 and a gate", "one of them")
         if rule.bias:
@@ -184,9 +190,9 @@ class _Maker:
 
     def _check_error(self, error: Error, feedback: Feedback | None) -> None:
         add = self._refuse
-        if error.code != "spike":
+        if error.code not in ("spike", "reward"):
             add("error neurons are told by spikes: those of the output less those of a teacher", f"code {error.code}",
-                "code spike", "Use Error('spike'), as the library's rules for this chip do.")
+                "code spike or reward", "Use Error('spike'), as the library's rules for this chip do.")
         if error.margin:
             add("an error spike has no margin", f"margin {error.margin}", "0", "Use `threshold`.")
         if error.dendrite_tau not in (None, 0.0):
@@ -246,12 +252,15 @@ class _Maker:
         gate = next((each for each in self.rule.variables if isinstance(each, Gate)), None)
         scale = 1.0 if self.chip else float(self.quantised.populations[name].scale.mean()) / 64
         error, shift = self.rule.error, self.error_shift[name]
+        own = next((each for each in self.rule.variables if isinstance(each, Trace) and each.name == "y1"), None)
+        trace = IntegerTrace(0, 0) if own is None else self._trace(own, name, columns)
         return LearningNeuron(
-            error="teacher" if name == self.output else "dendrite",
+            error="reward" if self.rewarded else "teacher" if name == self.output else "dendrite",
             gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
             gate_value=self.open, shift=max(shift, 0), gain=max(-shift, 0),
             count_step=self._count_step(name, columns),
-            says_spikes=self.tells_spikes, holds=self.holds,
+            says_spikes=self.tells_spikes, holds=self.holds, trace_impulse=round(trace.impulse),
+            trace_decay=round(4096 * (1 - exp(-1 / trace.tau))) if trace.tau else 4096,
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
 
     def _fit_shifts(self, targets: Sequence[str], columns: SampleColumns) -> None:
@@ -272,13 +281,13 @@ class _Maker:
                 extra = max(0, min(short, most - self.tag_shift[name]))
                 self.tag_shift[name] += extra
                 short -= extra
-            if target not in self.choices.error_shift and short > 0 and self.rule.error is not None:
+            if target not in self.choices.error_shift and short > 0 and self.rule.error and not self.rewarded:
                 self.error_shift[target] += short
 
     def _error_shift(self, name: str, columns: SampleColumns) -> int:
         if name in self.choices.error_shift:
             return self.choices.error_shift[name]
-        if self.chip or self.rule.error is None:
+        if self.chip or self.rule.error is None or self.rewarded:
             return 0
         if name == self.output or self.holds:
             # All teacher's spikes without one of the output's.
@@ -336,16 +345,18 @@ class _Maker:
 
     def _scales(self, name: str, traces: Mapping[str, IntegerTrace], error_shift: int) -> ChipScales:
         """What a variable of the model is multiplied by on the chip."""
-        gated = "y1" if self.tells_spikes else "y0"
+        gated = "y0" if not self.tells_spikes else "y3" if self.rewarded else "y1"
+        kept = {key: each for key, each in traces.items() if not self.three or key in PRE_TRACES}
         if self.chip:
-            return ChipScales({}, traces, gated=gated)
+            return ChipScales({}, kept, gated=gated)
         by_name = {"w": self._weight_scale(name)}
         by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
                     if isinstance(each, Trace)}
         by_name |= {each.name: self.open / each.height for each in self.rule.variables if isinstance(each, Gate)}
         by_name["e"] = self._error_scale(self.by_name[name].target) / 2.0**error_shift
+        by_name["r"] = LARGEST_REWARD / 2.0**error_shift
         by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) / 2.0 ** self.tag_shift[name]
-        return ChipScales(by_name, traces, gated=gated)
+        return ChipScales(by_name, kept, gated=gated)
 
     def _awake(self) -> list[Update]:
         """The updates of a sample, and what makes tags zero for the next one."""

@@ -2,7 +2,8 @@
 
 Each variable of the model is held as a whole number, `scale` times as large; a term c a b of an update of z becomes a
 product of mantissa 2^exponent = c scale(z) / (scale(a) scale(b)) 2^shift, where shift makes up for the bits that the
-engine drops of a product (`ir/integer_learning.py`). An error e, which has a sign, is told by two traces, y2 - y3.
+engine drops of a product (`ir/integer_learning.py`). An error e, which has a sign, is told by two traces, y2 - y3; a
+reward r by y2 - MARK in the column of an update.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..ir.diagnostics import Diagnostics
 from ..ir.integer_learning import LIMITS, Dependency, IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, shift_of
 from ..ir.learning import Factor, Term, Update
 from ..ir.learning_terms import term_text
+from ..ir.plastic import MARK
 
 __all__ = ["ChipScales", "coefficient_of", "integer_rule", "nearest_product"]
 
@@ -31,7 +33,7 @@ _LARGEST = {"x1": 127, "x2": 127, "y1": 127, "y2": 127, "y3": 127, "w": 255, "t"
 class ChipScales:
     """What a variable of the model is multiplied by, by its name; 1.0 where it is not named. `traces` as the engine
     keeps them. `error`: the traces that tell the positive and the negative part of e. `gated`: what says that a sample
-    is over: y0, or, where y0 is the target's own spike, y1."""
+    is over: y0, or, where y0 is the target's own spike, y1 or, with a reward, y3, which are MARK then."""
 
     by_name: Mapping[str, float] = field(default_factory=dict)
     traces: Mapping[str, IntegerTrace] = field(default_factory=dict)
@@ -39,7 +41,7 @@ class ChipScales:
     gated: str = "y0"
 
     def of(self, variable: str) -> float:
-        return self.by_name.get(variable, 1.0)
+        return float(MARK) if variable == self.gated != "y0" else self.by_name.get(variable, 1.0)
 
 
 def integer_rule(updates: Iterable[Update], scales: ChipScales, name: str, *, three_factor: bool, seed: int,
@@ -68,8 +70,8 @@ def integer_rule(updates: Iterable[Update], scales: ChipScales, name: str, *, th
 
 def coefficient_of(term: Term, variable: str, scales: ChipScales, rate: float = 1.0) -> float:
     """What mantissa 2^exponent has to be for a term of an update of `variable`."""
-    held = [IntegerFactor(scales.error[0] if each.variable == "e" else each.variable, 0, each.sign)
-            for each in term.factors]
+    told = {"e": scales.error[0], "r": "y2"}
+    held = [IntegerFactor(told.get(each.variable, each.variable), 0, each.sign) for each in term.factors]
     shift = shift_of(IntegerProduct(1, 0, "u", tuple(held)))
     return _scaled(term.coefficient * (rate if variable == "w" else 1.0), term.factors, variable, scales) * 2.0**shift
 
@@ -131,12 +133,12 @@ def _products(term: Term, variable: str, dependency: Dependency, extra: tuple[Fa
 
 
 def _factor(factor: Factor, scales: ChipScales, name: str, text: str, faults: Diagnostics) -> IntegerFactor:
-    offset = factor.offset * scales.of(factor.variable)
+    offset = factor.offset * scales.of(factor.variable) - (MARK if factor.variable == "r" else 0)
     if abs(offset - round(offset)) > 0.25 or not LIMITS["offset"][0] <= round(offset) <= LIMITS["offset"][1]:
         faults.add("SC336", "the number beside a variable is no whole number that the engine holds", node=name,
                    value=f"{text}: {offset:.3g}", limit="{}..{}".format(*LIMITS["offset"]))
         offset = 0.0
-    return IntegerFactor(factor.variable, round(offset), factor.sign)
+    return IntegerFactor("y2" if factor.variable == "r" else factor.variable, round(offset), factor.sign)
 
 
 def _check_size(product: IntegerProduct, name: str, text: str, faults: Diagnostics) -> None:

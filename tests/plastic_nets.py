@@ -10,7 +10,7 @@ import numpy as np
 
 from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
 from spikec.ir.integer_learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, rule_faults
-from spikec.ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
+from spikec.ir.plastic import ASLEEP, CLEAR, MARK, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
 from spikec.ir.plastic_signals import Signals
 
 SIGNS = ("mixed", "excitatory", "inhibitory")
@@ -118,9 +118,9 @@ Case = tuple[PlasticNetwork, dict[str, np.ndarray], Signals]
 
 
 def random_case(seed: int, columns: int = 40) -> Case:
-    """Inputs "x" and "y", populations "a" and "b" with dendrites, "c" without learning neurons and "o" with a teacher,
-    plastic and static projections of all kinds, cycles among them, and random signals."""
-    rng = np.random.default_rng(seed)
+    """Inputs "x" and "y", populations "a" and "b" with dendrites, "c" without learning neurons, "o" with a teacher and
+    "r" with a reward, plastic and static projections of all kinds, cycles among them, and random signals."""
+    rng, other_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     size = {"x": int(rng.integers(1, 40)), "y": 5, "a": int(rng.integers(1, 40)), "b": 7, "c": 6, "o": 4}
     populations = {name: IntegerPopulation(
         name=name, shape=(size[name],), du=int(rng.choice([4095, 1000])), dv=int(rng.integers(4096)),
@@ -150,6 +150,14 @@ def random_case(seed: int, columns: int = 40) -> Case:
             message_bits=3 if source == "y" and not plastic else 0))
         if plastic:
             rules[ends] = random_rule(rng, target in "abo")
+    size["r"], populations["r"] = 3, IntegerPopulation(
+        name="r", shape=(3,), du=4095, dv=2000, threshold=int(other_rng.integers(20, 100)))
+    projections.append(IntegerProjection(name="xr", source="x", target="r", connection=IntegerDense(
+        weight=other_rng.integers(-100, 200, (3, size["x"])))))
+    rules["xr"] = replace(random_rule(other_rng, True), epoch=1, dt=(
+        product(1, 0, "y0", "x1"), product(-1, 0, "x0", "y1"), product(-1, -1, "u", "t", "y3")),
+        dw=(IntegerProduct(int(other_rng.integers(1, 8)), 0, "u", (
+            IntegerFactor("t"), IntegerFactor("y2", -MARK), IntegerFactor("y3"))),))
     feedback = []
     for target in "ab":
         feedback.append(IntegerProjection(
@@ -162,6 +170,12 @@ def random_case(seed: int, columns: int = 40) -> Case:
         gate_value=int(rng.integers(1, 128)), shift=int(rng.integers(0, 6)),
         error_threshold=int(rng.integers(1, 4)), gain=int(rng.integers(0, 4)), count_step=int(rng.integers(1, 9)),
         says_spikes=bool(rng.random() < 0.3), holds=bool(rng.random() < 0.3)) for name in "abo"}
+    neurons["r"] = LearningNeuron(error="reward", gate_width=int(other_rng.integers(1, 300)), gate_value=20,
+                                  gain=int(other_rng.integers(0, 2)), says_spikes=bool(other_rng.random() < 0.7),
+                                  holds=bool(other_rng.random() < 0.3))
+    neurons = {name: replace(each, trace_impulse=int(other_rng.integers(1, 128)),
+                             trace_decay=int(other_rng.integers(4097))) if other_rng.random() < 0.5 else each
+               for name, each in neurons.items()}
     network = IntegerNetwork(inputs={name: (size[name],) for name in "xy"}, populations=populations,
                              projections=tuple(projections), outputs={"out": "o"}, dt=1e-3)
     plastic_network = PlasticNetwork(network=network, feedback=tuple(feedback), rules=rules, neurons=neurons)
@@ -171,5 +185,6 @@ def random_case(seed: int, columns: int = 40) -> Case:
     control = np.where(rng.random(columns) < 0.4, rng.integers(0, 16, columns), 0) | TEACH * (rng.random(columns) < 0.7)
     control |= np.where(np.arange(columns) % 20 >= 10, ASLEEP, 0)
     return plastic_network, inputs, Signals(
-        control=control, teacher={"o": rng.integers(0, 2, (columns, size["o"]))},
+        control=control, reward=other_rng.integers(-63, 64, columns),
+        teacher={"o": rng.integers(0, 2, (columns, size["o"]))},
         noise={name: rng.integers(-1, 2, (columns, size[name])) for name in "ab"})

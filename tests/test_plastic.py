@@ -40,7 +40,7 @@ def agree(found: PlasticState, wanted: PlasticState) -> None:
     for field in fields(wanted.network):
         for name, values in getattr(wanted.network, field.name).items():
             np.testing.assert_array_equal(getattr(found.network, field.name)[name], values, f"{field.name} of {name}")
-    for key in ("arriving", "error", "balance", "count"):
+    for key in ("arriving", "error", "balance", "count", "trace"):
         for name, values in getattr(wanted, key).items():
             np.testing.assert_array_equal(getattr(found, key)[name], values, f"{key} of {name}")
     for name, state in wanted.learning.items():
@@ -52,6 +52,7 @@ def part(case: Case, start: int, stop: int) -> tuple[dict[str, Any], Signals]:
     _, inputs, signals = case
     return ({name: each[start:stop] for name, each in inputs.items()},
             Signals(control=None if signals.control is None else signals.control[start:stop],
+                    reward=None if signals.reward is None else signals.reward[start:stop],
                     teacher={name: each[start:stop] for name, each in signals.teacher.items()},
                     noise={name: each[start:stop] for name, each in signals.noise.items()}))
 
@@ -282,7 +283,8 @@ FAULTS: dict[str, tuple[PlasticNetwork, str, str, str]] = {
     "rule of nothing": (replace(NETWORK, rules={**NETWORK.rules, "z": mirror_rule()}), "SC143", "z", "not exist"),
     "neurons of nothing": (replace(NETWORK, neurons={**NETWORK.neurons, "z": LearningNeuron(
         error="teacher", gate_width=1)}), "SC143", "z", "not exist"),
-    "kind of error": (with_neuron("h1", error="reward"), "SC143", "h1", "teacher or dendrite"),
+    "kind of error": (with_neuron("h1", error="none"), "SC143", "h1", "teacher, dendrite or reward"),
+    "trace": (with_neuron("h1", trace_decay=4097), "SC140", "h1", "0..4096"),
     "gate": (with_neuron("h1", gate_value=128), "SC140", "h1", "1..127"),
     "shift": (with_neuron("out", shift=-1), "SC140", "out", "0..16"),
     "source of feedback": (with_feedback(source="h2"), "SC143", "out~h1", "teacher"),
@@ -322,6 +324,7 @@ def test_a_legal_network_has_none_and_all_faults_come_at_once() -> None:
 @pytest.mark.parametrize("signals", [
     Signals(control=np.array([32])), Signals(control=np.zeros((2, 2), dtype=int)), Signals(control=np.array([0.5])),
     Signals(teacher={"h1": np.zeros((1, 6), dtype=int)}), Signals(teacher={"out": np.full((1, 3), 2)}),
+    Signals(reward=np.array([1])), Signals(reward=np.array([-64])),
     Signals(noise={"out": np.zeros((1, 3), dtype=int)}), Signals(noise={"h1": np.zeros((1, 7), dtype=int)})])
 def test_bad_signals(signals: Signals) -> None:
     for run in (lambda: simulate_plastic(NETWORK, {"x": np.zeros((2, 9), dtype=int)}, signals),
@@ -342,6 +345,7 @@ def listed(begins: Any, channels: Any, values: Any = None) -> SpikeList:
     Course(columns=1, inputs={"x": listed([0, 1], [0], [2])}), Course(columns=1, inputs={"z": listed([0, 0], [])}),
     Course(columns=1, noise={"h1": listed([0, 1], [0], [0])}),
     Course(columns=1, noise={"h1": listed([0, 1], [0], [2])}), Course(columns=1, control=np.array([32])),
+    Course(columns=1, reward=np.array([1])),
     Course(columns=2, control=np.array([0]))])
 def test_bad_lists(course: Course) -> None:
     with pytest.raises(BadInputError, match="SC403"):

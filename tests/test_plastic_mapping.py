@@ -155,7 +155,7 @@ def test_what_learning_takes_names_its_sources(chip: Chip) -> None:
     numbers = [getattr(chip.learning, each.name) for each in fields(chip.learning) if each.name != "compartments"]
     assert all(isinstance(each, ChipLimit) and each.source and each.unit and each.value > 0 for each in numbers)
     assert all(each.verified for each in numbers) == (chip is LOIHI1)
-    assert set(chip.learning.compartments) == {"dendrite", "teacher"}
+    assert set(chip.learning.compartments) == {"dendrite", "teacher", "reward"}
 
 
 def test_the_largest_network_of_the_claim_fits_loihi_1() -> None:

@@ -53,7 +53,7 @@ RULES: dict[str, LibraryRule] = {
     "stdp_triplet": _entry(stdp_triplet, "STDP that depends on how much the target has fired before.",
                            ALL),
     "reward_stdp": _entry(reward_stdp, "STDP writes a tag, and the reward at the end turns it into weight.",
-                          ("clock", "event")),
+                          ALL, tau_tag=0.128, bounds=None),
     "e_prop": _entry(e_prop, "Filtered eligibility times the error of the moment, in every step.", ("clock",)),
     "superspike": _entry(superspike, "Doubly filtered eligibility times a van Rossum error, in every step.",
                          ("clock",)),

@@ -11,7 +11,7 @@ import numpy as np
 from ...ir.diagnostics import Diagnostics
 from ...ir.integer_inputs import check_rasters
 from ...ir.nodes import Array
-from ...ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, PlasticNetwork
+from ...ir.plastic import ASLEEP, CLEAR, LARGEST_REWARD, MIRROR, TEACH, UPDATE, PlasticNetwork
 from ...ir.plastic_signals import Signals, check_signals, said
 from .lists import SpikeList
 
@@ -22,14 +22,22 @@ CONTROLS = UPDATE | CLEAR | MIRROR | ASLEEP | TEACH
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Course:
-    """So many `columns`: by input, its spikes; `control` (columns,), as of `Signals`; by population, what teachers say
-    and the noise. What is missing is silent."""
+    """So many `columns`: by input, its spikes; `control` and `reward` (columns,), as of `Signals`; by population, what
+    teachers say and the noise. What is missing is silent."""
 
     columns: int
     inputs: Mapping[str, SpikeList] = field(default_factory=dict)
     control: Array | None = None
+    reward: Array | None = None
     teacher: Mapping[str, SpikeList] = field(default_factory=dict)
     noise: Mapping[str, SpikeList] = field(default_factory=dict)
+
+    def part(self, start: int, stop: int) -> Course:
+        """The columns from `start` to `stop`."""
+        listed = {key: {name: each.part(start, stop) for name, each in getattr(self, key).items()}
+                  for key in ("inputs", "teacher", "noise")}
+        return Course(columns=stop - start, control=None if self.control is None else self.control[start:stop],
+                      reward=None if self.reward is None else self.reward[start:stop], **listed)
 
 
 def course_of(plastic: PlasticNetwork, inputs: Mapping[str, Any], signals: Signals | None = None,
@@ -43,7 +51,7 @@ def course_of(plastic: PlasticNetwork, inputs: Mapping[str, Any], signals: Signa
     given = {name: np.asarray(raster)[None] for name, raster in inputs.items()}
     longest = max([said(signals), *(each.shape[1] for each in given.values() if each.ndim > 1)])
     rasters, _, columns = check_rasters(plastic.network, given, longest if steps is None else steps)
-    control, told = check_signals(plastic, signals, columns)
+    control, reward, told = check_signals(plastic, signals, columns)
     graded = {each.source for each in plastic.network.projections if each.message_bits}
     lists = {}
     for name, raster in rasters.items():
@@ -53,7 +61,7 @@ def course_of(plastic: PlasticNetwork, inputs: Mapping[str, Any], signals: Signa
         lists[name] = SpikeList.of_raster(values)
     kinds = {name: neuron.error for name, neuron in plastic.neurons.items()}
     listed = {name: SpikeList.of_raster(each) for name, each in told.items()}
-    return Course(columns=columns, inputs=lists, control=control,
+    return Course(columns=columns, inputs=lists, control=control, reward=reward,
                   teacher={name: each for name, each in listed.items() if kinds[name] == "teacher"},
                   noise={name: each for name, each in listed.items() if kinds[name] == "dendrite"})
 
@@ -80,18 +88,28 @@ def check_course(plastic: PlasticNetwork, course: Course, windows: Array) -> Cou
             faults.add("SC403", f"{key} are listed for what takes none", node=name, limit=", ".join(bounds) or "none")
         lists[key] = {name: _checked(key, name, given.get(name, silent), network.size(name), each, course, faults)
                       for name, each in bounds.items()}
-    control = np.zeros(course.columns, dtype=np.int64) if course.control is None else np.asarray(course.control)
-    if (control.shape != (course.columns,) or control.dtype.kind not in "iu"
-            or (control.size and not 0 <= control.min() <= control.max() <= CONTROLS)):
-        faults.add("SC403", "control is one whole number for each column", value=f"{control.dtype}{control.shape}",
-                   limit=f"({course.columns},), each 0..{CONTROLS}")
+    control = _column_numbers("control", course.control, course.columns, (0, CONTROLS), faults)
+    most = LARGEST_REWARD if "reward" in kinds.values() else 0
+    reward = _column_numbers("reward", course.reward, course.columns, (-most, most), faults)
     if windows.ndim != 2 or windows.shape[1] != 2 or windows.dtype.kind != "i" or (windows.size and (
             (np.diff(windows.reshape(-1)) < 0).any() or (windows[:, 0] == windows[:, 1]).any()
             or windows[0, 0] < 0 or windows[-1, 1] > course.columns)):
         faults.add("SC403", "windows are (start, stop) within the columns, one after the other, none of them empty",
                    value=windows.shape, limit=f"0..{course.columns}")
     faults.raise_if_errors()
-    return Course(columns=course.columns, control=control.astype(np.int64), **lists)
+    return Course(columns=course.columns, control=control, reward=reward, **lists)
+
+
+def _column_numbers(key: str, given: Array | None, columns: int, bounds: tuple[int, int],
+                    faults: Diagnostics) -> Array:
+    numbers = np.zeros(columns, dtype=np.int64) if given is None else np.asarray(given)
+    low, high = bounds
+    if (numbers.shape != (columns,) or numbers.dtype.kind not in "iu"
+            or (numbers.size and not low <= numbers.min() <= numbers.max() <= high)):
+        faults.add("SC403", f"{key} is one whole number for each column", value=f"{numbers.dtype}{numbers.shape}",
+                   limit=f"({columns},), each {low}..{high}")
+        return np.zeros(columns, dtype=np.int64)
+    return np.ascontiguousarray(numbers, dtype=np.int64)
 
 
 def _checked(key: str, name: str, spikes: SpikeList, n: int, bounds: tuple[int, int], course: Course,

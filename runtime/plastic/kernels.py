@@ -23,9 +23,10 @@ _SOURCE = _fields(
     ("int64_t", "count"), ("const int32_t *", "at values all all_values"), ("const int64_t *", "begins"))
 _POPULATION = _fields(
     ("int64_t", "n lanes left_u left_v threshold late kind gate_width gate_value shift gain count_step "
-     "error_threshold says_spikes holds updates mirrors said_errors said_counts spikes clipped"),
+     "error_threshold says_spikes holds trace_impulse trace_decay updates mirrors said_errors said_counts spikes "
+     "clipped"),
     ("const int32_t *", "bias"), ("const int16_t *", "mask"),
-    ("int32_t *", "u v ring fired fired_at error balance count b told_now error_at error_values"),
+    ("int32_t *", "u v ring fired fired_at error balance count trace b told_now error_at error_values"),
     ("int16_t *", "says counts_said"), ("const int64_t *", "told_begins"), ("const int32_t *", "told_at told_values"),
     ("int8_t *", "shown"))
 _PATH = _fields(
@@ -39,7 +40,7 @@ _PATH = _fields(
 _ARGS = _fields(
     ("int64_t", "columns step head learns output n_inputs n_populations n_paths n_windows"),
     ("Source *", "sources"), ("Population *", "populations"), ("Path *", "paths"),
-    ("const int64_t *", "control windows"), ("int32_t *", "counts membranes"))
+    ("const int64_t *", "control reward windows"), ("int32_t *", "counts membranes"))
 SOURCE, POPULATION, PATH, ARGS = (jit.arguments_type(each) for each in (_SOURCE, _POPULATION, _PATH, _ARGS))
 
 

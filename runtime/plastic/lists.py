@@ -32,6 +32,12 @@ class SpikeList:
         found[column, self.channels] = 1 if self.values is None else self.values
         return found
 
+    def part(self, start: int, stop: int) -> SpikeList:
+        """The columns from `start` to `stop`."""
+        first, last = int(self.begins[start]), int(self.begins[stop])
+        return SpikeList(self.begins[start:stop + 1] - first, self.channels[first:last],
+                         None if self.values is None else self.values[first:last])
+
     @classmethod
     def of_raster(cls, raster: Any) -> SpikeList:
         """`raster`: (columns, n) whole numbers."""

@@ -26,7 +26,7 @@ from .synapses import Entries, entries_of
 __all__ = ["Memory"]
 
 REGISTER = 32
-KINDS = {None: 0, "teacher": 1, "dendrite": 2}
+KINDS = {None: 0, "teacher": 1, "dendrite": 2, "reward": 3}
 
 
 def lanes_of(n: int) -> int:
@@ -103,9 +103,11 @@ class Memory:
         if neuron is not None:
             numbers |= {"kind": KINDS[neuron.error], "gate_width": neuron.gate_width << 6,
                         **{key: int(getattr(neuron, key)) for key in (
-                            "gate_value", "shift", "gain", "count_step", "error_threshold", "says_spikes", "holds")}}
+                            "gate_value", "shift", "gain", "count_step", "error_threshold", "says_spikes", "holds",
+                            "trace_impulse", "trace_decay")}}
             arrays |= {key: filled(held[name], lanes, np.int32) for key, held in (
-                ("error", start.error), ("balance", start.balance), ("count", start.count), ("b", start.arriving))}
+                ("error", start.error), ("balance", start.balance), ("count", start.count), ("trace", start.trace),
+                ("b", start.arriving))}
             arrays |= {key: aligned((lanes,), np.int32) for key in ("told_now", "error_at", "error_values")}
             arrays |= {key: aligned((3, lanes), np.int16) for key in ("says", "counts_said")}
         return Record(item, numbers, arrays)
@@ -180,13 +182,14 @@ class Memory:
         if learning and self.rounding == "lava":
             for name, rule in self.plastic.rules.items():
                 self.paths[name].point(**lava_numbers(rule, self.step, course.columns))
-        control = course.control if course.control is not None else np.zeros(course.columns, dtype=np.int64)
+        silent = np.zeros(course.columns, dtype=np.int64)
+        control, reward = (silent if each is None else each for each in (course.control, course.reward))
         network = self.plastic.network
         arguments = Record(ARGS(), {
             "columns": course.columns, "step": self.step, "head": self.head, "learns": int(learning),
             "output": list(network.populations).index(output), "n_inputs": len(network.inputs),
             "n_populations": len(self.populations), "n_paths": len(self.paths), "n_windows": len(windows)},
-            {"control": control, "windows": windows, "counts": counts, "membranes": membranes})
+            {"control": control, "reward": reward, "windows": windows, "counts": counts, "membranes": membranes})
         for name, items in (("sources", self.sources), ("populations", self._populations), ("paths", self._paths)):
             setattr(arguments.item, name, ctypes.addressof(items))
         kernel.run(ctypes.byref(arguments.item))
@@ -213,7 +216,7 @@ class Memory:
                 u={name: each.arrays["u"][None, :sizes[name]].copy() for name, each in self.populations.items()},
                 v={name: each.arrays["v"][None, :sizes[name]].copy() for name, each in self.populations.items()},
                 under_way=under_way),
-            arriving=of("b"), error=of("error"), balance=of("balance"), count=of("count"),
+            arriving=of("b"), error=of("error"), balance=of("balance"), count=of("count"), trace=of("trace"),
             learning={name: self._learnt(self.paths[name]) for name in self.plastic.rules})
 
     def weights(self, name: str) -> Array:

@@ -52,6 +52,8 @@ LARGEST = 1 << 28
 _EDGE_MODELS = ("from lava.proc.io.source import PySendModelFixed",)
 _SIGNED_BITS = 8
 """Of the messages of neurons that learn: while asleep, their spikes have a sign."""
+TOLD = {"teacher": "teacher", "dendrite": "noise"}
+"""By what an error comes from, the signal that tells each neuron something of its own."""
 _UNTRUNCATED = {"mixed": 9, "excitatory": 8, "inhibitory": 8}
 """Bits of weights that are held as they are, those that were learnt and are odd among them."""
 
@@ -100,14 +102,15 @@ def plastic_files(plastic: PlasticNetwork) -> dict[str, bytes]:
 def signal_keys(plastic: PlasticNetwork) -> dict[tuple[str, str], str]:
     """The names of signals in the program, by population and what it takes: ("h", "noise") and the like."""
     keys = keys_of(plastic.network)
-    return {(name, kind): f"{keys[name]}.{kind}" for name, neuron in plastic.neurons.items()
-            for kind in ["teacher" if neuron.error == "teacher" else "noise"]}
+    return {(name, TOLD[neuron.error]): f"{keys[name]}.{TOLD[neuron.error]}"
+            for name, neuron in plastic.neurons.items() if neuron.error in TOLD}
 
 
 def _signals(plastic: PlasticNetwork, keys: Mapping[str, str]) -> dict[str, int]:
     """Channels of each signal."""
     sizes = {key: plastic.network.size(name) for (name, _), key in signal_keys(plastic).items()}
-    return {"control": 1, **sizes} if sizes else {}
+    rewarded = any(neuron.error == "reward" for neuron in plastic.neurons.values())
+    return {**({"control": 1} if plastic.neurons else {}), **({"reward": 1} if rewarded else {}), **sizes}
 
 
 def _population(plastic: PlasticNetwork, name: str, keys: Mapping[str, str],
@@ -115,13 +118,13 @@ def _population(plastic: PlasticNetwork, name: str, keys: Mapping[str, str],
     facts = facts_of_population(plastic.network.populations[name], keys, orders)
     if (neuron := plastic.neurons.get(name)) is None:
         return facts
-    key, teacher = keys[name], neuron.error == "teacher"
-    told = f"{key}.{'teacher' if teacher else 'noise'}"
-    settings = [f"{name}={value}" for name, value in {"teacher": teacher, **_settings(neuron)}.items()]
+    key = keys[name]
+    settings = [f"{name}={value}" for name, value in {"error": f'"{neuron.error}"', **_settings(neuron)}.items()]
+    told = ("reward", "reward") if neuron.error == "reward" else (f"{key}.{TOLD[neuron.error]}", "told")
     return facts | {
         "process": "LearningNeuron",
         "settings": [", ".join(settings[start:start + 5]) for start in range(0, len(settings), 5)],
-        "wires": [('inputs["control"]', f"{key}.control"), (f'inputs["{told}"]', f"{key}.told")]}
+        "wires": [('inputs["control"]', f"{key}.control"), (f'inputs["{told[0]}"]', f"{key}.{told[1]}")]}
 
 
 def _settings(neuron: LearningNeuron) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class PlasticLavaProgram(LavaFolder):
         given = {name: np.asarray(raster)[None] for name, raster in inputs.items()}
         longest = max([said(signals), *(each.shape[1] for each in given.values() if each.ndim > 1)])
         rasters, _, columns = check_rasters(network, given, longest if steps is None else steps)
-        control, told = check_signals(self.plastic, signals, columns)
+        control, reward, told = check_signals(self.plastic, signals, columns)
         begin = self._begin(weights or {})
         faults = Diagnostics()
         if not (is_whole(every) and every >= 1):
@@ -96,8 +96,10 @@ class PlasticLavaProgram(LavaFolder):
         keys, graded = keys_of(network), {each.source for each in network.projections if each.message_bits}
         arrays = {keys[name]: (raster[0] if name in graded else raster[0] != 0)[:columns].astype(np.int32)
                   for name, raster in rasters.items()}
-        if told:
-            arrays |= {"control": control.astype(np.int32)}
+        if self.plastic.neurons:
+            arrays["control"] = control.astype(np.int32)
+            if any(neuron.error == "reward" for neuron in self.plastic.neurons.values()):
+                arrays["reward"] = reward.astype(np.int32)
             arrays |= {key: told[name].astype(np.int32) for (name, _), key in signal_keys(self.plastic).items()}
         arrays |= {f"{self._synapses[name]}.weight": begin[name].astype(np.int32) for name in weights or {}}
         found = self._found(worker, arrays, columns, record, ("--every", str(every)), time_limit,
@@ -125,7 +127,7 @@ class PlasticLavaProgram(LavaFolder):
         somas = sum(each.n for each in network.populations.values())
         learning, synapses = sum(map(network.size, neurons)), sum(each.size for each in begin.values())
         noted = {"v": somas, "error": learning, "weight": synapses, "tag": synapses}
-        return (columns * (sum(map(network.size, network.inputs)) + learning + bool(neurons) + somas)
+        return (columns * (sum(map(network.size, network.inputs)) + learning + 2 * bool(neurons) + somas)
                 + columns // every * sum(noted.get(each, 0) for each in dict.fromkeys(record)))
 
     def _told(self, found: Mapping[str, Array], record: Sequence[str], columns: int, every: int,

@@ -19,15 +19,17 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, DoesNotFit
 from ...ir.graph import Graph
 from ...ir.integer_learning_numbers import Rounding
 from ...ir.learning import LearningRule
+from ...ir.learning_continuous import MOST_REWARDS
 from ...ir.learning_layout import learning_layout
 from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
+from ...ir.plastic import LARGEST_REWARD
 from ...ir.plastic_signals import Signals
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
 from ...runtime.learning.learner import Answer, LearningFigures
 from ...runtime.learning.states import require_state
-from ...runtime.plastic.engine import PlasticEngine, PlasticStream
+from ...runtime.plastic.engine import PlasticEngine, PlasticRun, PlasticStream
 from .learner_report import LearnerReport
 from .learning_state import pack_state, unpack_state
 from .map_network import fill_network, map_network
@@ -48,7 +50,8 @@ _MANTISSA = 254
 
 class LoihiLearner:
     """See `Learner`; `LoihiProgram.learner` makes it. `plastic`: the network in the chip's numbers; `rounding`: "lava",
-    one random number for all synapses of a projection, or "synapse", one for each."""
+    one random number for all synapses of a projection, or "synapse", one for each; `reward`: the mean of the rewards so
+    far; `rewards`: what the samples of the last batch were told, (batch,) whole numbers."""
 
     def __init__(self, program: LoihiProgram, rule: LearningRule, output: str | None, projections: Sequence[str] | None,
                  seed: int, rounding: Rounding, choices: ChipChoices) -> None:
@@ -77,6 +80,7 @@ class LoihiLearner:
         self.engine = PlasticEngine(self.plastic.network, rounding, self.output)
         self.stream: PlasticStream = self.engine.begin()
         self.seen = self.slept = 0
+        self.reward, self.rewards = 0.0, np.zeros(0, dtype=np.int64)
         self._asked = 0
         self._spikes: dict[str, int] = {}
 
@@ -106,7 +110,8 @@ class LoihiLearner:
             part = {name: each[start:stop] for name, each in rasters.items()}
             stream = sample_stream(self.plastic, part, marks[start:stop], before=self.seen, slept=self.slept,
                                    seed=self.seed)
-            answers.append(self._run(self.stream, stream, learning=True))
+            answers.append(self._rewarded(stream, marks) if self.plastic.reward
+                           else self._run(self.stream, stream, learning=True))
             self.seen, self.slept = self.seen + len(marks[start:stop]), self.slept + stream.sleeps
         answer = _joined(answers)
         for name, count in answer.spikes.items():
@@ -141,13 +146,14 @@ class LoihiLearner:
 
     def state(self) -> dict[str, Array]:
         """See `Learner.state`."""
-        return {**pack_state(self.stream.state()), "seen": np.array(self.seen), "slept": np.array(self.slept)}
+        return {**pack_state(self.stream.state()), "seen": np.array(self.seen), "slept": np.array(self.slept),
+                "reward": np.array(self.reward)}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner.load`."""
         require_state(state, self.state())
         self.stream = self.engine.begin(unpack_state(self.stream.state(), state))
-        self.seen, self.slept = int(state["seen"]), int(state["slept"])
+        self.seen, self.slept, self.reward = int(state["seen"]), int(state["slept"]), float(state["reward"])
         self._asked, self._spikes = 0, {}
 
     def lava(self) -> PlasticLavaProgram:
@@ -156,18 +162,21 @@ class LoihiLearner:
 
         return PlasticLavaProgram(self.plastic.network)
 
-    def rasters(self, events: Any, labels: Array | None) -> tuple[dict[str, Array], Signals, Array]:
+    def rasters(self, events: Any, labels: Array | None,
+                rewards: Array | None = None) -> tuple[dict[str, Array], Signals, Array]:
         """What `learn` of these samples, or with labels None `answer`, gives the network next: by input (time, n), the
-        signals, and (batch, 2) the columns of each sample; for `PlasticLavaProgram.run`."""
+        signals, and (batch, 2) the columns of each sample; for `PlasticLavaProgram.run`. Which `rewards` (batch,) they
+        bring only a run can tell."""
         rasters, batch = self._rasters(events)
         stream = sample_stream(self.plastic, rasters, None if labels is None else self._labels(labels, batch),
                                before=self.seen, slept=self.slept, seed=self.seed)
         course, size = stream.course, self.plastic.network.network.size
-        return ({name: each.raster(size(name)) for name, each in course.inputs.items()},
-                Signals(control=course.control, **{kind: {name: each.raster(size(name)) for name, each in lists.items()}
-                                                   for kind, lists in (("teacher", course.teacher),
-                                                                       ("noise", course.noise))}),
-                stream.windows)
+        reward = np.zeros(course.columns, dtype=np.int64)
+        if rewards is not None:
+            reward[stream.windows[:, 1]] = rewards
+        inputs, teacher, noise = ({name: each.raster(size(name)) for name, each in lists.items()}
+                                  for lists in (course.inputs, course.teacher, course.noise))
+        return inputs, Signals(control=course.control, reward=reward, teacher=teacher, noise=noise), stream.windows
 
     def to_graph(self) -> Graph:
         """See `Learner.to_graph`: compiled again on `plan`, it has the very weights of the chip, but for the lowest
@@ -224,10 +233,24 @@ class LoihiLearner:
     def _run(self, stream: PlasticStream, given: Stream, learning: bool) -> Answer:
         before = stream.spikes()
         found = stream.run(given.course, given.windows, learning=learning)
-        # A tie goes to the neuron whose membrane is the highest at the end.
-        order = np.lexsort((found.membranes, found.counts), axis=1)
-        return Answer(counts=found.counts, predictions=order[:, -1],
+        return Answer(counts=found.counts, predictions=_predicted(found),
                       spikes={name: count - before[name] for name, count in stream.spikes().items()})
+
+    def _rewarded(self, given: Stream, labels: Array) -> Answer:
+        """Sample after sample: only when its columns are over is its reward known, which its update is told."""
+        before, found, rewards = self.stream.spikes(), list[PlasticRun](), list[int]()
+        for course, window in given.samples():
+            reward = np.zeros(course.columns, dtype=np.int64)
+            reward[:1] = rewards[-1:] or 0
+            found.append(self.stream.run(replace(course, reward=reward), window))
+            if len(window):
+                got = float(_predicted(found[-1])[0] == labels[len(rewards)])
+                rewards.append(round(LARGEST_REWARD * (got - self.reward)))
+                self.reward += (got - self.reward) / min(self.seen + len(rewards), MOST_REWARDS)
+        self.rewards = np.array(rewards)
+        return Answer(counts=np.concatenate([each.counts for each in found]),
+                      predictions=np.concatenate([_predicted(each) for each in found]),
+                      spikes={name: count - before[name] for name, count in self.stream.spikes().items()})
 
     def _alignment(self) -> tuple[dict[str, float], dict[str, float]]:
         """By hidden layer that feeds the output, degrees between feedback and transposed weights, and their ratio."""
@@ -269,6 +292,12 @@ def _learning_plan(program: LoihiProgram, names: Sequence[str], choices: ChipCho
         thresholds[target] = choices.thresholds.get(target, thresholds[target])
         exponents.update({each.name: 0 for each in onto})
     return ScalePlan(thresholds, exponents)
+
+
+def _predicted(run: PlasticRun) -> Array:
+    """By window. A tie goes to the neuron whose membrane is the highest at the end."""
+    found: Array = np.lexsort((run.membranes, run.counts), axis=1)[:, -1]
+    return found
 
 
 def _joined(answers: Sequence[Answer]) -> Answer:

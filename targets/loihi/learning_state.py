@@ -14,7 +14,7 @@ from ...ir.plastic_state import PlasticState
 __all__ = ["pack_state", "unpack_state"]
 
 _SOMA = ("u", "v", "under_way")
-_DENDRITE = ("arriving", "error", "balance", "count")
+_DENDRITE = ("arriving", "error", "balance", "count", "trace")
 
 
 def pack_state(state: PlasticState) -> dict[str, Array]:

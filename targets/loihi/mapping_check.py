@@ -99,13 +99,15 @@ def _places(mapping: ChipMapping, faults: Diagnostics) -> None:
 
 
 def _signals(learns: PlasticNetwork) -> Iterator[IntegerProjection]:
-    """What tells learning neurons from outside: five bits to all; a teacher's or, where feedback onto them learns,
-    noise to each."""
+    """What tells learning neurons from outside: five bits to all, and seven of a reward; a teacher's or, where feedback
+    onto them learns, noise to each."""
     for name, neuron in learns.neurons.items():
         n = learns.network.populations[name].n
-        bits = IntegerDense(weight=np.ones((n, 5), dtype=np.int64))
-        yield IntegerProjection(name=f"control of {name}", source="", target=name, connection=bits, weight_bits=1,
-                                sign="excitatory")
+        for told, bits in (("control", 5), ("reward", 7)):
+            if told == "control" or neuron.error == "reward":
+                yield IntegerProjection(
+                    name=f"{told} of {name}", source="", target=name, weight_bits=1, sign="excitatory",
+                    connection=IntegerDense(weight=np.ones((n, bits), dtype=np.int64)))
         if neuron.error == "teacher" or any(
                 each.target == name and each.name in learns.rules for each in learns.feedback):
             own = IntegerSparse(indptr=np.arange(n + 1), indices=np.arange(n), weight=np.ones(n, dtype=np.int64))

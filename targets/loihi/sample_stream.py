@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,21 @@ __all__ = ["Stream", "sample_stream"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Stream:
-    """`windows` (batch, 2): the columns of each sample, from the first to the one after its last. `sleeps`: how many
-    there are in it."""
+    """`windows` (batch, 2): the columns of each sample, from the first to the one after its last; with a reward, to the
+    update, in which it is told, and depends on what the window counts. `sleeps`: how many there are in it."""
 
     course: Course
     windows: Array
     sleeps: int
+
+    def samples(self) -> Iterator[tuple[Course, Array]]:
+        """Parts of the course, one after the other, with a window each, and at last the update of the last sample: so
+        that a reward can still be said of the sample whose update is the first column of the next part."""
+        before = 0
+        for start, stop in self.windows.tolist():
+            yield self.course.part(before, stop), np.array([[start - before, stop - before]])
+            before = stop
+        yield self.course.part(before, self.course.columns), self.windows[:0]
 
 
 def sample_stream(plastic: Plastic, rasters: Mapping[str, Array], labels: Array | None, *, before: int = 0,
@@ -48,7 +57,8 @@ def sample_stream(plastic: Plastic, rasters: Mapping[str, Array], labels: Array 
         control=None if labels is None else _control(columns, starts, after, total),
         teacher={} if labels is None else _teachers(plastic, starts, labels, total),
         noise=_noise(plastic, starts[after], total, slept, seed) if dozes else {})
-    return Stream(course=course, windows=np.stack([starts, starts + columns.columns], axis=1), sleeps=int(after.sum()))
+    stop = columns.update if plastic.reward else columns.columns
+    return Stream(course=course, windows=np.stack([starts, starts + stop], axis=1), sleeps=int(after.sum()))
 
 
 def _spikes(raster: Array, starts: Array, total: int) -> SpikeList:
