@@ -5,14 +5,15 @@
 A network n-128-10 of leaky neurons is trained by surrogate gradients on nine classes (the tenth output learns to be
 silent), compiled for `loihi1`, and laid out to learn (`LoihiProgram.learner`, the emulator of the chip's arithmetic).
 Then it sees 20 training images of the class that was held out, again and again, and nothing else: no gradients, no
-batches. The last layer alone learns, by the library's `soel`. Two things are triggered by errors: images are taught only
-where the chip answers wrong, until none is; and of those, weights change only at error spikes, of which there is one for
-every `threshold` spikes that an output fires too often or too seldom.
+batches. The last layer alone learns, by the library's `soel`. Errors trigger it twice: images are taught only where the
+chip answers wrong, until none is; and of those, weights change only at error spikes, of which there is one for every
+`threshold` spikes that an output fires too often or too seldom.
 
 Variants: `triggered`, that; `rehearsed`, with `rehearsed` images of each old class among the 20; `every image`, taught
 whatever the answer; `plain`, that with the error of every column in the place of error spikes; `all layers`, images
-triggered as in the first, but BioGrad on both layers, with transposed feedback. Bounds, off line by surrogate gradients:
-`retrained, 20`, the last layer anew with all images of the old classes and the 20; `retrained, all`, with all images.
+triggered as in the first, but BioGrad on both layers, with transposed feedback. Bounds, off line, by surrogate
+gradients: `retrained, 20`, the last layer further with all images of the old classes and the 20; `retrained, all`, with
+all images.
 
 Each class is held out once, with several seeds: of weights, codes, and of which 20 images. Settings, rates of the
 baselines among them, were chosen with seed 1 on the validation images of digits; figures are of test images, with other
@@ -181,10 +182,10 @@ def trained(graph: Graph, split: Split, settings: Settings, epochs: int, random:
 def on_chip(variant: str, graph: Graph, old: Split, few: Split, shown: Split, settings: Settings,
             seed: int) -> dict[str, Any]:
     """Answers before and after learning in the arithmetic of the chip."""
-    both = variant == "all layers"
+    both, gain = variant == "all layers", settings.gain_plain if variant == "plain" else settings.gain
     learner = spikec.compile(graph, target="loihi1").learner(
         rule(variant, settings), projections=("fc1", "fc2") if both else ("fc2",), seed=seed, impulse=settings.impulse,
-        **({} if both else {"error_shift": {"readout": -(settings.gain_plain if variant == "plain" else settings.gain)}}))
+        **({} if both else {"error_shift": {"readout": -gain}}))
     random = np.random.default_rng([seed, 1])
     test = coded(shown.inputs, settings.steps, random)
     before = learner.answer(test).predictions
@@ -241,7 +242,7 @@ def off_line(graph: Graph, split: Split, few: Split, shown: Split, settings: Set
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """By variant: means over classes and seeds, deviations of the seeds' means, and of old classes the greatest loss."""
+    """By variant: means over classes and seeds, deviations of the seeds' means, and the most that a run lost."""
     found = {}
     for variant in dict.fromkeys(run["variant"] for run in runs):
         of = [run for run in runs if run["variant"] == variant]
