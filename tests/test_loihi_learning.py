@@ -113,6 +113,64 @@ def test_the_stream_is_that_of_the_oracle() -> None:
     np.testing.assert_array_equal(answer.counts, counts)
 
 
+def rewarded(seed: int = 1, **choices: Any) -> Any:
+    """Outputs right behind the input learn by rewards."""
+    random, builder = np.random.default_rng(seed), Builder()
+    signal = builder.linear("fc", builder.input("x", 16), weight=random.uniform(0, 0.3, (CLASSES, 16)))
+    builder.output("labels", builder.add("out", neurons(CLASSES), signal))
+    program = spikec.compile(builder.build(Discretization(DT)), target="loihi2")
+    told = rule_named("reward_stdp", "loihi2", rate=3e-3, minus=0.3, tau_plus=3e-3, tau_minus=3e-3,
+                      duration=STEPS * DT)
+    return program.learner(told, seed=seed, **{"thresholds": {"out": 400}, "gap": 8, **choices})
+
+
+@pytest.mark.parametrize("rounding", ["synapse", "lava"])
+def test_a_small_task_is_learnt_from_rewards(rounding: str) -> None:
+    learner, test = rewarded(rounding=rounding), samples(150, seed=2)
+    before = right(learner.answer(test[0]), test[1])
+    for number in range(4):
+        learner.learn(*samples(200, seed=10 + number))
+    assert before < 0.5
+    assert right(learner.answer(test[0]), test[1]) > 0.75
+    assert learner.reward > 0.6
+
+
+def test_rewards_are_told_in_the_columns_of_updates() -> None:
+    """Through plain numpy; the first update is told 63 or 0, what comes then less the mean."""
+    events, labels = samples(30)
+    learner, again = rewarded(rounding="lava"), rewarded(rounding="lava")
+    answer = learner.learn(events, labels)
+    inputs, signals, windows = again.rasters(events, labels, learner.rewards)
+    theirs = simulate_plastic(again.plastic.network, inputs, signals, rounding="lava")
+    np.testing.assert_array_equal(learner.stream.weights("fc"), theirs.state.learning["fc"].weight)
+    assert (learner.stream.weights("fc") != again.stream.weights("fc")).any()
+    counts = [theirs.spikes["out"][start:stop].sum(axis=0) for start, stop in windows]
+    np.testing.assert_array_equal(answer.counts, counts)
+    got = (answer.predictions == labels).astype(float)
+    means = np.concatenate([[0], np.cumsum(got)[:-1] / np.arange(1, len(got))])
+    np.testing.assert_array_equal(learner.rewards, np.rint(63 * (got - means)))
+    np.testing.assert_array_equal(signals.reward[windows[:, 1]], learner.rewards)
+    parts = rewarded(rounding="lava")
+    for start, stop in ((0, 1), (1, 14), (14, 30)):
+        parts.learn(events[start:stop], labels[start:stop])
+    assert_alike(learner.state(), parts.state())
+
+
+def test_rewards_change_weights_as_on_the_clock() -> None:
+    learner = rewarded(rates={"fc": 1 / 3})
+    clock = spikec.compile(learner.program.graph, target="clock").learner(replace(learner.rule, updates=tuple(
+        replace(each, terms=tuple(replace(term, coefficient=term.coefficient / 3) for term in each.terms))
+        if each.variable == "w" else each for each in learner.rule.updates)))
+    events, labels = samples(150, seed=8)
+    learner.learn(events, labels)
+    for number in range(len(labels)):
+        clock.learn(events[number:number + 1], labels[number:number + 1])
+    start = learner.program.graph.nodes["fc"].weight
+    moved = [np.asarray(each.to_graph().nodes["fc"].weight) - start for each in (learner, clock)]
+    assert cosine(*moved) > 0.8
+    assert 0.6 < np.linalg.norm(moved[0]) / np.linalg.norm(moved[1]) < 1.6
+
+
 def test_what_was_learnt_is_compiled_again() -> None:
     learner = learner_of()
     learner.learn(*samples(300))
@@ -215,6 +273,19 @@ def test_a_term_keeps_its_meaning_in_the_scales_of_the_chip() -> None:
     model = {"x1": 0.75, "y1": 1.0, "t": 2.0}
     chip = {name: value * scales[name] for name, value in model.items()}
     assert sum(effect(each, chip) for each in made.dt) == pytest.approx((0.5 * 0.75 - 0.25 * 2.0) * 16)
+
+
+@pytest.mark.parametrize("gated", ["y0", "y3"])
+def test_a_reward_is_told_beside_a_mark(gated: Any) -> None:
+    faults = Diagnostics()
+    scales = ChipScales({"r": 63.0, "w": 100.0, "t": 4.0}, gated=gated)
+    updates = [Update("w", "sample", terms("0.5*r*t")), Update("t", "sample", terms("-t"))]
+    made = integer_rule(updates, scales, "fc", three_factor=True, seed=1, faults=faults)
+    assert not faults.errors
+    for reward in (-0.75, 0.5):
+        values = {"t": 40.0, "y2": 64 + 63 * reward, "y3": 64.0}
+        assert effect(made.dw[0], values) == pytest.approx(0.5 * reward * 10 * 100, rel=0.1)
+        assert effect(made.dt[0], values) == -40
 
 
 def test_an_error_has_two_parts() -> None:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from plastic_nets import Case, biograd_network, mirror_rule, product, random_case, samples
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer import IntegerDense, IntegerSparse
-from spikec.ir.integer_learning import IntegerRule, IntegerTrace
+from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
+from spikec.ir.integer_learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace
 from spikec.ir.integer_learning_numbers import LavaNumbers
 from spikec.ir.integer_step import simulate_integer
-from spikec.ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
+from spikec.ir.plastic import ASLEEP, CLEAR, MARK, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
 from spikec.ir.plastic_checks import check_plastic
 from spikec.ir.plastic_signals import Signals
 from spikec.ir.plastic_state import PlasticState, first_plastic_state
@@ -249,6 +249,64 @@ def test_sleep_by_hand() -> None:
     assert result.state.learning["out~h1"].weight[0, 0] == min(before + 8 * 63, 255)
     agree(PlasticEngine(plastic).run({"x": np.zeros((5, 1), dtype=int)}, Signals(
         control=np.array(control), noise=noise)).state, result.state)
+
+
+def rewarded_network() -> PlasticNetwork:
+    """One input and one neuron that takes a reward, whose weight of 64 learns by its tag."""
+    network = IntegerNetwork(
+        inputs={"x": (1,)}, outputs={"out": "n"}, dt=1e-3, projections=(IntegerProjection(
+            name="p", source="x", target="n", connection=IntegerDense(weight=np.array([[64]]))),),
+        populations={"n": IntegerPopulation(name="n", shape=(1,), du=4095, dv=0, threshold=100)})
+    rule = IntegerRule(
+        dw=(IntegerProduct(1, 0, "u", (IntegerFactor("t"), IntegerFactor("y2", -MARK), IntegerFactor("y3"))),),
+        dt=(product(1, 0, "y0", "x1"), product(-1, -2, "x0", "y1"), product(-1, -1, "u", "t", "y3")),
+        traces={"x1": IntegerTrace(16, 1e15)}, three_factor=True)
+    return PlasticNetwork(network=network, rules={"p": rule}, neurons={"n": LearningNeuron(
+        error="reward", gate_width=1, says_spikes=True, trace_impulse=80, trace_decay=2049)})
+
+
+def test_a_reward_by_hand() -> None:
+    """Two spikes make the neuron fire in column 2, where x1 is 32: the tag takes that. Its trace is 64 then, and
+    32 in column 3, in which the input spikes: 2^-2 of it comes off. What is told in columns 4 and 5 is summed, and the
+    update takes 24 (5 - 25) 64 >> 12 = -8, of a tag of 24, which then is zero. In column 6 nothing learns."""
+    plastic, spikes = rewarded_network(), np.array([1, 1, 0, 1, 0, 0, 0, 0])[:, None]
+    plastic = replace(plastic, neurons={"n": replace(plastic.neurons["n"], trace_impulse=64, trace_decay=2048)})
+    signals = Signals(control=np.array([0, 0, 0, 0, 0, UPDATE, 0, 0]), reward=np.array([0, 0, 0, 0, 5, -25, 7, 0]))
+    result = simulate_plastic(plastic, {"x": spikes}, signals, rounding="synapse", record=True)
+    records = result.records
+    assert records is not None
+    assert result.spikes["n"][:, 0].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert records.tag["p"][:, 0, 0].tolist() == [0, 0, 32, 24, 24, 0, 0, 0]
+    assert records.error["n"][:, 0].tolist() == [0, 0, 0, 0, 5, 0, 7, 7]
+    assert records.weight["p"][:, 0, 0].tolist() == [64, 64, 64, 64, 64, 56, 56, 56]
+    agree(PlasticEngine(plastic).run({"x": spikes}, signals).state, result.state)
+
+
+def test_traces_of_own_spikes_decay_and_end() -> None:
+    """80 falls to 2047/4096 of itself in 64ths, cut; two spikes never come to more than 127; a clear ends it."""
+    plastic, state = rewarded_network(), None
+    found = []
+    for column, control in enumerate([0] * 7 + [CLEAR, 0]):
+        state = simulate_plastic(plastic, {"x": np.full((1, 1), int(column < 5))}, Signals(
+            control=np.array([control])), state, rounding="synapse").state
+        found.append(int(state.trace["n"][0]))
+    once = 80 << 6
+    fired = [0, 0, once, once * 2047 >> 12]
+    twice = min((fired[3] * 2047 >> 12) + once, 127 << 6)
+    assert found == [*fired, twice, twice * 2047 >> 12, (twice * 2047 >> 12) * 2047 >> 12, 0, 0]
+
+
+@pytest.mark.parametrize("reward", [63, 1, -1, -63])
+def test_rewards_have_a_sign_and_tags_end_with_a_clear_too(reward: int) -> None:
+    plastic = rewarded_network()
+    start = first_plastic_state(plastic)
+    learning = {"p": replace(start.learning["p"], tag=np.full((1, 1), 64))}
+    for control, wanted in ((UPDATE, 64 + reward), (CLEAR, 64), (UPDATE | CLEAR, 64 + reward)):
+        signals = Signals(control=np.array([control]), reward=np.array([reward]))
+        result = simulate_plastic(plastic, {"x": np.zeros((1, 1), dtype=int)}, signals,
+                                  replace(start, learning=learning), rounding="synapse").state
+        assert result.learning["p"].weight[0, 0] == wanted
+        assert result.learning["p"].tag[0, 0] == 0
 
 
 def test_numbers_of_lava_from_any_place() -> None:

@@ -207,6 +207,8 @@ def test_lava_learns_as_the_oracle_does(seed: int, worker: LavaWorker) -> None:
     assert wanted.records is not None
     assert {rule.three_factor for rule in plastic.rules.values()} == {False, True}
     assert sum(bool(np.diff(each, axis=0).any()) for each in wanted.records.weight.values()) > 2
+    assert np.diff(wanted.records.weight["xr"], axis=0).any()  # a reward
+    assert any(each.trace_impulse and wanted.spikes[name].any() for name, each in plastic.neurons.items())
 
 
 def test_biograd_learns_in_lava_and_sleeps(worker: LavaWorker) -> None:
