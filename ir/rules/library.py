@@ -46,7 +46,8 @@ def _entry(make: Callable[..., LearningRule], line: str, targets: tuple[str, ...
 
 RULES: dict[str, LibraryRule] = {
     "biograd": _entry(biograd, "Summed error times summed eligibility, at the end of a sample; feedback learned in "
-                      "sleep.", ALL, error="spike", spikes=False, rate=3e-4, start=0.004, sleep_rate=1.6e-4,
+                      "sleep.", ALL, error="spike", spikes=False, eligibility="spike", rate=3e-4, start=0.004,
+                      sleep_rate=1.6e-4,
                       sleep_decay=2.5e-4, sleep_duration=0.032, sleep_every=1, sleep_samples=1),
     "stdp_pair": _entry(stdp_pair, "Grows where the source fires before the target, falls where it fires after it.",
                         ALL),

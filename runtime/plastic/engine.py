@@ -139,7 +139,7 @@ class PlasticStream:
         return self._memory.weights(name)
 
     def spikes(self) -> Mapping[str, int]:
-        """By population, since figures were last asked for."""
+        """By population, since figures were last asked for, but for columns that are asleep."""
         return self._memory.spikes()
 
     def set_weights(self, name: str, weight: Array) -> None:
@@ -166,6 +166,6 @@ class PlasticStream:
         """By plastic projection, since they were last asked for: `weights_changed`, `weights_clipped` and
         `tags_clipped`: how often one was, where its bounds cut what it had become; `raised` and `raised_clipped`, how
         often a spike raised a trace of a source, and how often beyond 127; `post_raised` and `post_clipped`, the same
-        of targets. By population: `spikes`, and `errors_clipped`, how often an error beyond 127 was said as 127. By
-        plastic projection too: `weights_at_bounds`, now."""
+        of targets. By population: `spikes` (awake), and `errors_clipped`, how often an error beyond 127 was said as
+        127. By plastic projection too: `weights_at_bounds`, now."""
         return self._memory.figures()

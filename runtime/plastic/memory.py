@@ -225,7 +225,7 @@ class Memory:
         return found
 
     def spikes(self) -> dict[str, int]:
-        """By population, since figures were last asked for."""
+        """See `PlasticStream.spikes`."""
         return {name: int(record.item.spikes) for name, record in self.populations.items()}
 
     def is_matrix(self, name: str) -> bool:
