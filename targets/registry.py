@@ -12,14 +12,15 @@ __all__ = ["TARGETS", "Target", "target_named"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`status`: whether it can be compiled for in this version. `gradients`: how programs for it train. `drift`: of
-    what computes otherwise than the model says, the share of a layer's spikes that counts of neurons may differ by."""
+    """`status`: whether it can be compiled for in this version. `gradients`: how programs for it train by them; `rules`:
+    how they learn by local rules. `drift`: of what computes otherwise than the model says, the share of a layer's spikes that counts of neurons may differ by."""
 
     name: str
     summary: str
     status: Literal["available", "planned"]
     time: Literal["continuous", "steps"]
     gradients: str
+    rules: str
     checked_against: str
     drift: float | None = None
 
@@ -29,19 +30,20 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("event", "event-driven simulator on the CPU, exact in time; CUDA kernels are generated, not run yet",
                "available", "continuous",
-               "exact (adjoint over recorded events)", "the numpy reference in continuous time"),
+               "exact (adjoint over recorded events)", "at events", "the numpy reference in continuous time"),
         Target("clock", "fixed-step simulator with any stated discretisation, on the CPU; CUDA kernels are generated, "
                "not run yet", "available", "steps",
-               "surrogate", "the source framework, step by step"),
+               "surrogate", "in steps", "the source framework, step by step"),
         Target("loihi1", "Intel Loihi, as a generated Lava program", "available", "steps",
-               "chip in the loop, surrogate", "Lava's fixed-point models, bit by bit", drift=0.2),
+               "chip in the loop, surrogate", "on chip", "Lava's fixed-point models, bit by bit", drift=0.2),
         Target("loihi2", "Intel Loihi 2, as a generated Lava program", "available", "steps",
-               "chip in the loop, surrogate", "Lava's fixed-point models, bit by bit", drift=0.2),
-        Target("xylo", "SynSense Xylo", "planned", "steps", "chip in the loop", "the vendor's bit-exact simulator"),
+               "chip in the loop, surrogate", "on chip", "Lava's fixed-point models, bit by bit", drift=0.2),
+        Target("xylo", "SynSense Xylo", "planned", "steps",
+               "chip in the loop", "none", "the vendor's bit-exact simulator"),
         Target("brainscales2", "BrainScaleS-2", "planned", "continuous",
-               "chip in the loop", "an emulator with the published mismatch and noise"),
+               "chip in the loop", "planned", "an emulator with the published mismatch and noise"),
         Target("dynapse2", "DYNAP-SE2", "planned", "continuous",
-               "chip in the loop", "an emulator with the published mismatch and noise"),
+               "chip in the loop", "none", "an emulator with the published mismatch and noise"),
     )
 }
 

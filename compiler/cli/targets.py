@@ -13,6 +13,6 @@ def command(json: JsonOption = False) -> None:
     if json:
         print_json({"targets": [asdict(target) for target in TARGETS.values()]})
     else:
-        print_table(("target", "status", "time", "gradients", "checked against", "what it is"),
-                    [(target.name, target.status, target.time, target.gradients, target.checked_against,
-                      target.summary) for target in TARGETS.values()])
+        print_table(("target", "status", "time", "gradients", "local rules", "checked against", "what it is"),
+                    [(target.name, target.status, target.time, target.gradients, target.rules,
+                      target.checked_against, target.summary) for target in TARGETS.values()])
