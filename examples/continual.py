@@ -54,7 +54,7 @@ trainer.fit((spikec.encoders.spikes(raster(old.inputs), dt=DT), old.labels))
 
 rule = spikec.rules.soel(rate=2e-3, threshold=8, period=2, width=50.0, tau_syn=None, duration=STEPS * DT)
 chip = spikec.compile(trainer.program.graph, target="loihi1")
-learner = chip.learner(rule, projections=["to_digit"], impulse=8, error_shift={"digit": -6})
+learner = chip.learner(rule, projections=["to_digit"], impulse=8)
 test, labels = raster(data.test.inputs), data.test.labels
 new = labels == options.held
 

@@ -27,6 +27,8 @@ from .quantise import Quantised
 
 __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
+_ONE = 6
+"""Bits that an error of one spike is shifted left by: as far as a trace holds it."""
 _OPEN = 8
 """What an open gate says beside a trace: it makes up for the bits that the engine drops of a product of two traces."""
 
@@ -289,6 +291,8 @@ class _Maker:
             return self.choices.error_shift[name]
         if self.chip or self.rule.error is None or self.rewarded:
             return 0
+        if name == self.output and self.holds:
+            return -_ONE  # an error spike a column at most
         if name == self.output or self.holds:
             # All teacher's spikes without one of the output's.
             return -int(log2(127 * self.rule.error.period / columns.shown)) if columns.shown < 127 else 0
@@ -356,7 +360,10 @@ class _Maker:
         by_name["e"] = self._error_scale(self.by_name[name].target) / 2.0**error_shift
         by_name["r"] = LARGEST_REWARD / 2.0**error_shift
         by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) / 2.0 ** self.tag_shift[name]
-        return ChipScales(by_name, kept, gated=gated)
+        largest = {each.name: self.open for each in self.rule.variables if isinstance(each, Gate)}
+        if self.holds and self.by_name[name].target == self.output:
+            largest |= dict.fromkeys(("y2", "y3"), max(1, int(2.0**-error_shift)))
+        return ChipScales(by_name, kept, gated=gated, largest=largest)
 
     def _awake(self) -> list[Update]:
         """The updates of a sample, and what makes tags zero for the next one."""

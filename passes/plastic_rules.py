@@ -23,7 +23,7 @@ __all__ = ["ChipScales", "coefficient_of", "integer_rule", "nearest_product"]
 _TARGETS = {"w": "dw", "t": "dt", "d": "dd"}
 _DEPENDENCIES: Mapping[str, Dependency] = {"step": "u", "error": "u", "pre": "x0", "post": "y0", "sample": "y0"}
 _OFF = 0.34
-"""By how much of itself a coefficient may be off: halfway between the two least ones, 1 and 2 of 2^-7, it is a third."""
+"""By how much of itself a coefficient may be off: halfway between the two least, 2^-7 and 2^-6, it is a third."""
 _LEAST_BITS = 1
 """Of the accumulator (2^-7 of a weight's unit) that the largest product of a term has to reach."""
 _LARGEST = {"x1": 127, "x2": 127, "y1": 127, "y2": 127, "y3": 127, "w": 255, "t": 255, "d": 255}
@@ -33,12 +33,14 @@ _LARGEST = {"x1": 127, "x2": 127, "y1": 127, "y2": 127, "y3": 127, "w": 255, "t"
 class ChipScales:
     """What a variable of the model is multiplied by, by its name; 1.0 where it is not named. `traces` as the engine
     keeps them. `error`: the traces that tell the positive and the negative part of e. `gated`: what says that a sample
-    is over: y0, or, where y0 is the target's own spike, y1 or, with a reward, y3, which are MARK then."""
+    is over: y0, or, where y0 is the target's own spike, y1 or, with a reward, y3, which are MARK then. `largest`: of
+    variables that come to less than what holds them."""
 
     by_name: Mapping[str, float] = field(default_factory=dict)
     traces: Mapping[str, IntegerTrace] = field(default_factory=dict)
     error: tuple[str, str] = ("y2", "y3")
     gated: str = "y0"
+    largest: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, variable: str) -> float:
         return float(MARK) if variable == self.gated != "y0" else self.by_name.get(variable, 1.0)
@@ -128,7 +130,7 @@ def _products(term: Term, variable: str, dependency: Dependency, extra: tuple[Fa
                            remedy="Change the rate, or the impulse of a trace, or how finely the tag is kept.")
             continue
         made.append(IntegerProduct(found[0], found[1], dependency, tuple(held)))
-        _check_size(made[-1], name, text, faults)
+        _check_size(made[-1], scales, name, text, faults)
     return made
 
 
@@ -138,14 +140,17 @@ def _factor(factor: Factor, scales: ChipScales, name: str, text: str, faults: Di
         faults.add("SC336", "the number beside a variable is no whole number that the engine holds", node=name,
                    value=f"{text}: {offset:.3g}", limit="{}..{}".format(*LIMITS["offset"]))
         offset = 0.0
+    if factor.sign and factor.variable not in ("w", "t", "d"):
+        faults.add("SC516", "the learning engine knows the sign of w, t and d alone", node=name, value=text,
+                   limit="w, t, d")
     return IntegerFactor("y2" if factor.variable == "r" else factor.variable, round(offset), factor.sign)
 
 
-def _check_size(product: IntegerProduct, name: str, text: str, faults: Diagnostics) -> None:
+def _check_size(product: IntegerProduct, scales: ChipScales, name: str, text: str, faults: Diagnostics) -> None:
     """Warns of products that never come to two bits of the accumulator: the floor costs every negative one a bit."""
     most = float(abs(product.mantissa)) * 2.0 ** (product.exponent + 7 - shift_of(product))
     for each in product.factors:
-        most *= 1 if each.sign else _LARGEST.get(each.variable, 1)
+        most *= 1 if each.sign else scales.largest.get(each.variable, _LARGEST.get(each.variable, 1))
     if most < 2**_LEAST_BITS:
         faults.add("SC337", "the term is so small that the floor of the engine outweighs it: every negative product "
                    "counts 1/128 at least", node=name, value=f"{text}: at most {most:.3g}/128", limit=">= 2/128",
