@@ -12,8 +12,8 @@ __all__ = ["TARGETS", "Target", "target_named"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`status`: whether it can be compiled for in this version. `gradients`: how programs for it train by them. `rules`:
-    how they learn by local rules. `drift`: of what computes otherwise than the model says, the share of a layer's spikes
+    """`status`: whether it can be compiled for in this version. `gradients`: how programs for it train by them, and
+    `rules`: how by local rules. `drift`: of what computes otherwise than the model says, the share of a layer's spikes
     that counts of neurons may differ by."""
 
     name: str
