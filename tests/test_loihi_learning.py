@@ -14,7 +14,7 @@ from spikec import Builder, Discretization, Graph
 from spikec.ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
 from spikec.ir.integer import held_weight
 from spikec.ir.integer_learning import IntegerTrace, shift_of
-from spikec.ir.learning import Factor, LearningRule, Term, Update
+from spikec.ir.learning import Error, Factor, LearningRule, Term, Trace, Update
 from spikec.ir.learning_terms import terms
 from spikec.ir.nodes import LIF
 from spikec.ir.plastic_step import simulate_plastic
@@ -150,6 +150,9 @@ def test_rewards_are_told_in_the_columns_of_updates() -> None:
     means = np.concatenate([[0], np.cumsum(got)[:-1] / np.arange(1, len(got))])
     np.testing.assert_array_equal(learner.rewards, np.rint(63 * (got - means)))
     np.testing.assert_array_equal(signals.reward[windows[:, 1]], learner.rewards)
+    for other, wrong in ((again, [0.5] * 30), (again, [1]), (learner_of(), [0] * 30)):
+        with pytest.raises(BadInputError, match="SC403"):
+            other.rasters(events, labels, np.array(wrong))
     parts = rewarded(rounding="lava")
     for start, stop in ((0, 1), (1, 14), (14, 30)):
         parts.learn(events[start:stop], labels[start:stop])
@@ -219,6 +222,17 @@ def test_what_the_chip_cannot_learn_is_told_at_once(name: str, reasons: tuple[st
     told = str(refused.value)
     assert all(each in told for each in reasons), told
     assert {each.code for each in refused.value.diagnostics} <= {"SC515", "SC516", "SC336"}
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"updates": (Update("w", "sample", terms("0.1*sgn(r)*x1")),)}, "sign of w, t and d alone"),
+    ({"variables": (Trace("x1", 3e-3), Trace("y1", 3e-3), Trace("y2", 3e-3))}, "y2 and y3 tell the error"),
+    ({"error": Error("count")}, "code count")])
+def test_what_a_rule_of_rewards_cannot_have_is_told(changes: dict[str, Any], told: str) -> None:
+    learner = rewarded()
+    with pytest.raises(UnsupportedError, match=told) as refused:
+        learner.program.learner(replace(learner.rule, **changes))
+    assert {each.code for each in refused.value.diagnostics} == {"SC516"}
 
 
 def test_bad_choices_and_labels_are_told() -> None:

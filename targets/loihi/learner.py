@@ -173,7 +173,12 @@ class LoihiLearner:
         course, size = stream.course, self.plastic.network.network.size
         reward = np.zeros(course.columns, dtype=np.int64)
         if rewards is not None:
-            reward[stream.windows[:, 1]] = rewards
+            told = np.asarray(rewards)
+            if not self.plastic.reward or told.shape != (batch,) or told.dtype.kind not in "iu":
+                raise BadInputError(Diagnostic("SC403", "rewards are whole numbers, one for each sample",
+                                               value=f"{told.dtype}{told.shape}",
+                                               limit=f"({batch},)" if self.plastic.reward else "the rule has none"))
+            reward[stream.windows[:, 1]] = told
         inputs, teacher, noise = ({name: each.raster(size(name)) for name, each in lists.items()}
                                   for lists in (course.inputs, course.teacher, course.noise))
         return inputs, Signals(control=course.control, reward=reward, teacher=teacher, noise=noise), stream.windows
