@@ -91,9 +91,12 @@ def check_options(
             if value is not None:
                 faults.add("SC504", f"{name} is for gradients, and this trains by a rule", value=repr(value),
                            remedy=f"Leave {name} out. {_INSTEAD[name]}")
-        known = inspect.signature(program.learner).parameters.keys() - {"rule", "device"}
+        taken = inspect.signature(program.learner).parameters
+        known = taken.keys() - {"rule", "device"}
         for name in (learner or {}).keys() - known:
-            faults.add("SC504", "learner has no such option", value=name, limit=", ".join(sorted(known)))
+            # A learner that takes any keyword says itself which it knows.
+            if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+                faults.add("SC504", "learner has no such option", value=name, limit=", ".join(sorted(known)))
     else:
         _check_gradients(chosen, loss, optimizer, surrogate or {}, dtype, rule_options, learner, faults)
         for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,29 @@ def test_rewards_are_told_in_the_columns_of_updates() -> None:
     for start, stop in ((0, 1), (1, 14), (14, 30)):
         parts.learn(events[start:stop], labels[start:stop])
     assert_alike(learner.state(), parts.state())
+
+
+def test_the_trainer_hands_over_rewards_and_choices(tmp_path: Path) -> None:
+    """And goes on with the same mean of the rewards, to the same bits."""
+    rasters, labels = samples(40)
+    found = [np.nonzero(each) for each in rasters]
+    events = spikec.Events.from_samples([((columns + 1) * DT, channels) for columns, channels in found])
+    program, told = rewarded().program, rewarded().rule
+
+    def trainer(epochs: int, **options: Any) -> spikec.Trainer:
+        return spikec.Trainer(program, rule=told, learner={"thresholds": {"out": 400}, "gap": 8}, batch_size=10,
+                              epochs=epochs, progress=False, **options)
+
+    whole = trainer(2)
+    whole.fit((events, labels))
+    assert whole.learner.choices.gap == 8
+    assert 0 < whole.learner.reward < 1
+    trainer(1, checkpoint=tmp_path / "c").fit((events, labels))
+    again = trainer(2, checkpoint=tmp_path / "c")
+    again.fit((events, labels), resume=True)
+    assert_alike(whole.learner.state(), again.learner.state())
+    with pytest.raises(BadInputError, match="SC533"):
+        spikec.Trainer(program, rule=told, learner={"gaps": 8})
 
 
 def test_rewards_change_weights_as_on_the_clock() -> None:
