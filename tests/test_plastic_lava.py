@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_loihi_learning
 from lava_here import lava_python
 from plastic_nets import biograd_network, biograd_rule, mirror_rule, product, random_case, samples
 from test_lava_programs import seal, small
@@ -237,6 +238,17 @@ def test_biograd_learns_in_lava_and_sleeps(worker: LavaWorker) -> None:
     told = program.run(*part(slice(half, None)), weights=found.weight, record=ALL[1:], every=5, worker=worker)
     assert list(told.spikes) == ["out"]
     assert_same(told, again, every=5)
+
+
+def test_what_a_learner_was_rewarded_for_is_learnt_in_lava_too(worker: LavaWorker) -> None:
+    learner, again = (test_loihi_learning.rewarded(rounding="lava") for _ in range(2))
+    events, labels = test_loihi_learning.samples(20, seed=3)
+    learner.learn(events, labels)
+    assert set(np.sign(learner.rewards)) == {-1, 0, 1}
+    inputs, signals, _ = again.rasters(events, labels, learner.rewards)
+    found = again.lava().run(inputs, signals, worker=worker)
+    np.testing.assert_array_equal(found.weight["fc"], learner.stream.weights("fc"))
+    assert (found.weight["fc"] != again.stream.weights("fc")).mean() > 0.5
 
 
 def test_spike_timing_alone_learns_among_lavas_own_processes(worker: LavaWorker) -> None:
