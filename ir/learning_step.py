@@ -23,18 +23,19 @@ softmax(slope c) - o; count: (c - high o - low (1 - o)) / columns of all phases 
 in each `period`-th column; trace: the trace of s less that of T; local: B_l^T (trace of the layer's own spikes) - o,
 for the output the trace itself - o; reward: 0. r: 1 where the answer is the label, less its mean over the last samples,
 of which each new one is 1/100, at first 1/n. The answer: the output that fired most in phases without `inject`; of
-several the one of the highest membrane then.
+several the one of the highest membrane in the last column, before its reset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .graph import Graph
+from .grid import Discretization
 from .learning import Feedback, Gate, LearningRule, Phase, Trace
 from .learning_errors import Errors
 from .learning_layout import LearningLayout, columns_of_phase, kept_in_a_step, learning_layout
@@ -142,8 +143,8 @@ class _Net:
     def __init__(self, graph: Graph, rule: LearningRule, layout: LearningLayout, state: LearningState,
                  rate: float) -> None:
         self.graph, self.rule, self.layout, self.rate = graph, rule, layout, rate
-        assert graph.discretization is not None
-        self.grid, self.dt = graph.discretization, graph.discretization.dt
+        self.grid = cast(Discretization, graph.discretization)  # `learning_layout` has seen that there is one
+        self.dt = self.grid.dt
         self.wiring = Wiring(graph)
         self.weights = {name: np.clip(np.array(array, dtype=np.float64), *(rule.bounds or (-np.inf, np.inf)))
                         for name, array in state.weights.items()}
@@ -279,7 +280,7 @@ class _Sample:
                 self._column(phase, within, column)
                 if phase in answering:
                     self.counts = self.counts + self._given(self.layout.output, column)
-                    self.membrane = self.run.voltage[self.layout.output][0, column].reshape(-1)
+                    self.membrane = self.run.cells[self.layout.output].reached.reshape(-1)
                 column += 1
         best = np.flatnonzero(self.counts == self.counts.max())
         self.prediction = int(best[np.argmax(self.membrane[best])])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,8 +55,7 @@ class ClockLearner:
         self.weights: dict[str, Tensor] = {}
         self.biases: dict[str, Tensor] = {}
         for plastic in self.layout.plastic:
-            node = engine.graph.nodes[plastic.name]
-            assert isinstance(node, Linear)
+            node = cast(Linear, engine.graph.nodes[plastic.name])
             self.weights[plastic.name] = torch.from_numpy(np.array(node.weight)).to(device, dtype).contiguous()
             if rule.bounds is not None:
                 self.weights[plastic.name].clamp_(*rule.bounds)

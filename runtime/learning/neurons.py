@@ -5,7 +5,7 @@ Computes `ir/step_form.py`, and keeps what a rule reads: the membrane before its
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -177,5 +177,4 @@ def _add(total: Tensor, given: Tensor, factor: Value) -> Tensor:
     """total + given factor, in place of total."""
     if isinstance(factor, float):
         return total.add_(given, alpha=factor)
-    assert factor is not None
-    return total.addcmul_(given, factor)
+    return total.addcmul_(given, cast(Tensor, factor))

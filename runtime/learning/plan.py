@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -112,11 +113,10 @@ def evaluated(parts: Sequence[Product], values: Callable[[Monomial], Tensor | No
             by_key[key] = by_key.get(key, 0.0) + each.coefficient
     total: Tensor | float = constant + by_key.pop(((), None), 0.0)
     for (monomial, happens), coefficient in by_key.items():
-        value = values(monomial)
+        value = cast(Tensor, values(monomial))  # None for no factors alone, which then do not always happen
         if happens is not None:
             mask = torch.tensor(happens, dtype=like.dtype, device=like.device).view(-1, 1, 1)
             value = mask if value is None else value * mask
-        assert value is not None
         if isinstance(total, float):
             total = value.mul(coefficient).add_(total) if total else value.mul(coefficient)
         elif total.shape == value.shape:

@@ -6,7 +6,7 @@ Traces are made as far as they are asked for: all after a run, or one after the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -41,9 +41,8 @@ class Variables:
             return self.own[name](columns)
         each = self.declared[name]
         if isinstance(each, Gate):
-            assert self.reached is not None
             bar = self.bar[columns] if isinstance(self.bar, Tensor) and self.bar.ndim == 3 else self.bar
-            return gate_values(each, self.reached[columns], bar)
+            return gate_values(each, cast(Tensor, self.reached)[columns], bar)
         if self.done.get(name, 0) < columns.stop:
             self._make(name, slice(self.done.get(name, 0), columns.stop))
         return self.made[name][columns]
@@ -69,14 +68,13 @@ class Variables:
 
     def _make(self, label: str, columns: slice) -> None:
         of_bias, name = label.startswith("bias "), label.removeprefix("bias ")
-        each = self.declared[name]
+        each = cast(Trace, self.declared[name])
         end = self.ends[name[0] + "0"]
         if label not in self.made:
             shape = (len(end), 1, 1) if of_bias else end.shape
             self.made[label] = torch.empty(shape, dtype=end.dtype, device=end.device)
         rows = self.made[label]
         self.done[label] = columns.stop
-        assert isinstance(each, Trace)
         source = name[0] + "0" if each.of == "spikes" else each.of
         given = self.of_bias(source, columns) if of_bias else self.rows(source, columns)
         kept, taking = self.kept[name], self.taking[name]
