@@ -393,7 +393,7 @@ def test_synapses_with_an_optimizer_of_their_own(kind: Literal["momentum", "adam
     chosen = LocalOptimizer(kind, step=0.01, decay=0.02)
     learner = learner_of(network(), rule, optimizer=chosen)
     weight = learner.weights["w1"].clone()
-    made = (torch.optim.AdamW([weight], 0.01, eps=1e-12, weight_decay=2.0) if kind == "adam" else
+    made = (torch.optim.AdamW([weight], 0.01, eps=1e-8, weight_decay=2.0) if kind == "adam" else
             torch.optim.SGD([weight], 1.0, momentum=0.9))
     for seed in range(4):
         plain = learner_of(network(), rule)

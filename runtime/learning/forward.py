@@ -93,8 +93,8 @@ class Forward:
             self.sent[name].pop(column - self.engine.memory.get(name, 0) - 1, None)
 
     def voltage(self, name: str) -> Tensor:
-        """(batch, n): the membrane of a neuron node after the last column."""
-        return self.neurons[name].states[0]
+        """(batch, n): the membrane of a neuron node in the last column, before its reset."""
+        return self.neurons[name].reached
 
     def _neurons(self, name: str, column: int, injected: Tensor | None) -> Tensor | None:
         neurons = self.neurons[name]

@@ -34,13 +34,13 @@ class LocalOptimizer:
     step: float = 1e-3
     momentum: float = 0.9
     square: float = 0.999
-    floor: float = 1e-12
+    floor: float = 1e-8
     decay: float = 0.0
 
 
 def optimizer_named(given: Any, faults: Diagnostics) -> LocalOptimizer:
     """One by its kind, or as it is; what is wrong of it is added to `faults` (SC403)."""
-    chosen = LocalOptimizer(given) if isinstance(given, str) else given
+    chosen: Any = LocalOptimizer(given) if isinstance(given, str) else given  # type: ignore[arg-type]
     if not isinstance(chosen, LocalOptimizer) or chosen.kind not in get_args(Kind):
         faults.add("SC403", "there is no such optimizer of synapses", value=repr(given)[:80],
                    limit=f"{', '.join(get_args(Kind))}, or a LocalOptimizer")
