@@ -1,6 +1,6 @@
 """The plastic network: an integer network whose projections learn, in the numbers of Loihi's cores.
 
-What a column (Lava's time step) does, in this order, with every spike a column on its way, as in `ir/integer.py`:
+What a column (Lava's time step) does, in this order, every spike being a column on its way (`ir/integer.py`):
 
     1  what arrives at somas (a) and dendrites (b) is summed: the weights as they were when the spike was sent
     2  neurons: the soma as ever; of a learning neuron, with v taken before its reset, and signals of this column,

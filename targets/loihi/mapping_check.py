@@ -1,8 +1,8 @@
 """A mapping held against its network and the chip, by nothing that made it: every synapse is listed, every load counted
 and every packet walked over the mesh again.
 
-The two sides share the meaning of the network (`ir/integer.py`, `ir/plastic.py`) and of the chip (`ir/chip.py`), no
-code of the mapping's own.
+The two sides share the meaning of the network (`ir/integer.py`, `ir/plastic.py`) and of the chip
+(`ir/chip.py`), no code of the mapping's own.
 """
 
 from __future__ import annotations
