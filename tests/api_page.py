@@ -65,7 +65,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
                       "spikec.compiler.learning_page.save_learning")),
     ("Learning rules", "What a rule is, the grammar of its terms and the library are in [learning.md](learning.md).", (
         "spikec.LearningRule", "spikec.ir.learning.Trace", "spikec.ir.learning.Gate",
-        "spikec.ir.learning.Update", "spikec.ir.learning.Term", "spikec.ir.learning.Factor", "spikec.ir.learning.Error",
+        "spikec.ir.learning.Update", "spikec.ir.learning.Term", "spikec.ir.learning.Factor",
+        "spikec.ir.learning.Error",
         "spikec.ir.learning.Feedback", "spikec.ir.learning.Phase", "spikec.ir.learning.Noise",
         "spikec.ir.learning_terms.terms", "spikec.ir.learning_terms.terms_text", "spikec.ir.learning_checks.check_rule",
         "spikec.ir.learning_checks.verify_rule", "spikec.ir.learning_text.read", "spikec.ir.learning_text.write",
