@@ -50,8 +50,8 @@ class SynapseMemory:
 class LearningCosts:
     """What a plastic network (`ir/plastic.py`) takes beside what a static one does. `in_slots`: of an axon
     whose synapses learn; `out_slots`: of an axon whose spikes have a value; `tag_bits`, `second_tag_bits`: of a synapse
-    whose rule has a tag t, a delay d. `compartments`: by where the error of a learning neuron comes from, what each of its
-    compartments is for, the first of them its soma."""
+    whose rule has a tag t, a delay d. `compartments`: by where the error of a learning neuron comes from, what each of
+    its compartments is for, the first of them its soma."""
 
     in_slots: ChipLimit
     out_slots: ChipLimit
