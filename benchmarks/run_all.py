@@ -1,13 +1,14 @@
 """Every measurement, then the tables.
 
     python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
-    python benchmarks/run_all.py --full      the figures: on a quiet machine, about two hours without the grid
+    python benchmarks/run_all.py --full      the figures: on a quiet machine, half a day without the grid
 
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
 time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py,
-loihi_in_the_loop.py, loihi_peers.py, loihi_speed.py (where Lava is there), tables.py; and clock_speed.py, which is not
-run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read
-from the folder that SPIKEC_DATA names.
+loihi_in_the_loop.py, loihi_peers.py, learning_float.py, learning_loihi.py, continual.py, loihi_speed.py and
+learning_lava.py (where Lava is there), tables.py; and clock_speed.py, which is not run here, since it needs all
+frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read from the folder that
+SPIKEC_DATA names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 
 from common import HERE, arguments, data_folder, read_result
 
-PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py")
+PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py", "continual.py")
 ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 
 
@@ -27,7 +28,8 @@ def main() -> int:
     failed = []
     for script in PARTS:
         failed += _run(script, size)
-    if not subprocess.run([sys.executable, "-m", "spikec", "lava", "check"], check=False).returncode:
+    lava = not subprocess.run([sys.executable, "-m", "spikec", "lava", "check"], check=False).returncode
+    if lava:
         failed += _run("loihi_speed.py", size)
     if data_folder() is not None:
         for script in ACCURACIES:
@@ -35,6 +37,10 @@ def main() -> int:
         failed += _run("conversion.py", size)
         failed += _run("loihi_mnist.py", size)
         failed += _run("loihi_in_the_loop.py", size)
+        failed += _run("learning_float.py", size)
+        failed += _run("learning_loihi.py", size)
+        if lava:
+            failed += _run("learning_lava.py", size)
         if read_result("time_to_accuracy_grid") is not None:
             failed += _run("time_to_accuracy.py", size)
     if not options.quick:
