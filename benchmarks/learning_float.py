@@ -79,8 +79,8 @@ class Settings:
 
 
 MNIST = Settings()
-DIGITS = Settings(hidden=(128,), gain=0.6, steps=20, start=5, draws=0, slope=0.5, epochs=40, batch=32, rise=45,
-                  decay=0.0, sleep_every=64, sleep_samples=128, sleep_steps=5, mirror=5e-3, forget=0.03)
+DIGITS = Settings(hidden=(128,), gain=0.6, steps=20, start=5, draws=0, slope=0.5, epochs=40, batch=32, rise=90,
+                  decay=0.0, sleep_every=32, sleep_samples=128, sleep_steps=5, mirror=2e-2, forget=0.06)
 
 
 @dataclass(frozen=True)
