@@ -41,7 +41,7 @@ import spikec
 from spikec import Builder, Discretization, Graph, LearningRule, datasets
 from spikec.ir.nodes import LIF
 from spikec.ir.rules import biograd
-from spikec.runtime.learning.optimizers import LocalOptimizer
+from spikec.runtime.learning.clock.optimizers import LocalOptimizer
 
 DT, KEPT = 1e-3, 0.5
 TAU = -DT / math.log(KEPT)

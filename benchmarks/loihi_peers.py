@@ -21,7 +21,7 @@ import numpy as np
 from common import HERE, arguments, write_result
 from peers import Peer
 
-from spikec.ir.integer import (
+from spikec.ir.integer.network import (
     IntegerDense,
     IntegerNetwork,
     IntegerPopulation,
@@ -29,7 +29,7 @@ from spikec.ir.integer import (
     IntegerSparse,
     held_weight,
 )
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 from spikec.runtime.integer.engine import IntegerEngine
 
 PEERS = (

@@ -26,7 +26,7 @@ from common import Timing, arguments, collector_paused, pin, timed, write_result
 from tasks import mnist_images
 
 import spikec
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
 from spikec.runtime.integer.engine import IntegerEngine
 from spikec.runtime.lava.environment import check_lava
 from spikec.runtime.lava.processes import ProcessGroup

@@ -29,7 +29,7 @@ from common import HERE, arguments, timed, write_result
 from peers import Peer
 
 from spikec.ir.diagnostics import Diagnostics, DoesNotFitError
-from spikec.ir.integer import (
+from spikec.ir.integer.network import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,

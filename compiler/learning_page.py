@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from ..ir.learning import LearningRule
-from ..ir.learning_text import to_text
+from ..ir.learning.rule import LearningRule
+from ..ir.learning.text import to_text
 from ..ir.npz import write_atomically
 from ..runtime.history import Evaluation, History
 from ..runtime.learning.learner import LearningFigures

@@ -48,7 +48,7 @@ class SynapseMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LearningCosts:
-    """What a plastic network (`ir/plastic.py`) takes beside what a static one does. `in_slots`: of an axon
+    """What a plastic network (`ir/integer/plastic.py`) takes beside what a static one does. `in_slots`: of an axon
     whose synapses learn; `out_slots`: of an axon whose spikes have a value; `tag_bits`, `second_tag_bits`: of a synapse
     whose rule has a tag t, a delay d. `compartments`: by where the error of a learning neuron comes from, what each of
     its compartments is for, the first of them its soma."""

@@ -1,7 +1,7 @@
 """A population on its grid in the form of a Loihi core: one decay of the membrane, one of the current, a constant.
 
 A neuron on its grid is V* = beta V + p I + b0 x + c, I* = alpha I + b1 x (`ir/step_form.py`). The core computes
-v = (1 - dv/4096) v + u + bias and u = (1 - (du+1)/4096) u + 64 a (`ir/integer.py`). With I split into what a
+v = (1 - dv/4096) v + u + bias and u = (1 - (du+1)/4096) u + 64 a (`ir/integer/network.py`). With I split into what a
 constant current settles at and the rest J, v = K (V - V_reset) and u = K g J, where a unit of weight adds g b1 to u: g
 is p / alpha if the membrane takes the new current, and p if it takes that of the column before.
 """

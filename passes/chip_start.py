@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.diagnostics import Diagnostics
-from ..ir.integer import LARGEST_MEMBRANE, IntegerPopulation
+from ..ir.integer.network import LARGEST_MEMBRANE, IntegerPopulation
 from ..ir.nodes import Array
 
 __all__ = ["chip_start"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.chip import RESOURCES, Chip, SynapseMemory
-from ..ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
+from ..ir.integer.network import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
 from ..ir.nodes import Array
 from .learning_costs import CoreCosts, Mapped
 from .stencils import stencil_window

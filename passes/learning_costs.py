@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ir.chip import Chip
-from ..ir.integer import IntegerConnection, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
-from ..ir.integer_learning import PRE_TRACES, TARGETS, IntegerRule, IntegerTrace
-from ..ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
+from ..ir.integer.learning import PRE_TRACES, TARGETS, IntegerRule, IntegerTrace
+from ..ir.integer.network import IntegerConnection, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
+from ..ir.integer.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
 
 __all__ = ["CoreCosts", "Mapped", "mapped"]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ir.chip import RESOURCES, Chip
 from ..ir.diagnostics import Diagnostics
-from ..ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
+from ..ir.integer.network import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
 from ..ir.nodes import Array
 from .destinations import (
     core_loads,

@@ -17,11 +17,11 @@ from math import ceil, exp, log, log2
 import numpy as np
 
 from ..ir.diagnostics import Diagnostics, UnsupportedError
-from ..ir.integer import IntegerDense, IntegerProjection
-from ..ir.integer_learning import LIMITS, LONGEST_TAU, PRE_TRACES, IntegerRule, IntegerTrace
-from ..ir.learning import Error, Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
+from ..ir.integer.learning import LIMITS, LONGEST_TAU, PRE_TRACES, IntegerRule, IntegerTrace
+from ..ir.integer.network import IntegerDense, IntegerProjection
+from ..ir.integer.plastic import LARGEST_REWARD, LearningNeuron, PlasticNetwork
+from ..ir.learning.rule import Error, Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
 from ..ir.nodes import Array
-from ..ir.plastic import LARGEST_REWARD, LearningNeuron, PlasticNetwork
 from .plastic_rules import ChipScales, coefficient_of, integer_rule
 from .quantise import Quantised
 

@@ -2,7 +2,7 @@
 
 Each variable of the model is held as a whole number, `scale` times as large; a term c a b of an update of z becomes a
 product of mantissa 2^exponent = c scale(z) / (scale(a) scale(b)) 2^shift, where shift makes up for the bits that the
-engine drops of a product (`ir/integer_learning.py`). An error e, which has a sign, is told by two traces, y2 - y3; a
+engine drops of a product (`ir/integer/learning.py`). An error e, which has a sign, is told by two traces, y2 - y3; a
 reward r by y2 - MARK in the column of an update.
 """
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from math import log2
 
 from ..ir.diagnostics import Diagnostics
-from ..ir.integer_learning import LIMITS, Dependency, IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, shift_of
-from ..ir.learning import Factor, Term, Update
-from ..ir.learning_terms import term_text
-from ..ir.plastic import MARK
+from ..ir.integer.learning import LIMITS, Dependency, IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, shift_of
+from ..ir.integer.plastic import MARK
+from ..ir.learning.rule import Factor, Term, Update
+from ..ir.learning.terms import term_text
 
 __all__ = ["ChipScales", "coefficient_of", "integer_rule", "nearest_product"]
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.grid import Discretization
-from ..ir.integer import (
+from ..ir.integer.checks import MAX_DELAY
+from ..ir.integer.network import (
     IntegerConnection,
     IntegerConv,
     IntegerDense,
@@ -25,7 +26,6 @@ from ..ir.integer import (
     IntegerSparse,
     held_weight,
 )
-from ..ir.integer_checks import MAX_DELAY
 from ..ir.network import Connection, Conv, Dense, Network, Population, Projection, Sparse
 from ..ir.nodes import Array
 from .algebra import as_sparse

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..ir.integer import Sign
+from ..ir.integer.network import Sign
 from ..ir.nodes import Array
 
 __all__ = ["METHODS", "Method", "ScalePlan", "ScaleSearch", "Weights", "choose_scale", "cut_off", "mantissas",

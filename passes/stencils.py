@@ -10,7 +10,7 @@ from math import gcd, prod
 import numpy as np
 
 from ..ir.derived import apply
-from ..ir.integer import IntegerConv
+from ..ir.integer.network import IntegerConv
 from ..ir.network import Conv
 from ..ir.nodes import Array
 

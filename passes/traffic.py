@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir.integer import IntegerNetwork
+from ..ir.integer.network import IntegerNetwork
 from ..ir.mapping import ChipMapping
 from ..ir.nodes import Array
 from .destinations import destinations, distinct

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic
-from ..ir.learning import LearningRule
+from ..ir.learning.rule import LearningRule
 from .checkpoint import read_checkpoint, require_same, write_checkpoint
 from .display import Display
 from .gradient_step import GradientStep

@@ -12,8 +12,8 @@ import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ..ir.facts import is_number, is_whole
-from ..ir.learning import LearningRule
-from ..ir.learning_checks import verify_rule
+from ..ir.learning.checks import verify_rule
+from ..ir.learning.rule import LearningRule
 from ..ir.paths import check_path
 from ..ir.rules import RULES, rule_named
 from .devices import check_device

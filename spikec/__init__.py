@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from .ir.events import Events
     from .ir.graph import Discretization, Graph
-    from .ir.learning import LearningRule
+    from .ir.learning.rule import LearningRule
     from .ir.readouts import with_readouts
     from .runtime import datasets, encoders, losses, recordings
     from .runtime.threads import get_threads, set_threads
@@ -69,7 +69,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Events": (".ir.events", "Events"),
     "Discretization": (".ir.graph", "Discretization"),
     "Graph": (".ir.graph", "Graph"),
-    "LearningRule": (".ir.learning", "LearningRule"),
+    "LearningRule": (".ir.learning.rule", "LearningRule"),
     "rules": (".ir.rules", None),
     "with_readouts": (".ir.readouts", "with_readouts"),
     "Program": (".targets.event.program", "Program"),

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from lava_here import lava_python
 
-from spikec.ir.integer import (
+from spikec.ir.integer.network import (
     IntegerConnection,
     IntegerConv,
     IntegerDense,
@@ -22,7 +22,7 @@ from spikec.ir.integer import (
     IntegerProjection,
     IntegerSparse,
 )
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 from spikec.runtime.lava.processes import ProcessGroup
 
 LAVA_SIDE = Path(__file__).parent / "lava_side.py"

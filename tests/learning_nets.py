@@ -12,10 +12,10 @@ import spikec
 from spikec.ir import nodes as ir
 from spikec.ir.events import Events
 from spikec.ir.graph import Graph
-from spikec.ir.learning import LearningRule
-from spikec.ir.learning_continuous import phases_of
-from spikec.ir.learning_exact import ExactLearning
-from spikec.runtime.learning.event import EventLearner
+from spikec.ir.learning.continuous import phases_of
+from spikec.ir.learning.exact import ExactLearning
+from spikec.ir.learning.rule import LearningRule
+from spikec.runtime.learning.event.learner import EventLearner
 
 TAU, TAU_SYN = 20e-3, 8e-3
 

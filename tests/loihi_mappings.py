@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikec.ir.chip import RESOURCES, Chip, ChipLimit, LearningCosts, SynapseMemory
-from spikec.ir.integer import IntegerNetwork
+from spikec.ir.integer.network import IntegerNetwork
 from spikec.ir.mapping import ChipMapping, CoreContent
 
 

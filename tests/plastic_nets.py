@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
-from spikec.ir.integer_learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, rule_faults
-from spikec.ir.plastic import ASLEEP, CLEAR, MARK, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
-from spikec.ir.plastic_signals import Signals
+from spikec.ir.integer.learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace, rule_faults
+from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
+from spikec.ir.integer.plastic import ASLEEP, CLEAR, MARK, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
+from spikec.ir.integer.plastic_signals import Signals
 
 SIGNS = ("mixed", "excitatory", "inhibitory")
 

@@ -14,8 +14,8 @@ from test_learning_trainer import DeltaLearner
 import spikec
 from spikec import Events
 from spikec.ir import rules
-from spikec.ir.learning import LearningRule
-from spikec.ir.learning_text import parse, write
+from spikec.ir.learning.rule import LearningRule
+from spikec.ir.learning.text import parse, write
 from spikec.ir.npz import write_npz
 from spikec.targets.clock.program import ClockProgram
 

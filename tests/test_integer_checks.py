@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer import (
+from spikec.ir.integer.checks import check_integer, verify_integer
+from spikec.ir.integer.network import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
@@ -19,9 +20,8 @@ from spikec.ir.integer import (
     IntegerSparse,
     held_weight,
 )
-from spikec.ir.integer_checks import check_integer, verify_integer
-from spikec.ir.integer_state import IntegerState
-from spikec.ir.integer_step import simulate_integer
+from spikec.ir.integer.state import IntegerState
+from spikec.ir.integer.step import simulate_integer
 from spikec.runtime.integer.engine import IntegerEngine
 
 CONV = IntegerConv(weight=np.arange(-9, 9).reshape(2, 1, 3, 3), input_shape=(1, 4, 4), output_shape=(2, 2, 2))

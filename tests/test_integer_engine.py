@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from integer_nets import Case, cases, random_case
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 from spikec.runtime import gpu, jit
 from spikec.runtime.integer import engine as engine_module
 from spikec.runtime.integer import kernels

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from lava_here import lava_python
 
-from spikec.ir.integer import IntegerDense, IntegerProjection, Sign, held_weight
-from spikec.ir.integer_learning import (
+from spikec.ir.integer.learning import (
     IntegerFactor,
     IntegerProduct,
     IntegerRule,
@@ -22,8 +21,9 @@ from spikec.ir.integer_learning import (
     lava_text,
     rule_faults,
 )
-from spikec.ir.integer_learning_numbers import LavaNumbers, OwnNumbers, Rounding
-from spikec.ir.integer_learning_step import LearningState, first_learning_state, learning_step
+from spikec.ir.integer.learning_numbers import LavaNumbers, OwnNumbers, Rounding
+from spikec.ir.integer.learning_step import LearningState, first_learning_state, learning_step
+from spikec.ir.integer.network import IntegerDense, IntegerProjection, Sign, held_weight
 from spikec.runtime.lava.processes import ProcessGroup
 
 SCRIPT = Path(__file__).with_name("lava_learning.py")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from integer_nets import random_case
 
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
-from spikec.ir.integer_state import columns_under_way
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer.state import columns_under_way
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 
 
 def chain(weight: int, delay: int | None = None, **settings: Any) -> IntegerNetwork:

@@ -11,7 +11,7 @@ import numpy as np
 from lava_here import lava_python
 from test_lava_programs import small, spikes
 
-from spikec.ir.integer_step import simulate_integer
+from spikec.ir.integer.step import simulate_integer
 from spikec.targets.lava.program import LavaProgram
 
 ADAPTERS = """

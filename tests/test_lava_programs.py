@@ -22,7 +22,7 @@ from integer_nets import random_case
 from lava_here import lava_python, members, shared_memory
 
 from spikec.ir.diagnostics import BadInputError, UnsupportedError
-from spikec.ir.integer import (
+from spikec.ir.integer.network import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
@@ -30,7 +30,7 @@ from spikec.ir.integer import (
     IntegerProjection,
     IntegerSparse,
 )
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 from spikec.runtime.lava.environment import LavaError
 from spikec.runtime.lava.worker import LavaWorker
 from spikec.targets.lava.program import LavaProgram

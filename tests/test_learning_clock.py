@@ -19,7 +19,8 @@ import spikec  # noqa: E402
 from spikec.ir import nodes  # noqa: E402
 from spikec.ir.diagnostics import BadInputError, UnsupportedError  # noqa: E402
 from spikec.ir.events import Events  # noqa: E402
-from spikec.ir.learning import (  # noqa: E402
+from spikec.ir.learning.layout import learning_layout  # noqa: E402
+from spikec.ir.learning.rule import (  # noqa: E402
     Error,
     Factor,
     Feedback,
@@ -31,17 +32,16 @@ from spikec.ir.learning import (  # noqa: E402
     Trace,
     Update,
 )
-from spikec.ir.learning_layout import learning_layout  # noqa: E402
-from spikec.ir.learning_step import LearningState, simulate_learning, weights_above  # noqa: E402
-from spikec.ir.learning_terms import terms  # noqa: E402
+from spikec.ir.learning.step import LearningState, simulate_learning, weights_above  # noqa: E402
+from spikec.ir.learning.terms import terms  # noqa: E402
 from spikec.ir.rules import RULES, biograd  # noqa: E402
 from spikec.ir.step import simulate_step  # noqa: E402
 from spikec.runtime.clock.inputs import rasters_of  # noqa: E402
-from spikec.runtime.learning.adjoint import contracted  # noqa: E402
-from spikec.runtime.learning.clock import ClockLearner  # noqa: E402
-from spikec.runtime.learning.dense import replayed  # noqa: E402
-from spikec.runtime.learning.noise import signed_noise  # noqa: E402
-from spikec.runtime.learning.optimizers import LocalOptimizer  # noqa: E402
+from spikec.runtime.learning.clock.adjoint import contracted  # noqa: E402
+from spikec.runtime.learning.clock.dense import replayed  # noqa: E402
+from spikec.runtime.learning.clock.learner import ClockLearner  # noqa: E402
+from spikec.runtime.learning.clock.noise import signed_noise  # noqa: E402
+from spikec.runtime.learning.clock.optimizers import LocalOptimizer  # noqa: E402
 from spikec.targets.clock.program import ClockProgram  # noqa: E402
 
 DT, KEPT, STEPS = 1e-3, 0.5, 8
@@ -274,7 +274,7 @@ def test_tags_are_eliminated(name: str, monkeypatch: pytest.MonkeyPatch) -> None
         return quick
 
     monkeypatch.setattr("spikec.runtime.learning.clock.contracted", both)
-    monkeypatch.setattr("spikec.runtime.learning.adjoint.TOGETHER", 3 * 4 * 6)  # a few columns at a time
+    monkeypatch.setattr("spikec.runtime.learning.clock.adjoint.TOGETHER", 3 * 4 * 6)  # a few columns at a time
     learner.learn(samples(4, SIZES[0]), np.array([0, 1, 2, 0]))
     assert max(taken) > 1e-5
 

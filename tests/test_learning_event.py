@@ -19,16 +19,16 @@ from spikec.ir import nodes as ir
 from spikec.ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
 from spikec.ir.events import Events
 from spikec.ir.graph import Discretization, Graph
-from spikec.ir.learning import Error, Feedback, Gate, LearningRule, Phase, Trace, Update
-from spikec.ir.learning_continuous import continuous_rule
-from spikec.ir.learning_exact import ExactLearning
-from spikec.ir.learning_step import LearningState, simulate_learning
-from spikec.ir.learning_terms import terms
+from spikec.ir.learning.continuous import continuous_rule
+from spikec.ir.learning.exact import ExactLearning
+from spikec.ir.learning.rule import Error, Feedback, Gate, LearningRule, Phase, Trace, Update
+from spikec.ir.learning.step import LearningState, simulate_learning
+from spikec.ir.learning.terms import terms
 from spikec.ir.rules import biograd, emstdp, hebb, oja, reward_stdp, soel, stdp_pair, stdp_triplet
 from spikec.runtime import gpu, jit
 from spikec.runtime.learning import event_run
-from spikec.runtime.learning.event_kernel import learn_source
-from spikec.runtime.learning.event_terms import plan_of
+from spikec.runtime.learning.event.kernel import learn_source
+from spikec.runtime.learning.event.terms import plan_of
 from spikec.runtime.nvrtc import missing_packages
 from spikec.runtime.threads import set_threads
 

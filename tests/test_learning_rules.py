@@ -20,7 +20,10 @@ from spikec.ir import nodes as ir
 from spikec.ir import rules as library
 from spikec.ir.diagnostics import BadInputError, UnsupportedError
 from spikec.ir.graph import Discretization, Graph
-from spikec.ir.learning import (
+from spikec.ir.learning.checks import check_rule, verify_rule
+from spikec.ir.learning.exact import ExactLearning
+from spikec.ir.learning.layout import learning_layout
+from spikec.ir.learning.rule import (
     VARIABLES,
     Error,
     Factor,
@@ -33,11 +36,8 @@ from spikec.ir.learning import (
     Trace,
     Update,
 )
-from spikec.ir.learning_checks import check_rule, verify_rule
-from spikec.ir.learning_exact import ExactLearning
-from spikec.ir.learning_layout import learning_layout
-from spikec.ir.learning_terms import term_text, terms, terms_text
-from spikec.ir.learning_text import parse, read, to_text, write
+from spikec.ir.learning.terms import term_text, terms, terms_text
+from spikec.ir.learning.text import parse, read, to_text, write
 from spikec.ir.rules.library import factors
 from spikec.passes.plastic import make_plastic
 

@@ -18,7 +18,7 @@ import pytest
 import spikec
 from spikec.ir import rules
 from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
-from spikec.ir.learning import Error, Factor, Feedback, LearningRule, Phase, Term, Trace, Update
+from spikec.ir.learning.rule import Error, Factor, Feedback, LearningRule, Phase, Term, Trace, Update
 from spikec.runtime.checkpoint import read_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.learning.learner import Answer, LearningFigures

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from integer_nets import random_case
 
-from spikec.ir.integer import (
+from spikec.ir.integer.network import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
@@ -17,7 +17,7 @@ from spikec.ir.integer import (
     IntegerSparse,
     held_weight,
 )
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 from spikec.targets.loihi.counts import Activity, Counts
 from spikec.targets.loihi.operations import Synapses
 

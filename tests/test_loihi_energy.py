@@ -12,7 +12,7 @@ from integer_nets import random_case
 from loihi_mappings import scattered
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer_step import simulate_integer
+from spikec.ir.integer.step import simulate_integer
 from spikec.passes.traffic import traffic
 from spikec.targets.loihi.counts import Activity, Counts
 from spikec.targets.loihi.energy import LABEL, estimate

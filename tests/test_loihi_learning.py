@@ -13,12 +13,12 @@ import pytest
 import spikec
 from spikec import Builder, Discretization, Graph
 from spikec.ir.diagnostics import BadInputError, Diagnostics, UnsupportedError
-from spikec.ir.integer import held_weight
-from spikec.ir.integer_learning import IntegerTrace, shift_of
-from spikec.ir.learning import Error, Factor, LearningRule, Term, Trace, Update
-from spikec.ir.learning_terms import terms
+from spikec.ir.integer.learning import IntegerTrace, shift_of
+from spikec.ir.integer.network import held_weight
+from spikec.ir.integer.plastic_step import simulate_plastic
+from spikec.ir.learning.rule import Error, Factor, LearningRule, Term, Trace, Update
+from spikec.ir.learning.terms import terms
 from spikec.ir.nodes import LIF
-from spikec.ir.plastic_step import simulate_plastic
 from spikec.ir.rules.library import rule_named
 from spikec.passes.plastic_rules import ChipScales, integer_rule, nearest_product
 

@@ -15,7 +15,7 @@ from lava_here import lava_python
 
 import spikec
 from spikec import Graph, datasets
-from spikec.ir.integer_step import simulate_integer
+from spikec.ir.integer.step import simulate_integer
 from spikec.ir.nodes import Linear
 from spikec.runtime.datasets import Dataset
 

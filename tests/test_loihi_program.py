@@ -19,7 +19,7 @@ from strategies import discretizations, graphs, stimuli
 import spikec
 from spikec import BadInputError, Discretization, Graph, SpikecError, SpikecWarning, UnsupportedError
 from spikec.ir import nodes as ir
-from spikec.ir.integer_step import simulate_integer
+from spikec.ir.integer.step import simulate_integer
 from spikec.ir.step import simulate_step
 from spikec.targets.loihi.program import LoihiProgram
 

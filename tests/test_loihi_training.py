@@ -18,8 +18,8 @@ from torch import Tensor
 import spikec
 from spikec import BadInputError, Discretization, Graph
 from spikec.ir import nodes as ir
-from spikec.ir.integer import IntegerConv, IntegerProjection, IntegerSparse, held_weight
-from spikec.ir.integer_step import IntegerResult, simulate_integer
+from spikec.ir.integer.network import IntegerConv, IntegerProjection, IntegerSparse, held_weight
+from spikec.ir.integer.step import IntegerResult, simulate_integer
 from spikec.runtime import gpu
 from spikec.runtime.clock.surrogates import SURROGATES, Surrogate, slope
 from spikec.runtime.integer.module import IntegerModule

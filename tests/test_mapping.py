@@ -15,7 +15,8 @@ from integer_nets import random_case
 
 from spikec.ir.chip import RESOURCES, Chip
 from spikec.ir.diagnostics import BadInputError, DoesNotFitError
-from spikec.ir.integer import (
+from spikec.ir.integer.checks import verify_integer
+from spikec.ir.integer.network import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
@@ -23,7 +24,6 @@ from spikec.ir.integer import (
     IntegerProjection,
     IntegerSparse,
 )
-from spikec.ir.integer_checks import verify_integer
 from spikec.ir.mapping import ChipMapping, CoreContent, mapping_from_json, mapping_to_json
 from spikec.passes.traffic import traffic
 from spikec.targets.loihi.map_network import fill_network, map_network

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from plastic_nets import Case, biograd_network, mirror_rule, product, random_case, samples
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
-from spikec.ir.integer_learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace
-from spikec.ir.integer_learning_numbers import LavaNumbers
-from spikec.ir.integer_step import simulate_integer
-from spikec.ir.plastic import ASLEEP, CLEAR, MARK, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
-from spikec.ir.plastic_checks import check_plastic
-from spikec.ir.plastic_signals import Signals
-from spikec.ir.plastic_state import PlasticState, first_plastic_state
-from spikec.ir.plastic_step import PlasticResult, simulate_plastic
+from spikec.ir.integer.learning import IntegerFactor, IntegerProduct, IntegerRule, IntegerTrace
+from spikec.ir.integer.learning_numbers import LavaNumbers
+from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse
+from spikec.ir.integer.plastic import ASLEEP, CLEAR, MARK, MIRROR, TEACH, UPDATE, LearningNeuron, PlasticNetwork
+from spikec.ir.integer.plastic_checks import check_plastic
+from spikec.ir.integer.plastic_signals import Signals
+from spikec.ir.integer.plastic_state import PlasticState, first_plastic_state
+from spikec.ir.integer.plastic_step import PlasticResult, simulate_plastic
+from spikec.ir.integer.step import simulate_integer
 from spikec.runtime.plastic.course import Course, course_of
 from spikec.runtime.plastic.engine import PlasticEngine
 from spikec.runtime.plastic.lists import SpikeList

@@ -21,11 +21,11 @@ from plastic_nets import biograd_network, biograd_rule, mirror_rule, product, ra
 from test_lava_programs import seal, small
 
 from spikec.ir.diagnostics import BadInputError
-from spikec.ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
-from spikec.ir.integer_learning import IntegerRule, IntegerTrace
-from spikec.ir.plastic import LearningNeuron, PlasticNetwork
-from spikec.ir.plastic_signals import Signals
-from spikec.ir.plastic_step import PlasticResult, simulate_plastic
+from spikec.ir.integer.learning import IntegerRule, IntegerTrace
+from spikec.ir.integer.network import IntegerConv, IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer.plastic import LearningNeuron, PlasticNetwork
+from spikec.ir.integer.plastic_signals import Signals
+from spikec.ir.integer.plastic_step import PlasticResult, simulate_plastic
 from spikec.runtime.lava.worker import LavaWorker
 from spikec.targets.lava.plastic_program import LavaLearning, PlasticLavaProgram
 from spikec.targets.lava.program import LavaProgram

@@ -17,11 +17,11 @@ import spikec
 from spikec import Builder, Discretization
 from spikec.ir.chip import Chip, ChipLimit
 from spikec.ir.diagnostics import BadInputError, DoesNotFitError
-from spikec.ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
-from spikec.ir.integer_learning import IntegerRule, IntegerTrace
+from spikec.ir.integer.learning import IntegerRule, IntegerTrace
+from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection
+from spikec.ir.integer.plastic import PlasticNetwork
 from spikec.ir.mapping import mapping_from_json, mapping_to_json
 from spikec.ir.nodes import LIF
-from spikec.ir.plastic import PlasticNetwork
 from spikec.ir.rules.library import rule_named
 from spikec.passes.learning_costs import mapped
 from spikec.passes.traffic import traffic

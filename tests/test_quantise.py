@@ -13,7 +13,7 @@ from spikec import Discretization, Graph, SpikecError
 from spikec.compiler.pipeline import lower
 from spikec.ir import nodes as ir
 from spikec.ir.diagnostics import Diagnostics
-from spikec.ir.integer_step import simulate_integer
+from spikec.ir.integer.step import simulate_integer
 from spikec.ir.step import simulate_step
 from spikec.passes.quantise import Quantised, quantise
 from spikec.passes.split_populations import split_populations

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.learning import LearningRule
+from ...ir.learning.rule import LearningRule
 from .console import JsonOption, print_json, print_table, say
 
 __all__ = ["chosen_rule", "command", "parse_options"]
@@ -25,7 +25,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """List the library of local learning rules, or show one of them."""
-    from ...ir.learning_text import to_text
+    from ...ir.learning.text import to_text
     from ...ir.rules import RULES
 
     options = parse_options(option)
@@ -54,8 +54,8 @@ def chosen_rule(text: str, target: str | None, options: dict[str, Any]) -> Learn
         BadInputError: no such rule or hyper-parameter (SC514), one that is wrong (SC111, SC150 to SC153), a file that
             cannot be read (SC523) or is malformed (SC154), or options for a file (SC550).
     """
-    from ...ir.learning_checks import verify_rule
-    from ...ir.learning_text import read
+    from ...ir.learning.checks import verify_rule
+    from ...ir.learning.text import read
     from ...ir.rules import RULES, rule_named
 
     if text in RULES or not (Path(text).suffix or Path(text).exists()):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.learning import LearningRule
+from ...ir.learning.rule import LearningRule
 from .console import JsonOption, print_json, say, say_error
 from .losses import LOSS_HELP, choose_loss
 from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_program

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..learning import Error, Gate, LearningRule, Phase, Tau, Trace, Update
-from ..learning_checks import verify_rule
-from ..learning_terms import terms
+from ..learning.checks import verify_rule
+from ..learning.rule import Error, Gate, LearningRule, Phase, Tau, Trace, Update
+from ..learning.terms import terms
 from .feedback import FeedbackName, feedback_by_name, sleep
 from .numbers import column_decay
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..learning import Feedback, Noise, Phase, Update
-from ..learning_terms import terms
+from ..learning.rule import Feedback, Noise, Phase, Update
+from ..learning.terms import terms
 from .numbers import one_of
 
 __all__ = ["FeedbackName", "feedback_by_name", "sleep"]

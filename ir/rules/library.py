@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..diagnostics import BadInputError, Diagnostic, Diagnostics
-from ..learning import LearningRule, Update
+from ..learning.rule import LearningRule, Update
 from .biograd import biograd
 from .decolle import decolle
 from .e_prop import e_prop

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..learning import LearningRule, Phase, Trace, Update
-from ..learning_checks import verify_rule
-from ..learning_terms import terms
+from ..learning.checks import verify_rule
+from ..learning.rule import LearningRule, Phase, Trace, Update
+from ..learning.terms import terms
 
 __all__ = ["stdp_pair"]
 

@@ -1,1 +1,1 @@
-"""The emulator of integer networks: batched, on all cores, bit for bit what `ir/integer_step.py` means."""
+"""The emulator of integer networks: batched, on all cores, bit for bit what `ir/integer/step.py` means."""

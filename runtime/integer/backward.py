@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...ir.integer import IntegerNetwork, IntegerProjection
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.network import IntegerNetwork, IntegerProjection
+from ...ir.integer.step import IntegerResult
 from ...ir.nodes import Array
 from ..clock.surrogates import Surrogate
 from .engine import IntegerEngine

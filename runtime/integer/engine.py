@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.integer import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, held_weight
-from ...ir.integer_checks import verify_integer
-from ...ir.integer_inputs import Rasters, check_rasters
-from ...ir.integer_state import IntegerState, check_state, columns_under_way, first_state
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.checks import verify_integer
+from ...ir.integer.inputs import Rasters, check_rasters
+from ...ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopulation, IntegerProjection, held_weight
+from ...ir.integer.state import IntegerState, check_state, columns_under_way, first_state
+from ...ir.integer.step import IntegerResult
 from ...ir.nodes import Array
 from ..arenas import empty, zeros
 from .kernels import HOSTS, PATH, POPULATION, Call, blocks_of, lanes_of

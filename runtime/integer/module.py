@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...ir.derived import evaluate, expr_of, leaves
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.integer import IntegerConv, IntegerProjection, IntegerSparse
+from ...ir.integer.network import IntegerConv, IntegerProjection, IntegerSparse
 from ...ir.network import Network
 from ...ir.nodes import Array
 from ..clock.outputs import ClockOutputs

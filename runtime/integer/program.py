@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...ir.graph import Discretization, Graph
-from ...ir.integer import IntegerNetwork
+from ...ir.integer.network import IntegerNetwork
 from ...ir.network import Network
 from ...ir.nodes import Array
 

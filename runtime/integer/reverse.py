@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...ir.integer import LARGEST_MEMBRANE, IntegerPopulation
+from ...ir.integer.network import LARGEST_MEMBRANE, IntegerPopulation
 from ...ir.nodes import Array
 from .. import jit
 from ..arenas import empty

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecWarning
-from ...ir.integer import LARGEST_MEMBRANE
-from ...ir.integer_state import IntegerState
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.network import LARGEST_MEMBRANE
+from ...ir.integer.state import IntegerState
+from ...ir.integer.step import IntegerResult
 from ...ir.network import Network
 from ...ir.nodes import Array
 from ..clock.outputs import events_of, probe_columns, wanted_probes

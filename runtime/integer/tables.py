@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...ir.integer import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer.network import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
 from ...ir.nodes import Array
 from ..clock.lists import GROUP, sums_of_groups
 from .kernels import blocks_of

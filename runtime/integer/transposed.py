@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...ir.integer import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer.network import IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
 from ...ir.nodes import Array
 from ..clock.engine import SPARSE
 from ..clock.lists import SpikeLists, lists_of

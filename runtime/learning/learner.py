@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...ir.graph import Graph
-from ...ir.learning import LearningRule
+from ...ir.learning.rule import LearningRule
 from ...ir.nodes import Array
 
 __all__ = ["Answer", "Learner", "LearningFigures"]

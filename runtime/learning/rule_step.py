@@ -13,8 +13,8 @@ import torch
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.facts import is_number
 from ...ir.graph import Graph
-from ...ir.learning import LearningRule
-from ...ir.learning_text import to_text
+from ...ir.learning.rule import LearningRule
+from ...ir.learning.text import to_text
 from ..optimizers import choice_name
 from ..steps import Batch, NotANumber
 from .learner import Answer, Learner, LearningFigures

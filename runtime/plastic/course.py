@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...ir.diagnostics import Diagnostics
-from ...ir.integer_inputs import check_rasters
+from ...ir.integer.inputs import check_rasters
+from ...ir.integer.plastic import ASLEEP, CLEAR, LARGEST_REWARD, MIRROR, TEACH, UPDATE, PlasticNetwork
+from ...ir.integer.plastic_signals import Signals, check_signals, said
 from ...ir.nodes import Array
-from ...ir.plastic import ASLEEP, CLEAR, LARGEST_REWARD, MIRROR, TEACH, UPDATE, PlasticNetwork
-from ...ir.plastic_signals import Signals, check_signals, said
 from .lists import SpikeList
 
 __all__ = ["Course", "check_course", "course_of"]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.integer_learning_numbers import Rounding
-from ...ir.integer_learning_step import OF_SIGN
+from ...ir.integer.learning_numbers import Rounding
+from ...ir.integer.learning_step import OF_SIGN
+from ...ir.integer.plastic import PlasticNetwork
+from ...ir.integer.plastic_checks import verify_plastic
+from ...ir.integer.plastic_signals import Signals
+from ...ir.integer.plastic_state import PlasticState, check_plastic_state, first_plastic_state, numbered
 from ...ir.nodes import Array
-from ...ir.plastic import PlasticNetwork
-from ...ir.plastic_checks import verify_plastic
-from ...ir.plastic_signals import Signals
-from ...ir.plastic_state import PlasticState, check_plastic_state, first_plastic_state, numbered
 from .course import Course, check_course, course_of
 from .memory import Memory
 from .products import RuleCode, rule_code

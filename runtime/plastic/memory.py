@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.integer import IntegerConv, IntegerDense, IntegerPopulation, IntegerProjection, held_weight
-from ...ir.integer_learning import POST_TRACES, PRE_TRACES, IntegerRule, IntegerTrace
-from ...ir.integer_learning_numbers import Rounding
-from ...ir.integer_learning_step import OF_SIGN, UNHURRIED, LearningState
-from ...ir.integer_state import IntegerState
+from ...ir.integer.learning import POST_TRACES, PRE_TRACES, IntegerRule, IntegerTrace
+from ...ir.integer.learning_numbers import Rounding
+from ...ir.integer.learning_step import OF_SIGN, UNHURRIED, LearningState
+from ...ir.integer.network import IntegerConv, IntegerDense, IntegerPopulation, IntegerProjection, held_weight
+from ...ir.integer.plastic import PlasticNetwork
+from ...ir.integer.plastic_state import PlasticState, numbered
+from ...ir.integer.state import IntegerState
 from ...ir.nodes import Array
-from ...ir.plastic import PlasticNetwork
-from ...ir.plastic_state import PlasticState, numbered
 from ..jit import Arguments
 from .course import Course
 from .kernels import ARGS, PATH, POPULATION, SOURCE, TOLD, library

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir.integer_learning import IntegerRule, IntegerTrace
-from ...ir.integer_learning_numbers import SYNAPSE_SEED, mixed
+from ...ir.integer.learning import IntegerRule, IntegerTrace
+from ...ir.integer.learning_numbers import SYNAPSE_SEED, mixed
 from ...ir.nodes import Array
 
 __all__ = ["DecayTables", "below_128", "decay_tables", "lava_numbers", "stream_key", "uniform"]

@@ -15,8 +15,7 @@ from math import floor
 
 import numpy as np
 
-from ...ir.integer import Sign
-from ...ir.integer_learning import (
+from ...ir.integer.learning import (
     POST_TRACES,
     PRE_TRACES,
     TARGETS,
@@ -28,7 +27,8 @@ from ...ir.integer_learning import (
     IntegerTrace,
     shift_of,
 )
-from ...ir.integer_learning_step import ACCUMULATOR, FRACTION, OF_SIGN, OF_TARGET
+from ...ir.integer.learning_step import ACCUMULATOR, FRACTION, OF_SIGN, OF_TARGET
+from ...ir.integer.network import Sign
 
 __all__ = ["ProductCode", "RuleCode", "SumCode", "Variant", "rule_code"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...ir.integer import IntegerConv, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer.network import IntegerConv, IntegerProjection, IntegerSparse, held_weight
 from ...ir.nodes import Array
 
 __all__ = ["Entries", "entries_of"]

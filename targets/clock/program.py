@@ -18,11 +18,11 @@ from .report import ClockReport
 if TYPE_CHECKING:
     import torch
 
-    from ...ir.learning import LearningRule
+    from ...ir.learning.rule import LearningRule
     from ...runtime.clock.engine import ClockEngine
     from ...runtime.clock.module import ClockModule
-    from ...runtime.learning.clock import ClockLearner
-    from ...runtime.learning.optimizers import LocalOptimizer
+    from ...runtime.learning.clock.learner import ClockLearner
+    from ...runtime.learning.clock.optimizers import LocalOptimizer
     from ...runtime.outputs import Result
 
 __all__ = ["ClockNetwork", "ClockPopulation", "ClockProgram"]
@@ -147,11 +147,11 @@ class ClockProgram(GraphProgram):
         """
         import torch
 
-        from ...ir.learning_checks import verify_rule
+        from ...ir.learning.checks import verify_rule
         from ...ir.rules import rule_named
         from ...runtime.devices import check_device
-        from ...runtime.learning.clock import ClockLearner
-        from ...runtime.learning.optimizers import optimizer_named
+        from ...runtime.learning.clock.learner import ClockLearner
+        from ...runtime.learning.clock.optimizers import optimizer_named
 
         faults = Diagnostics()
         if dtype not in (None, torch.float32, torch.float64):

@@ -15,9 +15,9 @@ from .report import Report
 if TYPE_CHECKING:
     import torch
 
-    from ...ir.learning import LearningRule
+    from ...ir.learning.rule import LearningRule
     from ...runtime.engine import Engine
-    from ...runtime.learning.event import EventLearner
+    from ...runtime.learning.event.learner import EventLearner
     from ...runtime.module import EventModule
     from ...runtime.outputs import Result
 
@@ -98,7 +98,7 @@ class Program(GraphProgram):
                 (SC416), and each term of the rule without a closed form (SC516).
         """
         from ...ir.rules import rule_named
-        from ...runtime.learning.event import EventLearner
+        from ...runtime.learning.event.learner import EventLearner
 
         named = rule_named(rule, self.target) if isinstance(rule, str) else rule
         return EventLearner(self.graph, self.network, self.engine, named, output=output, projections=projections,

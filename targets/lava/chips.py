@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...ir.plastic import PlasticNetwork
+from ...ir.integer.plastic import PlasticNetwork
 
 __all__ = ["ChipLimit", "chip_limits"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ...ir.integer import IntegerNetwork
+from ...ir.integer.network import IntegerNetwork
 from ...ir.npz import pack_npz
 from .parts import (
     NETWORK,

@@ -19,7 +19,14 @@ import networkx
 import numpy as np
 
 from ...ir.diagnostics import Diagnostics, UnsupportedError
-from ...ir.integer import IntegerConv, IntegerNetwork, IntegerPopulation, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer.network import (
+    IntegerConv,
+    IntegerNetwork,
+    IntegerPopulation,
+    IntegerProjection,
+    IntegerSparse,
+    held_weight,
+)
 from ...ir.nodes import Array
 from ...runtime.lava import host
 from ...runtime.lava.environment import LAVA_VERSION

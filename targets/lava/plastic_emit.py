@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from ...ir.integer import IntegerProjection
-from ...ir.integer_learning import (
+from ...ir.integer.learning import (
     TARGETS,
     IntegerFactor,
     IntegerProduct,
@@ -17,9 +16,10 @@ from ...ir.integer_learning import (
     IntegerTrace,
     lava_text,
 )
+from ...ir.integer.network import IntegerProjection
+from ...ir.integer.plastic import LearningNeuron, PlasticNetwork
 from ...ir.nodes import Array
 from ...ir.npz import pack_npz
-from ...ir.plastic import LearningNeuron, PlasticNetwork
 from .chips import chip_limits
 from .parts import (
     NETWORK,

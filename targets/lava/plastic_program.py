@@ -10,13 +10,13 @@ import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.facts import is_whole
-from ...ir.integer_inputs import Rasters, check_rasters
+from ...ir.integer.inputs import Rasters, check_rasters
+from ...ir.integer.plastic import PlasticNetwork
+from ...ir.integer.plastic_checks import verify_plastic
+from ...ir.integer.plastic_signals import Signals, check_signals, said
+from ...ir.integer.plastic_state import PlasticState, check_plastic_state, first_plastic_state
+from ...ir.integer.plastic_step import PlasticRecords
 from ...ir.nodes import Array
-from ...ir.plastic import PlasticNetwork
-from ...ir.plastic_checks import verify_plastic
-from ...ir.plastic_signals import Signals, check_signals, said
-from ...ir.plastic_state import PlasticState, check_plastic_state, first_plastic_state
-from ...ir.plastic_step import PlasticRecords
 from ...runtime.lava.worker import LavaWorker
 from .chips import ChipLimit, chip_limits
 from .folder import LavaFolder

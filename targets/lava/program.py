@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic
-from ...ir.integer import IntegerNetwork
-from ...ir.integer_checks import verify_integer
-from ...ir.integer_inputs import Rasters, check_rasters
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.checks import verify_integer
+from ...ir.integer.inputs import Rasters, check_rasters
+from ...ir.integer.network import IntegerNetwork
+from ...ir.integer.step import IntegerResult
 from ...ir.nodes import Array
 from ...runtime.lava.worker import LavaWorker
 from .emit import FORMAT, UNTESTED, program_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...ir.integer import (
+from ...ir.integer.network import (
     IntegerConnection,
     IntegerConv,
     IntegerDense,

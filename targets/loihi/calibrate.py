@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir.diagnostics import Diagnostics
-from ...ir.integer import LARGEST_MEMBRANE
+from ...ir.integer.network import LARGEST_MEMBRANE
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised
 

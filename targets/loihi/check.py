@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...ir.diagnostics import SpikecError, first_line
-from ...ir.integer import LARGEST_MEMBRANE, IntegerConv, IntegerNetwork, IntegerProjection
-from ...ir.integer_step import IntegerResult, simulate_integer
+from ...ir.integer.network import LARGEST_MEMBRANE, IntegerConv, IntegerNetwork, IntegerProjection
+from ...ir.integer.step import IntegerResult, simulate_integer
 from ...ir.nodes import Array
 from ..lava.program import LavaProgram
 

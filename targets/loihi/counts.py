@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.integer import IntegerConv, IntegerNetwork
-from ...ir.integer_inputs import Rasters, check_rasters
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.inputs import Rasters, check_rasters
+from ...ir.integer.network import IntegerConv, IntegerNetwork
+from ...ir.integer.step import IntegerResult
 from ...ir.nodes import Array
 from .operations import Synapses
 

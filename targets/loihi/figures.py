@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.integer import IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer.network import IntegerProjection, IntegerSparse, held_weight
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised
 from .counts import Counts

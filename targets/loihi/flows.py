@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...ir.integer import IntegerNetwork
+from ...ir.integer.network import IntegerNetwork
 from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
 from ...passes.traffic import Rates, traffic

@@ -11,7 +11,7 @@ import torch
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.events import Events
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.step import IntegerResult
 from ...ir.network import Network
 from ...ir.nodes import Array
 from ...passes.quantise import Quantised

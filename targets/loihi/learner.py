@@ -17,14 +17,14 @@ import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, DoesNotFitError, SpikecWarning, UnsupportedError
 from ...ir.graph import Graph
-from ...ir.integer_learning_numbers import Rounding
-from ...ir.learning import LearningRule
-from ...ir.learning_continuous import MOST_REWARDS
-from ...ir.learning_layout import learning_layout
+from ...ir.integer.learning_numbers import Rounding
+from ...ir.integer.plastic import LARGEST_REWARD
+from ...ir.integer.plastic_signals import Signals
+from ...ir.learning.continuous import MOST_REWARDS
+from ...ir.learning.layout import learning_layout
+from ...ir.learning.rule import LearningRule
 from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
-from ...ir.plastic import LARGEST_REWARD
-from ...ir.plastic_signals import Signals
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
 from ...runtime.learning.learner import Answer, LearningFigures

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from ...ir.chip import RESOURCES, Chip
-from ...ir.plastic import PlasticNetwork
+from ...ir.integer.plastic import PlasticNetwork
 from ..lava.chips import ChipLimit, chip_limits
 from ..tables import Table
 from .report import distribution

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from ...ir.integer_learning_step import LearningState
+from ...ir.integer.learning_step import LearningState
+from ...ir.integer.plastic_state import PlasticState
 from ...ir.nodes import Array
-from ...ir.plastic_state import PlasticState
 
 __all__ = ["pack_state", "unpack_state"]
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from ...ir.chip import RESOURCES, Chip
 from ...ir.diagnostics import BadInputError, Diagnostics, DoesNotFitError
-from ...ir.integer import IntegerNetwork
+from ...ir.integer.network import IntegerNetwork
+from ...ir.integer.plastic import PlasticNetwork
 from ...ir.mapping import ChipMapping, CoreContent
 from ...ir.nodes import Array
-from ...ir.plastic import PlasticNetwork
 from ...passes.destinations import core_loads, destinations
 from ...passes.learning_costs import CoreCosts, Mapped, mapped
 from ...passes.mapping_units import Units, mapping_units

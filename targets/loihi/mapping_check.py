@@ -1,7 +1,7 @@
 """A mapping held against its network and the chip, by nothing that made it: every synapse is listed, every load counted
 and every packet walked over the mesh again.
 
-The two sides share the meaning of the network (`ir/integer.py`, `ir/plastic.py`) and of the chip
+The two sides share the meaning of the network (`ir/integer/network.py`, `ir/integer/plastic.py`) and of the chip
 (`ir/chip.py`), no code of the mapping's own.
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 
 from ...ir.chip import RESOURCES, Chip
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.integer import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
-from ...ir.integer_learning import IntegerRule
+from ...ir.integer.learning import IntegerRule
+from ...ir.integer.network import IntegerConv, IntegerDense, IntegerNetwork, IntegerProjection, IntegerSparse
+from ...ir.integer.plastic import PlasticNetwork
 from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
-from ...ir.plastic import PlasticNetwork
 
 __all__ = ["CheckedMapping", "check_mapping", "verify_mapping"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic
-from ...ir.integer_step import IntegerResult
+from ...ir.integer.step import IntegerResult
 from ...ir.network import Population
 from ...ir.nodes import Array
 from .calibrate import largest

@@ -11,7 +11,14 @@ from typing import Self
 
 import numpy as np
 
-from ...ir.integer import IntegerConnection, IntegerConv, IntegerDense, IntegerProjection, IntegerSparse, held_weight
+from ...ir.integer.network import (
+    IntegerConnection,
+    IntegerConv,
+    IntegerDense,
+    IntegerProjection,
+    IntegerSparse,
+    held_weight,
+)
 from ...ir.nodes import Array
 from ..model import stencil_synapses
 

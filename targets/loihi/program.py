@@ -17,7 +17,7 @@ from ...ir.chip import Chip
 from ...ir.columns import columns_of_grid
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Graph, same_node
-from ...ir.learning import LearningRule
+from ...ir.learning.rule import LearningRule
 from ...ir.mapping import ChipMapping, mapping_from_json, mapping_to_json
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.integer import LARGEST_MEMBRANE, IntegerConv, IntegerNetwork
+from ...ir.integer.network import LARGEST_MEMBRANE, IntegerConv, IntegerNetwork
 from ...ir.mapping import ChipMapping
 from ...passes.quantise import Quantised
 from .counts import Counts

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...ir.integer.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE
 from ...ir.nodes import Array
-from ...ir.plastic import ASLEEP, CLEAR, MIRROR, TEACH, UPDATE
 from ...passes.plastic import Plastic, SampleColumns
 from ...runtime.plastic.course import Course
 from ...runtime.plastic.lists import SpikeList

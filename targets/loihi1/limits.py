@@ -28,7 +28,7 @@ COMPARTMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType({
         "soma: u, v and the spikes; what it says of itself is in its traces y1 to y3",
         "reward: the error E, a sum of 24 bits of the rewards, which no spike resets"),
 })
-"""What the compartments of a learning neuron (`ir/plastic.py`) are for. One has u, v and a threshold of its own
+"""What the compartments of a learning neuron (`ir/integer/plastic.py`) are for. One has u, v and a threshold of its own
 (Davies et al. 2018), so what is summed apart from v, or tested against another threshold, has one of its own."""
 
 LOIHI1 = Chip(
