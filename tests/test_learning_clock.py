@@ -273,7 +273,7 @@ def test_tags_are_eliminated(name: str, monkeypatch: pytest.MonkeyPatch) -> None
         torch.testing.assert_close(quick[0], slow[0], rtol=1e-11, atol=1e-13)
         return quick
 
-    monkeypatch.setattr("spikec.runtime.learning.clock.contracted", both)
+    monkeypatch.setattr("spikec.runtime.learning.clock.learner.contracted", both)
     monkeypatch.setattr("spikec.runtime.learning.clock.adjoint.TOGETHER", 3 * 4 * 6)  # a few columns at a time
     learner.learn(samples(4, SIZES[0]), np.array([0, 1, 2, 0]))
     assert max(taken) > 1e-5

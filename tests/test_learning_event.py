@@ -26,7 +26,7 @@ from spikec.ir.learning.step import LearningState, simulate_learning
 from spikec.ir.learning.terms import terms
 from spikec.ir.rules import biograd, emstdp, hebb, oja, reward_stdp, soel, stdp_pair, stdp_triplet
 from spikec.runtime import gpu, jit
-from spikec.runtime.learning import event_run
+from spikec.runtime.learning.event import run as event_run
 from spikec.runtime.learning.event.kernel import learn_source
 from spikec.runtime.learning.event.terms import plan_of
 from spikec.runtime.nvrtc import missing_packages
