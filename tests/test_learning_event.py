@@ -118,8 +118,8 @@ def test_long_samples_with_fast_traces_stay_exact() -> None:
     """The frame of time begins anew many times."""
     rule = LearningRule("fast", "", (Update("t", "step", terms("x1*y1 - 0.3*t")), Update("w", "sample", terms("0.1*t")),
                                      Update("w", "post", terms("0.01*x1*t"))),
-                        (Trace("x1", 1e-3), Gate("y1", "box", 0.6)), phases=(Phase("shown", 0.25),))
-    events = stimulus(4, 4, batch=1, per_sample=40, until=0.25)
+                        (Trace("x1", 1e-3), Gate("y1", "box", 0.6)), phases=(Phase("shown", 0.12),))
+    events = stimulus(4, 4, batch=1, per_sample=20, until=0.12)
     near(graph=feedforward("LIF", (4, 3), seed=4), rule=rule, events=events, labels=[0], batch=1)
 
 
@@ -143,7 +143,7 @@ def rules(draw: Any) -> LearningRule:
         Trace("y2", 5e-3, of="y1"), Gate("y3", "box", 0.5)), phases=(Phase("shown", LAST),))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @drawn(rule=rules(), kind=st.sampled_from(("IF", "LIF", "CubaLIF")), seed=st.integers(0, 99))
 def test_any_rule(rule: LearningRule, kind: str, seed: int) -> None:
     graph = feedforward(kind, (3, 2), seed)
