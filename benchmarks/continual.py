@@ -35,7 +35,7 @@ from common import arguments, write_result
 import spikec
 from spikec import Builder, Discretization, Graph, LearningRule, datasets
 from spikec.ir.nodes import LIF
-from spikec.ir.rules.library import rule_named
+from spikec.ir.rules.catalogue import rule_named
 from spikec.runtime.datasets import Dataset, Split
 
 DT, DECAY = 1e-3, 0.75

@@ -30,7 +30,7 @@ from common import arguments, data_folder, read_result, write_result
 
 import spikec
 from spikec import Builder, Discretization, Graph, LearningRule, datasets
-from spikec.ir.rules.library import rule_named
+from spikec.ir.rules.catalogue import rule_named
 from spikec.runtime.datasets import Dataset, Split
 
 DT = 1e-3

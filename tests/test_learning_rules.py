@@ -38,7 +38,7 @@ from spikec.ir.learning.rule import (
 )
 from spikec.ir.learning.terms import term_text, terms, terms_text
 from spikec.ir.learning.text import parse, read, to_text, write
-from spikec.ir.rules.library import factors
+from spikec.ir.rules.catalogue import factors
 from spikec.passes.plastic import make_plastic
 
 FEW = settings(max_examples=15, deadline=None)

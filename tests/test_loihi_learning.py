@@ -19,7 +19,7 @@ from spikec.ir.integer.plastic_step import simulate_plastic
 from spikec.ir.learning.rule import Error, Factor, LearningRule, Term, Trace, Update
 from spikec.ir.learning.terms import terms
 from spikec.ir.nodes import LIF
-from spikec.ir.rules.library import rule_named
+from spikec.ir.rules.catalogue import rule_named
 from spikec.passes.plastic_rules import ChipScales, integer_rule, nearest_product
 
 DT, STEPS, CLASSES = 1e-3, 16, 3

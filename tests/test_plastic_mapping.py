@@ -22,7 +22,7 @@ from spikec.ir.integer.network import IntegerDense, IntegerNetwork, IntegerPopul
 from spikec.ir.integer.plastic import PlasticNetwork
 from spikec.ir.mapping import mapping_from_json, mapping_to_json
 from spikec.ir.nodes import LIF
-from spikec.ir.rules.library import rule_named
+from spikec.ir.rules.catalogue import rule_named
 from spikec.passes.learning_costs import mapped
 from spikec.passes.traffic import traffic
 from spikec.targets.loihi.map_network import fill_network, map_network

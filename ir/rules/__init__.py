@@ -2,11 +2,11 @@
 one; each is also a function here, with its hyper-parameters as keywords."""
 
 from .biograd import biograd
+from .catalogue import RULES, LibraryRule, rule_named
 from .decolle import decolle
 from .e_prop import e_prop
 from .emstdp import emstdp
 from .hebb import hebb
-from .library import RULES, LibraryRule, rule_named
 from .oja import oja
 from .reward_stdp import reward_stdp
 from .soel import soel

@@ -250,7 +250,7 @@ class LoihiProgram(GraphProgram):
             DoesNotFitError: with what learning takes, a neuron exceeds a core (SC330), or the network the chips
                 (SC331).
         """
-        from ...ir.rules.library import rule_named
+        from ...ir.rules.catalogue import rule_named
         from .learner import LoihiLearner
 
         faults = Diagnostics()
