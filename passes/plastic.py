@@ -183,6 +183,15 @@ class _Maker:
             add("biases do not learn on the chip", "bias", "weights", "Feed an input that always spikes.")
         if rule.bounds is not None and (rule.bounds[0] > -256 or rule.bounds[1] < 255) and self.chip:
             add("weights are clipped to what they are held in", f"bounds {rule.bounds}", "-256..255")
+        if rule.bounds is not None and not self.chip:
+            self.faults.add("SC516", "weights are clipped to the nine bits that hold them, not to the rule's bounds",
+                            node=rule.name, value=f"bounds {rule.bounds}", limit="-256..255 of the chip's weights",
+                            severity="warning", remedy="Choose `headroom` so that the chip's range is the rule's.")
+        awake = [each.name for each in rule.phases if each.noise is None]
+        if len(awake) > 1:
+            add("a sample has one phase without noise", ", ".join(awake), "1")
+        if any(each.noise is not None and each.samples != 1 for each in rule.phases):
+            add("a sleep is one sample of noise", "samples", "1", "Sleep more often: `every`.")
         if any(each.noise is not None and each.noise.held for each in rule.phases):
             add("noise is drawn anew in every column", "held", "not held")
         if any(each.inject for each in rule.phases):
@@ -207,6 +216,11 @@ class _Maker:
         if feedback.kind == "kolen_pollack":
             add("the source of feedback synapses is an error spike, whose sign their learning does not see",
                 "kolen_pollack", "learned, fixed", "Use learned feedback (sleep).")
+        asleep = {each.name for each in self.rule.phases if each.noise is not None}
+        if feedback.kind == "learned" and (feedback.traces or not asleep or any(
+                each.when != "sample" or not asleep.issuperset(each.phases) for each in feedback.updates)):
+            add("feedback learns at the end of a sleep, from counts of the noise and of the outputs' spikes",
+                "traces, or updates in other phases", "a phase with noise, updates of `sample` in it")
         hidden = {self.by_name[name].target for name in self.learning} - {self.output}
         if feedback.kind == "learned" and len(hidden) > 1:
             add("one hidden layer has learnt feedback on this chip", ", ".join(sorted(hidden)), "1",

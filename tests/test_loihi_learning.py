@@ -259,6 +259,26 @@ def test_what_a_rule_of_rewards_cannot_have_is_told(changes: dict[str, Any], tol
     assert {each.code for each in refused.value.diagnostics} == {"SC516"}
 
 
+def test_phases_and_feedback_that_the_chip_has_not_are_told_at_once() -> None:
+    given = rule(sleep_samples=4)
+    assert given.feedback is not None
+    awake = given.phases[0]
+    awake_too = replace(given, phases=(awake, replace(awake, name="again"), *given.phases[1:]), feedback=replace(
+        given.feedback, updates=(replace(given.feedback.updates[0], phases=(awake.name,)),)))
+    with pytest.raises(UnsupportedError) as refused:
+        learner_of(awake_too)
+    told = [each.message for each in refused.value.diagnostics]
+    assert len(told) == 3, told
+    assert all(any(part in each for each in told) for part in ("one phase without", "one sample of", "end of a sleep"))
+    with pytest.raises(UnsupportedError, match=r"SC516.*end of a sleep"):
+        learner_of(replace(rule(), phases=given.phases[:1]))  # nothing would ever be learnt
+
+
+def test_bounds_that_the_chip_does_not_keep_are_warned_of() -> None:
+    with pytest.warns(spikec.SpikecWarning, match="SC516.*bounds"):
+        learner_of(replace(rule(), bounds=(-0.5, 0.5)))
+
+
 def test_bad_choices_and_labels_are_told() -> None:
     program = spikec.compile(network(), target="loihi1")
     with pytest.raises(BadInputError) as refused:
