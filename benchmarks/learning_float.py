@@ -9,9 +9,9 @@ on the same folds with the same weights at the start. Settings were chosen on tr
 leaves the test images alone, and takes the last 5,000 training images, or a fifth of the training part of a fold, in
 their place.
 
-A pixel is a current, the same in all columns of a presentation. On MNIST it is the mean of `draws` random draws of 0
-or 1 with a probability of `brightest` times its brightness, other ones at every presentation, in training and test
-alike.
+A pixel is a current, the same in all columns of a presentation: its brightness; while MNIST is learnt, the mean of
+`draws` random draws of 0 or 1 with a probability of `brightest` times its brightness, divided by `brightest`, other
+ones at every presentation.
 Neurons: V := V / 2 + input, a spike above 1 resets to zero.
 
 Variants: `sleep` (feedback starts random and is learnt in sleep), `kolen_pollack`, and baselines: `transposed`
@@ -30,15 +30,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import torch
-from common import arguments, data_folder, read_result, write_result
+from learning_parts import Part, of_each, options_of
 
 import spikec
-from spikec import Builder, Discretization, Graph, LearningRule, datasets
+from spikec import Builder, Discretization, Graph, LearningRule
 from spikec.ir.nodes import LIF
 from spikec.ir.rules import biograd
 from spikec.runtime.learning.clock.optimizers import LocalOptimizer
@@ -60,21 +59,21 @@ class Settings:
     """Of random weights, their deviation times the root of the number of inputs."""
     steps: int = 12
     start: int = 3
-    draws: int = 8
-    """0: the brightness itself is the current."""
+    draws: int = 2
+    """0: the brightness itself is the current, as it is in tests."""
     brightest: float = 0.8
     slope: float = 1.0
-    epochs: int = 16
+    epochs: int = 12
     batch: int = 128
     step: float = 5e-3
     """Of Adam; rises over `rise` batches, then falls to zero along half a cosine."""
     rise: int = 600
     decay: float = 1.5e-4
     sleep_every: int = 256
-    sleep_samples: int = 256
+    sleep_samples: int = 512
     sleep_steps: int = 10
-    mirror: float = 1.3e-3
-    forget: float = 0.02
+    mirror: float = 3.25e-4
+    forget: float = 0.005
     surrogate_step: float = 5e-3
 
 
@@ -83,87 +82,12 @@ DIGITS = Settings(hidden=(128,), gain=0.6, steps=20, start=5, draws=0, slope=0.5
                   decay=0.0, sleep_every=32, sleep_samples=128, sleep_steps=5, mirror=2e-2, forget=0.06)
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one run learns from and is tested on."""
-
-    seed: int
-    fold: int | None
-    train: tuple[Any, Any]
-    test: tuple[Any, Any]
-
-
 def main() -> int:
-    parser = arguments(__doc__)
-    parser.add_argument("--task", choices=("mnist", "digits"), default="mnist")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--fresh", action="store_true", help="forget runs that are done")
-    parser.add_argument("--validate", action="store_true", help="nothing is stored, no test image is looked at")
-    options = parser.parse_args()
-    if options.task == "mnist" and data_folder() is None:
-        print("MNIST is not there: SPIKEC_DATA names no folder")
-        return 1
-    torch.set_num_threads(1)
-    spikec.set_threads(1)
+    options = options_of(__doc__, VARIANTS)
     name, settings = f"learning_{options.task}", MNIST if options.task == "mnist" else DIGITS
-    seeds = options.seeds or (3 if options.task == "mnist" else 5)
     if options.quick:
-        name, settings, seeds = f"{name}-quick", replace(
-            settings, hidden=(64,) * len(settings.hidden), epochs=2, rise=8), 1
-    parameters = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
-    for part in (mnist if options.task == "mnist" else digits)(seeds, options.validate, options.quick):
-        for variant in options.only:
-            stored = None if options.fresh or options.validate else read_result(name)  # others may have written since
-            runs = stored["figures"]["runs"] if stored and stored["parameters"] == parameters else []
-            if any((run["variant"], run["seed"], run["fold"]) == (variant, part.seed, part.fold) for run in runs):
-                continue
-            run = measured(variant, part, settings)
-            if not options.validate:
-                options.fresh = False
-                stored = read_result(name)
-                runs = stored["figures"]["runs"] if stored and stored["parameters"] == parameters else []
-                runs = [*runs, run]
-                write_result(name, parameters, {"runs": runs, "summary": summary(runs)})
-    return 0
-
-
-def mnist(seeds: int, validate: bool, quick: bool) -> Iterator[Part]:
-    """All training images, and the test set."""
-    data = datasets.load_mnist()
-    held, test = as_rows(data.validation), as_rows(data.test)
-    train = as_rows(data.train)
-    if validate:
-        test = held
-    else:
-        train = tuple(np.concatenate(both) for both in zip(train, held, strict=True))
-    if quick:
-        train, test = (tuple(each[:2000] for each in both) for both in (train, test))
-    for seed in range(1, seeds + 1):
-        yield Part(seed, None, train, test)
-
-
-def as_rows(split: Any) -> tuple[Any, Any]:
-    """(n, pixels) of 0..1, and labels."""
-    images = np.asarray(split.inputs, np.float32).reshape(len(split.labels), -1)
-    return images / (255 if images.max() > 1 else 1), np.asarray(split.labels)
-
-
-def digits(seeds: int, validate: bool, quick: bool) -> Iterator[Part]:
-    """Every fold with every seed."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
-
-    data = load_digits()
-    images, labels = (data.data / 16).astype(np.float32), data.target
-    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(images, labels))
-    for seed in range(1, seeds + 1):
-        for fold, (train, test) in enumerate(folds[:1] if quick else folds):
-            if validate:
-                split = StratifiedShuffleSplit(1, test_size=0.2, random_state=fold)
-                kept, held = next(split.split(images[train], labels[train]))
-                train, test = train[kept], train[held]
-            yield Part(seed, fold, (images[train], labels[train]), (images[test], labels[test]))
+        name, settings = f"{name}-quick", replace(settings, hidden=(64,) * len(settings.hidden), epochs=2, rise=8)
+    return of_each(name, settings, options, VARIANTS, lambda variant, part: measured(variant, part, settings))
 
 
 def measured(variant: str, part: Part, settings: Settings) -> dict[str, Any]:
@@ -171,8 +95,7 @@ def measured(variant: str, part: Part, settings: Settings) -> dict[str, Any]:
     began, cpu = time.perf_counter(), time.process_time()
     graph = network((part.train[0].shape[1], *settings.hidden, 10), settings.gain, part.seed)
     told = by_gradients(graph, settings, part) if variant == "surrogate" else by_rule(graph, settings, part, variant)
-    run = {"variant": variant, "seed": part.seed, "fold": part.fold, **told, "cpu_s": time.process_time() - cpu,
-           "wall_s": time.perf_counter() - began}
+    run = {**told, "cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - began}
     print(f"{variant}, seed {part.seed}{'' if part.fold is None else f', fold {part.fold}'}: {run['accuracy']:.2f} %, "
           f"{run['cpu_s']:.0f} s", flush=True)
     return run
@@ -196,7 +119,7 @@ def rule(settings: Settings, feedback: str) -> LearningRule:
     """BioGrad with exact eligibilities; errors go back layer by layer where there are several."""
     return biograd(
         rate=1 / (settings.steps - settings.start), width=1.0, eligibility="exact", tau=TAU, dt=DT,
-        duration=settings.steps * DT, start=settings.start * DT, slope=settings.slope, feedback=feedback,  # type: ignore[arg-type]
+        duration=settings.steps * DT, start=settings.start * DT, slope=settings.slope, feedback=feedback,
         path="layered" if len(settings.hidden) > 1 else "direct", bias=True, decay=settings.decay,
         sleep_rate=settings.mirror, sleep_decay=settings.forget, oja=0, sleep_duration=settings.sleep_steps * DT,
         sleep_every=settings.sleep_every, sleep_samples=settings.sleep_samples, sleep_noise=(0.5, 0.5), sleep_held=True)
@@ -221,7 +144,7 @@ def by_rule(graph: Graph, settings: Settings, part: Part, variant: str) -> dict[
             print(f"  {variant}, seed {part.seed}, epoch {epoch + 1}: {epochs[-1]['shown']:.2f} % as shown, angles "
                   f"{', '.join(f'{each:.0f}' for each in figures.angles.values())}, {epochs[-1]['cpu_s']:.0f} s",
                   flush=True)
-    return {"accuracy": tested(learner, settings, part, random), "epochs": epochs if part.fold is None else epochs[-1:]}
+    return {"accuracy": tested(learner, settings, part), "epochs": epochs if part.fold is None else epochs[-1:]}
 
 
 def by_gradients(graph: Graph, settings: Settings, part: Part) -> dict[str, Any]:
@@ -239,12 +162,12 @@ def by_gradients(graph: Graph, settings: Settings, part: Part) -> dict[str, Any]
             loss.backward()
             optimizer.step()
     learner = spikec.compile(module.to_graph(), target="clock").learner(rule(settings, "none"))
-    return {"accuracy": tested(learner, settings, part, random)}
+    return {"accuracy": tested(learner, settings, part)}
 
 
-def tested(learner: Any, settings: Settings, part: Part, random: np.random.Generator) -> float:
+def tested(learner: Any, settings: Settings, part: Part) -> float:
     """Percent; of outputs that fired as often the one of the highest membrane answers."""
-    right = sum(int((learner.answer(coded(images, settings, random)).predictions == labels).sum())
+    right = sum(int((learner.answer(held(images, settings.steps)).predictions == labels).sum())
                 for images, labels in chunks(part.test))
     return 100 * right / len(part.test[1])
 
@@ -272,29 +195,19 @@ def chunks(part: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def coded(images: Any, settings: Settings, random: np.random.Generator) -> torch.Tensor:
-    """(n, steps, pixels): a current that is held, one column in memory."""
+    """What is learnt from: brightnesses, or draws of them."""
     if settings.draws:
         bright = images > 0
         chances = settings.brightest * images[bright]
         drawn = (random.random((settings.draws, len(chances)), dtype=np.float32) < chances).mean(0, dtype=np.float32)
         images = np.zeros_like(images)
         images[bright] = drawn / settings.brightest
-    return torch.from_numpy(images)[:, None].expand(-1, settings.steps, -1)
+    return held(images, settings.steps)
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """By variant; `less_than_sleep`: on the same seeds and folds."""
-    found: dict[str, Any] = {}
-    reached = {(run["variant"], run["seed"], run["fold"]): run["accuracy"] for run in runs}
-    for variant in VARIANTS:
-        of = {key[1:]: value for key, value in reached.items() if key[0] == variant}
-        if not of:
-            continue
-        less = [reached["sleep", *key] - value for key, value in of.items() if ("sleep", *key) in reached]
-        found[variant] = {"mean": mean(of.values()), "deviation": stdev(of.values()) if len(of) > 1 else None,
-                          "runs": len(of), "less_than_sleep": mean(less) if less else None,
-                          "deviation_of_that": stdev(less) if len(less) > 1 else None}
-    return found
+def held(images: Any, steps: int) -> torch.Tensor:
+    """(n, steps, pixels): a current that is held, one column in memory."""
+    return torch.from_numpy(images)[:, None].expand(-1, steps, -1)
 
 
 if __name__ == "__main__":

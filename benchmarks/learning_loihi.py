@@ -1,12 +1,16 @@
-"""MNIST learnt entirely in Loihi's integers: 784-H-10, online, one sample after the other, BioGrad.
+"""BioGrad entirely in Loihi's integers, online, one sample after the other, one hidden layer.
 
-    python benchmarks/learning_loihi.py [--quick | --full] [--only NAME ...] [--seeds N] [--fresh]
+    python benchmarks/learning_loihi.py [--task mnist|digits] [--quick | --full] [--only NAME ...] [--seeds N] [--fresh]
+                                        [--validate]
+
+`mnist`: 784-200-10, trained on all 60,000 training images, tested once on the 10,000 test images after the last epoch.
+`digits`: 64-128-10 on scikit-learn's digits, on the folds and seeds of `learning_float.py`. Settings were chosen on
+training parts alone, with seed 1 (`--validate`, as there).
 
 Nothing but spikes and labels goes in: traces, tags, weights, feedback, errors and sleeps are the numbers of the
 learning engine (`LoihiProgram.learner`, the emulator of Lava's arithmetic), whose weights start random, and so does the
 feedback. A pixel of brightness b of 255 fires in b of 255 columns on average, evenly, from a random phase, anew at each
-presentation. The settings were chosen on the last 5,000 training images, with seed 1; the figures are of all 60,000
-training images, and of the 10,000 test images once, at the end of the last epoch.
+presentation.
 
 Variants: `sleep` (feedback learnt in sleep, each synapse rounds by itself), `sleep-lava` (one random number for all
 synapses, as Lava's simulator), and baselines: `transposed` (feedback copied from the weights), `fixed` (random for
@@ -21,20 +25,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from common import arguments, data_folder, read_result, write_result
+from learning_parts import Part, of_each, options_of
 
 import spikec
-from spikec import Builder, Discretization, Graph, LearningRule, datasets
+from spikec import Builder, Discretization, Graph, LearningRule
 from spikec.ir.rules.catalogue import rule_named
-from spikec.runtime.datasets import Dataset, Split
 
 DT = 1e-3
 CHUNK = 250
+TOLD = 10_000
+"""Training images, from which on each epoch is told of."""
 VARIANTS: dict[str, dict[str, str]] = {
     "sleep": {"feedback": "sleep"}, "sleep-lava": {"feedback": "sleep", "rounding": "lava"},
     "transposed": {"feedback": "transposed"}, "fixed": {"feedback": "fixed"}, "frozen": {"feedback": "none"},
@@ -46,6 +50,7 @@ VARIANTS: dict[str, dict[str, str]] = {
 class Settings:
     """Of the network, its code, and the rule; of the weights and thresholds, in whole numbers of the chip."""
 
+    pixels: int = 784
     hidden: int = 200
     steps: int = 32
     decay: float = 0.75
@@ -72,60 +77,43 @@ class Settings:
     batch: int = 50
 
 
+MNIST = Settings()
+DIGITS = replace(MNIST, pixels=64, hidden=128, steps=40, thresholds=(300, 400), weights=(40, 60), rate=2e-5,
+                 rate_hidden=40.0, batch=16, rates=(1.0,) * 18 + (0.5,) * 6 + (0.25,) * 6)
+Examples: TypeAlias = tuple[Any, Any]
+"""(n, pixels) of 0..255, and labels."""
+
+
 def main() -> int:
-    parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--fresh", action="store_true", help="forget runs that are done")
-    options = parser.parse_args()
-    if data_folder() is None:
-        print("MNIST is not there: SPIKEC_DATA names no folder")
-        return 1
-    torch.set_num_threads(1)
-    spikec.set_threads(1)
-    name, settings, data = "learning_loihi", Settings(), datasets.load_mnist()
-    train = Split(np.concatenate([data.train.inputs, data.validation.inputs]),
-                  np.concatenate([data.train.labels, data.validation.labels]))
-    data = replace(data, train=train)
+    options = options_of(__doc__, tuple(VARIANTS))
+    name, settings = ("learning_loihi", MNIST) if options.task == "mnist" else ("learning_loihi_digits", DIGITS)
     if options.quick:
-        name, settings = "learning_loihi-quick", replace(settings, hidden=64, rates=(1.0,))
-        data = replace(data, train=data.train[:2000], test=data.test[:500])
-    parameters = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
-    stored = None if options.fresh else read_result(name)
-    runs = stored["figures"]["runs"] if stored and stored["parameters"] == parameters else []
-    for seed in range(1, options.seeds + 1):
-        for variant in options.only:
-            if any(run["variant"] == variant and run["seed"] == seed for run in runs):
-                continue
-            run = measured(variant, seed, settings, data)
-            stored = None if options.fresh else read_result(name)  # another process may have written since
-            if stored and stored["parameters"] == parameters:
-                runs = [each for each in stored["figures"]["runs"]
-                        if (each["variant"], each["seed"]) != (variant, seed)]
-            runs = [*runs, run]
-            write_result(name, parameters, {"runs": runs, "summary": summary(runs)})
-    return 0
+        name, settings = f"{name}-quick", replace(settings, hidden=64, rates=(1.0,))
+    return of_each(name, settings, options, tuple(VARIANTS), lambda variant, part: measured(variant, part, settings))
 
 
-def measured(variant: str, seed: int, settings: Settings, data: Dataset) -> dict[str, Any]:
+def measured(variant: str, part: Part, settings: Settings) -> dict[str, Any]:
     """One training, tested at the end of its last epoch."""
     began, cpu = time.perf_counter(), time.process_time()
-    graph = network(settings, seed)
+    train, test = (((images * 255).round().astype(np.uint8), labels) for images, labels in (part.train, part.test))
+    graph = network(settings, part.seed)
     if variant == "surrogate":
-        told = by_gradients(graph, settings, data, seed)
+        told = by_gradients(graph, settings, train, test, part.seed)
     else:
-        told = by_rule(graph, settings, data, seed, **VARIANTS[variant])
-    run = {"variant": variant, "seed": seed, **told, "cpu_s": time.process_time() - cpu,
-           "wall_s": time.perf_counter() - began}
-    print(f"{variant}, seed {seed}: {run['accuracy']:.2f} %, {run['cpu_s']:.0f} s", flush=True)
+        told = by_rule(graph, settings, train, test, part.seed, **VARIANTS[variant])
+    if part.fold is not None:
+        told["epochs"] = told.get("epochs", [])[-1:]
+    run = {**told, "cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - began}
+    print(f"{variant}, seed {part.seed}{'' if part.fold is None else f', fold {part.fold}'}: {run['accuracy']:.2f} %, "
+          f"{run['cpu_s']:.0f} s", flush=True)
     return run
 
 
 def network(settings: Settings, seed: int, classes: int = 10) -> Graph:
-    """784-H-10 of leaky neurons that a core holds as they are, with random weights."""
+    """Two layers of leaky neurons that a core holds as they are, with random weights."""
     random, builder = np.random.default_rng(seed), Builder()
     tau = -DT / np.log(settings.decay)
-    signal, n = builder.input("pixels", 784), 784
+    signal, n = builder.input("pixels", settings.pixels), settings.pixels
     sizes, thresholds = (settings.hidden, classes), (1.0, settings.threshold_out)
     for layer, (size, threshold, chip, most) in enumerate(zip(sizes, thresholds, settings.thresholds, settings.weights,
                                                               strict=True)):
@@ -156,7 +144,7 @@ def rule(settings: Settings, feedback: str) -> LearningRule:
         sleep_noise=settings.noise)
 
 
-def by_rule(graph: Graph, settings: Settings, data: Dataset, seed: int, feedback: str,
+def by_rule(graph: Graph, settings: Settings, train: Examples, test: Examples, seed: int, feedback: str,
             rounding: str = "synapse") -> dict[str, Any]:
     """Online, in the arithmetic of the chip."""
     program = spikec.compile(graph, target="loihi1")
@@ -168,24 +156,25 @@ def by_rule(graph: Graph, settings: Settings, data: Dataset, seed: int, feedback
     for epoch, rate in enumerate(settings.rates):
         learner.rate = rate
         began, right = time.process_time(), 0
-        for images, labels in chunks(data.train, random.permutation(len(data.train))):
+        for images, labels in chunks(train, random.permutation(len(train[1]))):
             answer = learner.learn(coded(images, settings.steps, random), labels)
             right += int((answer.predictions == labels).sum())
         figures = learner.figures()
-        epochs.append({"epoch": epoch + 1, "shown": 100 * right / len(data.train),
+        epochs.append({"epoch": epoch + 1, "shown": 100 * right / len(train[1]),
                        "cpu_s": time.process_time() - began, "angle": figures.angles.get("hidden"),
                        "norm": figures.norms.get("hidden"), "rates": dict(figures.rates),
                        "updated": dict(figures.updated), "saturated": dict(figures.saturated)})
-        print(f"  {feedback}, {rounding}, seed {seed}, epoch {epoch + 1}: {epochs[-1]['shown']:.2f} % as shown, "
-              f"angle {epochs[-1]['angle'] or 0:.0f}, {epochs[-1]['cpu_s']:.0f} s", flush=True)
+        if len(train[1]) >= TOLD:
+            print(f"  {feedback}, {rounding}, seed {seed}, epoch {epoch + 1}: {epochs[-1]['shown']:.2f} % as shown, "
+                  f"angle {epochs[-1]['angle'] or 0:.0f}, {epochs[-1]['cpu_s']:.0f} s", flush=True)
     right = sum(int((learner.answer(coded(images, settings.steps, random)).predictions == labels).sum())
-                for images, labels in chunks(data.test, np.arange(len(data.test))))
+                for images, labels in chunks(test, np.arange(len(test[1]))))
     columns = learner.plastic.columns
-    return {"accuracy": 100 * right / len(data.test), "epochs": epochs, "columns_a_sample": columns.columns,
+    return {"accuracy": 100 * right / len(test[1]), "epochs": epochs, "columns_a_sample": columns.columns,
             "columns_of_sleep_a_sample": columns.sleep_columns / columns.sleep_every, "rounding": rounding}
 
 
-def by_gradients(graph: Graph, settings: Settings, data: Dataset, seed: int) -> dict[str, Any]:
+def by_gradients(graph: Graph, settings: Settings, train: Examples, test: Examples, seed: int) -> dict[str, Any]:
     """The same network and code by surrogate gradients of cross-entropy of the counts, Adam, float32."""
     module = spikec.compile(graph, target="clock").module(surrogate="fast_sigmoid")
     optimizer = torch.optim.Adam([each for each in module.parameters() if each.requires_grad], settings.surrogate_lr)
@@ -193,30 +182,31 @@ def by_gradients(graph: Graph, settings: Settings, data: Dataset, seed: int) -> 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     random = np.random.default_rng([seed, 1])
     for epoch in range(epochs):
-        for images, labels in chunks(data.train, random.permutation(len(data.train)), settings.batch):
+        for images, labels in chunks(train, random.permutation(len(train[1])), settings.batch):
             out = module(torch.from_numpy(coded(images, settings.steps, random)).float(), duration=settings.steps * DT)
             loss = torch.nn.functional.cross_entropy(out.spike_count("out"), torch.from_numpy(labels))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         schedule.step()
-        print(f"  surrogate, seed {seed}, epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)
+        if len(train[1]) >= TOLD:
+            print(f"  surrogate, seed {seed}, epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)
     right = 0
     with torch.no_grad():
-        for images, labels in chunks(data.test, np.arange(len(data.test))):
+        for images, labels in chunks(test, np.arange(len(test[1]))):
             out = module(torch.from_numpy(coded(images, settings.steps, random)).float(), duration=settings.steps * DT)
             right += int((out.spike_count("out").argmax(1).numpy() == labels).sum())
-    return {"accuracy": 100 * right / len(data.test)}
+    return {"accuracy": 100 * right / len(test[1])}
 
 
-def chunks(split: Split, order: Any, size: int = CHUNK) -> Iterator[tuple[Any, Any]]:
+def chunks(examples: Examples, order: Any, size: int = CHUNK) -> Iterator[Examples]:
     for start in range(0, len(order), size):
         chosen = order[start:start + size]
-        yield split.inputs[chosen].reshape(len(chosen), -1), split.labels[chosen]
+        yield examples[0][chosen], examples[1][chosen]
 
 
 def coded(images: Any, steps: int, random: np.random.Generator) -> Any:
-    """(n, steps, 784) uint8: a pixel of brightness b of 255 fires in b of 255 columns, evenly, from a random phase."""
+    """(n, steps, pixels) uint8: a pixel of brightness b of 255 fires in b of 255, evenly, from a random phase."""
     # 16 bits a pixel and column: phase + column * brightness, of 65535; it fires where that wraps around.
     step = np.asarray(images, dtype=np.uint16) * 257
     before = random.integers(0, 65536, images.shape, dtype=np.uint16)
@@ -226,15 +216,6 @@ def coded(images: Any, steps: int, random: np.random.Generator) -> Any:
         spikes[:, column] = (after < before) | (step == 65535)
         before = after
     return spikes
-
-
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    found = {}
-    for variant in VARIANTS:
-        of = [run["accuracy"] for run in runs if run["variant"] == variant]
-        if of:
-            found[variant] = {"mean": mean(of), "deviation": stdev(of) if len(of) > 1 else None, "seeds": len(of)}
-    return found
 
 
 if __name__ == "__main__":
