@@ -1,7 +1,7 @@
 """Every measurement, then the tables.
 
     python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
-    python benchmarks/run_all.py --full      the figures: on a quiet machine, half a day without the grid
+    python benchmarks/run_all.py --full      the figures: on a quiet machine, a day without the grid
 
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
 time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py,
@@ -20,6 +20,7 @@ from common import HERE, arguments, data_folder, read_result
 
 PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py", "continual.py")
 ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
+LOCAL = ("learning_float.py", "learning_loihi.py")
 
 
 def main() -> int:
@@ -31,14 +32,16 @@ def main() -> int:
     lava = not subprocess.run([sys.executable, "-m", "spikec", "lava", "check"], check=False).returncode
     if lava:
         failed += _run("loihi_speed.py", size)
+    for script in LOCAL:
+        failed += _run(script, size, "--task", "digits")
     if data_folder() is not None:
         for script in ACCURACIES:
             failed += _run(script, size, "--no-progress")
         failed += _run("conversion.py", size)
         failed += _run("loihi_mnist.py", size)
         failed += _run("loihi_in_the_loop.py", size)
-        failed += _run("learning_float.py", size)
-        failed += _run("learning_loihi.py", size)
+        for script in LOCAL:
+            failed += _run(script, size)
         if lava:
             failed += _run("learning_lava.py", size)
         if read_result("time_to_accuracy_grid") is not None:
