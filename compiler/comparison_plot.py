@@ -15,6 +15,7 @@ from ..ir.events import Events
 from ..ir.nodes import Array
 from ..ir.npz import write_atomically
 from ..ir.paths import path_of
+from ..runtime.drawing import new_figure
 from .comparison import Comparison, LayerComparison, matched
 
 if TYPE_CHECKING:
@@ -52,13 +53,8 @@ def draw(comparison: Comparison) -> Figure:
     Raises:
         BadInputError: matplotlib is missing (SC532).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise BadInputError(Diagnostic("SC532", "matplotlib is not installed",
-                                       remedy='pip install "spikec[plot]"')) from error
     layers = comparison.layers[-MOST_LAYERS:]
-    figure = Figure(figsize=(11, 1 + 2.4 * len(layers)), layout="constrained")
+    figure = new_figure(11, 1 + 2.4 * len(layers))
     grid = figure.subplots(len(layers), 2, squeeze=False, width_ratios=(3, 1))
     sample = comparison.first.sample if comparison.first is not None else 0
     for (raster, differences), layer in zip(grid, layers, strict=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.paths import path_of
+from ..runtime.drawing import require_matplotlib
 from ..targets.tables import Table
 
 if TYPE_CHECKING:
@@ -33,11 +34,7 @@ def check_page(path: str | Path) -> Path:
     if target.suffix not in (".html", ".htm"):
         raise BadInputError(Diagnostic("SC550", f"'{path}' is no page that can be written",
                                        value=target.suffix or "no suffix", limit=".html, .htm"))
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise BadInputError(Diagnostic("SC532", "matplotlib is not installed",
-                                       remedy='pip install "spikec[plot]"')) from error
+    require_matplotlib()
     return target
 
 

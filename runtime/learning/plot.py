@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...ir.diagnostics import BadInputError, Diagnostic
+from ..drawing import new_figure
 from ..history import EpochRecord
 
 if TYPE_CHECKING:
@@ -34,15 +34,11 @@ def draw(records: Iterable[EpochRecord]) -> Figure:
     Raises:
         BadInputError: matplotlib is missing (SC532).
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise BadInputError(Diagnostic("SC532", "matplotlib is not installed",
-                                       remedy='pip install "spikec[plot]"')) from error
     panels = {title: lines for title, lines in _panels(list(records)) if lines}
     rows = max(1, -(-len(panels) // 2))
-    figure = Figure(figsize=(11, 0.5 + 2.6 * rows), layout="constrained")
+    figure = new_figure(11, 0.5 + 2.6 * rows)
+    from matplotlib.ticker import MaxNLocator
+
     grid: Any = figure.subplots(rows, 2, squeeze=False, sharex=True).flatten()
     for axes, (title, lines) in zip(grid, panels.items(), strict=False):
         for number, (name, points) in enumerate(lines.items()):
