@@ -174,7 +174,7 @@ def write_result(name: str, parameters: dict[str, Any], figures: Any) -> Path:
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{name}.json"
     content = {"name": name, "machine": machine_record(), "parameters": parameters, "figures": figures}
-    text = json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(rounded(content), indent=1, ensure_ascii=False) + "\n"
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)
@@ -203,11 +203,12 @@ def data_folder() -> Path | None:
     return Path(named) if named and Path(named).is_dir() else None
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """As results hold it: six digits, lists."""
     if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
+        return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(inner) for inner in value]
+        return [rounded(inner) for inner in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,5 +1,6 @@
 """What measurements of local learning share: the parts of MNIST and of scikit-learn's digits that they learn and are
-tested on, and their loop over seeds, folds and variants, which keeps each run that is done."""
+tested on, their loop over seeds, folds and variants, which keeps each run that is done, and the choice of the learning
+rate, of each fold for itself."""
 
 from __future__ import annotations
 
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import arguments, data_folder, read_result, write_result
+from common import arguments, data_folder, machine_record, read_result, rounded, write_result
 
 import spikec
 from spikec import datasets
 
-__all__ = ["Part", "digits", "mnist", "of_each", "options_of", "parameters_of", "summary"]
+__all__ = ["Part", "digits", "mnist", "of_each", "options_of", "summary"]
 
 FOLDS = 5
+FACTORS = (1.0, 0.5, 2.0)
+"""Of the learning rate, what is tried in each fold; the first of several that are as good."""
 
 
 @dataclass(frozen=True)
@@ -31,48 +34,62 @@ class Part:
 
 
 def options_of(doc: str, variants: Sequence[str]) -> Any:
-    """Of the command line."""
+    """Of the command line. `--fresh` and `--only` together do these variants anew."""
     parser = arguments(doc)
     parser.add_argument("--task", choices=("mnist", "digits"), default="mnist")
     parser.add_argument("--only", nargs="+", choices=variants, default=list(variants))
     parser.add_argument("--seeds", type=int)
-    parser.add_argument("--fresh", action="store_true", help="forget runs that are done")
+    parser.add_argument("--fresh", action="store_true", help="do runs again that are done")
     parser.add_argument("--validate", action="store_true", help="nothing is stored, no test image is looked at")
     return parser.parse_args()
 
 
 def of_each(name: str, settings: Any, options: Any, variants: Sequence[str],
-            measured: Callable[[str, Part], dict[str, Any]]) -> int:
-    """`measured` of all variants, seeds and folds, each stored under `name` when it is done; the exit code."""
+            measured: Callable[[str, Part, float], dict[str, Any]]) -> int:
+    """`measured`, given a variant, a part and a factor of the learning rate, of all variants, seeds and folds, each
+    stored under `name` when it is done; the exit code."""
     if options.task == "mnist" and data_folder() is None:
         print("MNIST is not there: SPIKEC_DATA names no folder")
         return 1
     torch.set_num_threads(1)
     spikec.set_threads(1)
-    parameters = parameters_of(settings)
+    parameters, commit = rounded(vars(settings)), machine_record()["commit"]
     seeds = 1 if options.quick else options.seeds or (3 if options.task == "mnist" else 5)
-    fresh = options.fresh
+    chosen: dict[tuple[str, int], float] = {}
+    again = {(variant, seed, fold) for variant in options.only for seed in range(1, seeds + 1)
+             for fold in (None, *range(FOLDS))} if options.fresh else set()
 
-    def done() -> list[dict[str, Any]]:
-        stored = None if fresh or options.validate else read_result(name)  # others may have written since
-        return stored["figures"]["runs"] if stored and stored["parameters"] == parameters else []
+    def done() -> dict[Any, dict[str, Any]]:
+        """By variant, seed and fold."""
+        stored = None if options.validate else read_result(name)  # others may have written since
+        if stored is None or stored["parameters"] != parameters:
+            return {}
+        runs = [{"fold": None, "commit": stored["machine"]["commit"], **run} for run in stored["figures"]["runs"]]
+        return {key: run for run in runs if (key := (run["variant"], run["seed"], run["fold"])) not in again}
+
+    def factor(variant: str, fold: int) -> float:
+        """Chosen on the training part of a fold alone; baselines of feedback have that of `sleep`."""
+        variant = variant if variant == "surrogate" else "sleep"
+        if (variant, fold) not in chosen:
+            found = next((run["factor"] for run in done().values() if (run["variant"], run["fold"]) == (variant, fold)),
+                         None)
+            part = next(each for each in digits(1, True, False) if each.fold == fold)
+            chosen[variant, fold] = found or max(FACTORS, key=lambda each: measured(variant, part, each)["accuracy"])
+        return chosen[variant, fold]
 
     for part in (mnist if options.task == "mnist" else digits)(seeds, options.validate, options.quick):
         for variant in options.only:
-            of = {"variant": variant, "seed": part.seed, "fold": part.fold}
-            if any(of.items() <= run.items() for run in done()):
+            key = variant, part.seed, part.fold
+            if key in done():
                 continue
-            run = {**of, **measured(variant, part)}
+            rate = 1.0 if part.fold is None or options.validate or options.quick else factor(variant, part.fold)
+            run = {"variant": variant, "seed": part.seed, "fold": part.fold, "factor": rate, "commit": commit,
+                   **measured(variant, part, rate)}
             if not options.validate:
-                runs = [*done(), run]
-                fresh = False
+                again.discard(key)
+                runs = [*done().values(), run]
                 write_result(name, parameters, {"runs": runs, "summary": summary(runs, variants)})
     return 0
-
-
-def parameters_of(settings: Any) -> dict[str, Any]:
-    """As JSON gives them back."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
 
 
 def mnist(seeds: int, validate: bool, quick: bool) -> Iterator[Part]:
@@ -114,7 +131,7 @@ def _rows(images: Any, white: int, labels: Any) -> tuple[Any, Any]:
 def summary(runs: list[dict[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
     """By variant; `less_than_sleep`: on the same seeds and folds."""
     found: dict[str, Any] = {}
-    reached = {(run["variant"], run["seed"], run.get("fold")): run["accuracy"] for run in runs}
+    reached = {(run["variant"], run["seed"], run["fold"]): run["accuracy"] for run in runs}
     for variant in variants:
         of = {key[1:]: value for key, value in reached.items() if key[0] == variant}
         if not of:
