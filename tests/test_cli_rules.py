@@ -118,3 +118,29 @@ def test_the_library_is_listed(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert (parse(told["text"]), told["options"]["feedback"]) == (rules.biograd(), "sleep")
     assert json.dumps(told)
     assert say(capsys, "rules", "--rule-option", "rate=1")[0] == 4
+
+
+@pytest.mark.parametrize("target", ["clock", "event", "loihi1", "loihi2"])
+def test_the_library_is_listed_and_shown_as_a_target_runs_it(place: Path, capsys: pytest.CaptureFixture[str],
+                                                             target: str) -> None:
+    code, told = say_json(capsys, "rules", "--target", target)
+    runs = [name for name, entry in rules.RULES.items() if target in entry.targets]
+    assert (code, told["target"], [each["name"] for each in told["rules"]]) == (0, target, runs)
+    code, out, _ = say(capsys, "rules", "-t", target)
+    assert [name for name in rules.RULES if f"\n{name} " in out] == runs
+    for name in runs:
+        code, out, err = say(capsys, "rules", name, "-t", target)
+        assert (code, parse(out), err) == (0, rules.rule_named(name, target), "")
+    code, told = say_json(capsys, "rules", "biograd", "-t", target, "--rule-option", "rate=0.5")
+    assert parse(told["text"]) == rules.rule_named("biograd", target, rate=0.5)
+    assert told["options"]["error"] == ("spike" if target.startswith("loihi") else "softmax")
+
+
+def test_a_rule_of_another_target_is_shown_with_a_note(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = say(capsys, "rules", "e_prop", "-t", "loihi2")
+    assert (code, parse(out).name, "runs on clock, not on loihi2" in err) == (0, "e_prop", True), err
+    write(rules.hebb(), "own.rule")
+    code, _, err = say(capsys, "rules", "own.rule", "-t", "loihi2")
+    assert (code, "SC550" in err, "Leave --target out" in err) == (4, True, True), err
+    assert say(capsys, "rules", "-t", "abacus")[0] == 4
+    assert say(capsys, "rules", "-t", "xylo")[0] == 3
