@@ -609,6 +609,23 @@ def test_the_table_says_which_targets_run_a_rule(name: str, target: str, accepti
     assert {each.code for each in caught.value.diagnostics} <= {"SC515", "SC516", "SC336"}
 
 
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+@pytest.mark.parametrize("spread", [0.15, 0.3, 0.6, 1.2])
+def test_the_baselines_fit_a_chip_whatever_the_usual_scale_of_the_weights(spread: float, target: str) -> None:
+    net = spikec.Builder()
+    source = net.input("x", 20)
+    hidden, out = (net.lif(name, n, tau=3e-3, r=3e-3) for name, n in (("hidden", 16), ("n", 3)))
+    source.connect(hidden, weight=spikec.normal(0, spread, seed=1))
+    hidden.connect(out, weight=spikec.normal(0, spread, seed=2))
+    net.output("out", out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = spikec.compile(net.build(Discretization(dt=1e-3)), target=target)
+        for name in ("hebb", "oja"):
+            learner = program.learner(name)
+            assert learner.rule == library.rule_named(name, target)
+
+
 def table() -> str:
     """The library as the page shows it."""
     lines = ["| rule | what it does | paper | factors | " + " | ".join(TARGETS) + " |",

@@ -62,7 +62,7 @@ RULES: dict[str, LibraryRule] = {
     "decolle": _entry(decolle, "Each layer learns from an error of its own.", ("clock",)),
     "emstdp": _entry(emstdp, "The difference of the target's counts with and without correction, times the source's.",
                      ("clock", "event")),
-    "hebb": _entry(hebb, "Grows where source and target fire together; a baseline.", ALL),
+    "hebb": _entry(hebb, "Grows where source and target fire together; a baseline.", ALL, rate=0.01),
     "oja": _entry(oja, "Hebb's rule with a decay that keeps weights finite; a baseline.", ALL, rate=0.01),
 }
 
