@@ -18,7 +18,7 @@ from .page import check_page, rendered
 __all__ = ["epochs", "last_figures", "learning_page", "save_learning"]
 
 _MEANING = {
-    "saturated": "share of weights at their bounds", "updated": "share of synapses that a sample changed",
+    "saturated": "share of weights at their bounds", "updated": "changes of a synapse in a sample, mean",
     "norm": "norm of the weights", "rates": "spikes a neuron and second",
     "saturated_traces": "share of traces at the most that they hold",
     "angles": "degrees between feedback and forward weights", "norms": "norm of feedback over that of forward weights",

@@ -56,6 +56,8 @@ def test_a_rule_trains_and_is_told(learns: None, capsys: pytest.CaptureFixture[s
     assert told["history"][0]["learning"]["norm"]["fc"] > 0
     page = Path("f.html").read_text()
     assert "-0.25*e*t" in page
+    assert "changes of a synapse in a sample" in page
+    assert "share of synapses" not in page
     assert "<svg" not in page
     assert page.count("<img") == 1
     assert "http" not in page.replace("http-equiv", "")

@@ -307,8 +307,10 @@ def test_records_are_plain_values(tmp_path: Path) -> None:
 def test_what_was_told_is_drawn() -> None:
     history = trainer(epochs=3).fit(data(40), data(20))
     drawn = {axes.get_title(loc="left"): axes for axes in history.draw().axes if axes.lines}
-    assert list(drawn) == ["accuracy, %", "error", "weights at their bounds, %", "synapses changed by a sample, %",
-                           "norm of weights", "spikes a neuron and second"]
+    assert list(drawn) == ["accuracy, %", "error", "weights at their bounds, %",
+                           "changes of a synapse in a sample, mean", "norm of weights", "spikes a neuron and second"]
+    assert list(drawn["changes of a synapse in a sample, mean"].lines[0].get_ydata()) == [
+        each.learning.updated["fc"] for each in history]
     lines = {line.get_label(): line for line in drawn["accuracy, %"].lines}
     assert list(lines) == ["training", "validation"]
     assert list(lines["training"].get_xdata()) == [1, 2, 3]

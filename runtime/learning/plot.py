@@ -21,7 +21,7 @@ _LEARNING = (  # field of the figures, title, factor
     ("norms", "norm of feedback over that of forward weights", 1.0),
     ("saturated", "weights at their bounds, %", 100.0),
     ("saturated_traces", "traces at the most that they hold, %", 100.0),
-    ("updated", "synapses changed by a sample, %", 100.0),
+    ("updated", "changes of a synapse in a sample, mean", 1.0),
     ("norm", "norm of weights", 1.0),
     ("rates", "spikes a neuron and second", 1.0),
 )
