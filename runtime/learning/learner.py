@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,25 +44,44 @@ class LearningFigures:
 
 class Learner(Protocol):
     """Learns from batches. `rule` as it was given; `rate`: what every update of weights is multiplied by, 1.0 at first,
-    which schedules set (on a chip, the nearest that its exponents can say)."""
+    which schedules set (on a chip, the nearest that its exponents can say): a finite number >= 0 (SC403), and of 0 no
+    weight changes; a learner can be set to any such number, whatever it can learn at."""
 
     rule: LearningRule
     rate: float
 
+    def check_rates(self, rates: Iterable[float]) -> None:
+        """Whether it can learn at all of these rates.
+
+        Raises:
+            BadInputError: one is no finite number >= 0 (SC403).
+            UnsupportedError: naming each that a chip's learning engine does not hold, with the term (SC336).
+        """
+
     def learn(self, events: Any, labels: Array) -> Answer:
         """One batch: samples as `Program.run` takes them, labels (batch,) whole numbers. With several samples at once,
         all see the same weights and their updates are averaged (or summed, as the rule says); a chip takes them one
-        after the other."""
+        after the other.
+
+        Raises:
+            BadInputError: the input (SC403 to SC406) or the labels (SC506) are malformed, or there are no samples
+                (SC505).
+            UnsupportedError: a chip's learning engine does not hold the rate (SC336); nothing was learnt.
+        """
 
     def answer(self, events: Any) -> Answer:
-        """The same without learning."""
+        """The same without learning.
+
+        Raises:
+            BadInputError: the input is malformed (SC403 to SC406), or there are no samples (SC505).
+        """
 
     def figures(self) -> LearningFigures:
         """Of what was learnt since they were last asked for."""
 
     def state(self) -> dict[str, Array]:
-        """All that a learner must be given to go on with the same bits: weights, feedback, counters of its random
-        numbers, running means."""
+        """All that a learner must be given to go on with the same bits: weights, feedback, the rate, counters
+        of its random numbers, running means."""
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Goes on from there.

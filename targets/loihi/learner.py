@@ -8,7 +8,7 @@ state, and `to_graph` says what they are in the model.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,23 @@ import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, DoesNotFitError, SpikecWarning, UnsupportedError
 from ...ir.graph import Graph
+from ...ir.integer.learning import IntegerFactor, IntegerProduct, IntegerRule
 from ...ir.integer.learning_numbers import Rounding
+from ...ir.integer.learning_step import OF_SIGN
 from ...ir.integer.plastic import LARGEST_REWARD
 from ...ir.integer.plastic_signals import Signals
 from ...ir.learning.continuous import MOST_REWARDS
-from ...ir.learning.layout import learning_layout
+from ...ir.learning.layout import LearningLayout
 from ...ir.learning.rule import LearningRule
 from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
+from ...runtime.learning.arguments import checked_rate, checked_rates, require_samples
 from ...runtime.learning.learner import Answer, LearningFigures
 from ...runtime.learning.states import require_state
 from ...runtime.plastic.engine import PlasticEngine, PlasticRun, PlasticStream
+from .learner_figures import Tally, stands_for
 from .learner_report import LearnerReport
 from .learning_state import pack_state, unpack_state
 from .map_network import fill_network, map_network
@@ -44,19 +48,20 @@ __all__ = ["LoihiLearner"]
 
 _COPIED_EVERY = 16
 """Samples between two copies of the transposed weights into the feedback, where that is asked for."""
+_OTHER_RATE = "Change the rate of the rule, of the projection (`rates`) or of the schedule."
 _MANTISSA = 254
 """The largest weight of either sign that is even."""
 
 
 class LoihiLearner:
-    """See `Learner`; `LoihiProgram.learner` makes it. `plastic`: the network in the chip's numbers; `rounding`: "lava",
-    one random number for all synapses of a projection, or "synapse", one for each; `reward`: the mean of the rewards so
-    far; `rewards`: what the samples of the last batch were told, (batch,) whole numbers."""
+    """See `Learner`; `LoihiProgram.learner` makes it. `stream`: the network that learns, as it stands; `built`: what it
+    was built of, in the chip's numbers, at the rate of the last batch; `rounding`: "lava", one random number for all
+    synapses of a projection, or "synapse", one for each; `reward`: the mean of the rewards so far; `rewards`: what the
+    samples of the last batch were told, (batch,) whole numbers."""
 
-    def __init__(self, program: LoihiProgram, rule: LearningRule, output: str | None, projections: Sequence[str] | None,
-                 seed: int, rounding: Rounding, choices: ChipChoices) -> None:
+    def __init__(self, program: LoihiProgram, rule: LearningRule, layout: LearningLayout, seed: int,
+                 rounding: Rounding, choices: ChipChoices) -> None:
         self.program, self.rule, self.seed, self.rounding, self.choices = program, rule, seed, rounding, choices
-        layout = learning_layout(program.graph, rule, output, projections, on_grid=False)
         self.names = tuple(each.name for each in layout.plastic)
         self.output = layout.output
         faults = Diagnostics()
@@ -71,36 +76,56 @@ class LoihiLearner:
                            node=name, remedy="Start from small random weights.")
         faults.raise_if_errors(UnsupportedError)
         self.quantised = program.with_plan(_learning_plan(program, self.names, choices))
-        self._rate = 1.0
+        self._rate = self._built_at = 1.0
         told = Diagnostics()
-        self.plastic: Plastic = self._made(told)
+        self.built, self.engine = self._engine_at(1.0, told)
         for each in told.found:
             warnings.warn(str(each), SpikecWarning, stacklevel=3)
         self._require_room()
-        self.engine = PlasticEngine(self.plastic.network, rounding, self.output)
         self.stream: PlasticStream = self.engine.begin()
         self.seen = self.slept = 0
         self.reward, self.rewards = 0.0, np.zeros(0, dtype=np.int64)
-        self._asked = 0
-        self._spikes: dict[str, int] = {}
+        self._tally = Tally()
 
     @property
     def rate(self) -> float:
-        """What updates of weights are multiplied by; the coefficients are the nearest that the engine holds."""
+        """What updates of weights are multiplied by; the coefficients are the nearest that the engine holds, which the
+        next batch is learnt with."""
         return self._rate
 
     @rate.setter
     def rate(self, value: float) -> None:
-        if value != self._rate:
-            self._rate = value
-            self.plastic = self._made(Diagnostics())
-            self.engine = PlasticEngine(self.plastic.network, self.rounding, self.output)
-            self.stream = self.engine.begin(self.stream.state())
+        self._rate = checked_rate(value)
+
+    def check_rates(self, rates: Iterable[float]) -> None:
+        """See `Learner.check_rates`."""
+        faults = Diagnostics()
+        for rate in dict.fromkeys(checked_rates(rates)):
+            try:
+                self._engine_at(rate, Diagnostics())
+            except UnsupportedError as error:
+                faults.extend(replace(each, message=f"at the rate {rate:g}: {each.message}")
+                              for each in error.diagnostics)
+        faults.raise_if_errors(UnsupportedError)
+
+    @property
+    def plastic(self) -> Plastic:
+        """The network in the chip's numbers, at the rate as it is now.
+
+        Raises:
+            UnsupportedError: the learning engine does not hold the rate (SC336).
+        """
+        if self._rate != self._built_at:
+            made, engine = self._engine_at(self._rate, Diagnostics())
+            stream = engine.begin(self.stream.state())
+            self._tally.take(self.stream)
+            self.built, self.engine, self.stream, self._built_at = made, engine, stream, self._rate
+        return self.built
 
     def learn(self, events: Any, labels: Array) -> Answer:
         """See `Learner.learn`."""
         rasters, batch = self._rasters(events)
-        marks = self._labels(labels, batch)
+        marks, plastic = self._labels(labels, batch), self.plastic
         transposed = self.rule.feedback is not None and self.rule.feedback.kind == "transposed"
         answers = []
         for start in range(0, batch, _COPIED_EVERY if transposed else batch):
@@ -108,53 +133,37 @@ class LoihiLearner:
             if transposed:
                 self._copy_transposed()
             part = {name: each[start:stop] for name, each in rasters.items()}
-            stream = sample_stream(self.plastic, part, marks[start:stop], before=self.seen, slept=self.slept,
+            stream = sample_stream(plastic, part, marks[start:stop], before=self.seen, slept=self.slept,
                                    seed=self.seed)
-            answers.append(self._rewarded(stream, marks) if self.plastic.reward
+            answers.append(self._rewarded(stream, marks) if plastic.reward
                            else self._run(self.stream, stream, learning=True))
             self.seen, self.slept = self.seen + len(marks[start:stop]), self.slept + stream.sleeps
         answer = _joined(answers)
-        for name, count in answer.spikes.items():
-            self._spikes[name] = self._spikes.get(name, 0) + count
-        self._asked += batch
+        self._tally.add(answer.spikes, batch)
         return answer
 
     def answer(self, events: Any) -> Answer:
         """See `Learner.answer`. The stream that learns stays where it is."""
         rasters, _ = self._rasters(events)
         aside = self.engine.begin(self.stream.state())
-        return self._run(aside, sample_stream(self.plastic, rasters, None), learning=False)
+        return self._run(aside, sample_stream(self.built, rasters, None), learning=False)
 
     def figures(self) -> LearningFigures:
-        """See `Learner.figures`. Bounds are those of nine bits, traces hold at most 127."""
-        told, samples = self.stream.figures(), max(self._asked, 1)
-        seconds = samples * self.plastic.columns.shown * self.plastic.network.network.dt
-        weights = {name: self.stream.weights(name) for name in self.plastic.network.rules}
-        angles, norms = self._alignment()
-        rates = {name: count / (self.plastic.network.network.size(name) * seconds)
-                 for name, count in self._spikes.items()}
-        self._asked, self._spikes = 0, {}
-        return LearningFigures(
-            saturated={name: told[name]["weights_at_bounds"] / max(each.size, 1) for name, each in weights.items()},
-            updated={name: told[name]["weights_changed"] / (max(each.size, 1) * samples)
-                     for name, each in weights.items()},
-            norm={name: float(np.linalg.norm(weights[name]) / self.plastic.weights[name]) for name in self.names},
-            rates=rates, angles=angles, norms=norms,
-            saturated_traces={f"{name}.{what}": told[name][clipped] / told[name][raised]
-                              for name in weights for what, clipped, raised in (("x", "raised_clipped", "raised"),)
-                              if told[name][raised]})
+        """See `Learner.figures`."""
+        return self._tally.figures(self)
 
     def state(self) -> dict[str, Array]:
         """See `Learner.state`."""
         return {**pack_state(self.stream.state()), "seen": np.array(self.seen), "slept": np.array(self.slept),
-                "reward": np.array(self.reward)}
+                "reward": np.array(self.reward), "rate": np.array(self.rate)}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner.load`."""
         require_state(state, self.state())
+        self.rate = float(state["rate"])
         self.stream = self.engine.begin(unpack_state(self.stream.state(), state))
         self.seen, self.slept, self.reward = int(state["seen"]), int(state["slept"]), float(state["reward"])
-        self._asked, self._spikes = 0, {}
+        self._tally = Tally()
 
     def lava(self) -> PlasticLavaProgram:
         """What it runs as a program for Lava, which learns there; it begins from the weights of the model."""
@@ -189,7 +198,7 @@ class LoihiLearner:
         changed: dict[str, Any] = {}
         for name in self.names:
             node: Any = self.program.graph.nodes[name]
-            weight = self.stream.weights(name) / self.plastic.weights[name]
+            weight = self.stream.weights(name) / self.built.weights[name]
             changed[name] = replace(node, weight=weight.astype(node.weight.dtype))
         return self.program.graph.with_nodes(changed)
 
@@ -214,21 +223,32 @@ class LoihiLearner:
     def _require_room(self) -> None:
         """Whether it fits at all is seen at once; who goes where, when it is asked for."""
         try:
-            fill_network(self.plastic.network, self.program.chip)
+            fill_network(self.built.network, self.program.chip)
         except DoesNotFitError:
             _ = self.mapping  # neurons in a better order may fit
 
-    def _made(self, faults: Diagnostics) -> Plastic:
-        return make_plastic(self.quantised, self.rule, self.names, self.output, seed=self.seed, choices=self.choices,
-                            rate=self._rate, diagnostics=faults)
+    def _engine_at(self, rate: float, faults: Diagnostics) -> tuple[Plastic, PlasticEngine]:
+        """At a rate of zero: the network of a rate of one, without what changes the weights."""
+        made = make_plastic(self.quantised, self.rule, self.names, self.output, seed=self.seed, choices=self.choices,
+                            rate=rate or 1.0, diagnostics=faults)
+        if not rate:
+            rules = {name: _without_weights(rule) if name in self.names else rule
+                     for name, rule in made.network.rules.items()}
+            made = replace(made, network=replace(made.network, rules=rules))
+        try:
+            return made, PlasticEngine(made.network, self.rounding, self.output)
+        except BadInputError as error:
+            raise UnsupportedError(*(replace(each, code="SC336", remedy=_OTHER_RATE) for each in error.diagnostics)
+                                   ) from error
 
     def _rasters(self, events: Any) -> tuple[dict[str, Array], int]:
-        duration = self.plastic.columns.shown * self.plastic.network.network.dt
+        duration = self.built.columns.shown * self.built.network.network.dt
         rasters, _, batch = self.program.inputs.rasters(events, duration)
+        require_samples(batch)
         return rasters, batch
 
     def _labels(self, labels: Any, batch: int) -> Array:
-        marks, most = np.asarray(labels), self.plastic.network.network.size(self.output)
+        marks, most = np.asarray(labels), self.built.network.network.size(self.output)
         if marks.shape != (batch,) or marks.dtype.kind not in "iu" or (batch and not (
                 marks.min() >= 0 and marks.max() < most)):
             raise BadInputError(Diagnostic("SC506", "a label is the number of an output neuron, one for each sample",
@@ -257,30 +277,17 @@ class LoihiLearner:
                       predictions=np.concatenate([_predicted(each) for each in found]),
                       spikes={name: count - before[name] for name, count in self.stream.spikes().items()})
 
-    def _alignment(self) -> tuple[dict[str, float], dict[str, float]]:
-        """By hidden layer that feeds the output, degrees between feedback and transposed weights, and their ratio."""
-        angles, norms = {}, {}
-        by_name = {each.name: each for each in self.plastic.network.network.projections}
-        for population, name in self.plastic.feedback.items():
-            onto = [each for each in self.names if by_name[each].source == population
-                    and by_name[each].target == self.output]
-            if len(onto) == 1:
-                forward = self.stream.weights(onto[0]).T.astype(np.float64)
-                back = self.stream.weights(name).astype(np.float64)
-                lengths = np.linalg.norm(forward), np.linalg.norm(back)
-                cosine = float((forward * back).sum() / (lengths[0] * lengths[1])) if all(lengths) else 0.0
-                angles[population] = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-                norms[population] = float(lengths[1] / lengths[0]) if lengths[0] else 0.0
-        return angles, norms
-
     def _copy_transposed(self) -> None:
         """Feedback that is a copy of the transposed weights: a baseline, which no chip does by itself."""
-        by_name = {each.name: each for each in self.plastic.network.network.projections}
-        for each in self.plastic.network.feedback:
-            onto = [name for name in self.names if by_name[name].source == each.target
-                    and by_name[name].target == self.output]
-            if len(onto) == 1:
-                self.stream.set_weights(each.name, self.stream.weights(onto[0]).T)
+        low, high = OF_SIGN["mixed"]
+        for population, name in self.built.feedback.items():
+            self.stream.set_weights(name, np.clip(np.rint(stands_for(self, population)), low, high).astype(np.int64))
+
+
+def _without_weights(rule: IntegerRule) -> IntegerRule:
+    """A rule that leaves the weights as they are. One has a product at least: a tag that nothing raises is cleared."""
+    cleared = IntegerProduct(-1, 0, "u", (IntegerFactor("t"),))
+    return replace(rule, dw=(), dt=rule.dt if rule.dt or rule.dd else (cleared,))
 
 
 def _learning_plan(program: LoihiProgram, names: Sequence[str], choices: ChipChoices) -> ScalePlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from ...ir.chip import Chip
 from ...ir.columns import columns_of_grid
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Graph, same_node
+from ...ir.learning.layout import learning_layout
 from ...ir.learning.rule import LearningRule
 from ...ir.mapping import ChipMapping, mapping_from_json, mapping_to_json
 from ...ir.network import Network
@@ -24,7 +25,6 @@ from ...ir.nodes import Array, Neuron
 from ...ir.npz import pack_npz, read_npz, write_atomically
 from ...ir.shapes import infer_shapes
 from ...ir.text import read, write
-from ...passes.plastic import ChipChoices
 from ...passes.quantise import Quantised, quantise
 from ...passes.scales import ScalePlan, ScaleSearch
 from ...passes.soft_reset import hold_in_current
@@ -244,26 +244,28 @@ class LoihiProgram(GraphProgram):
             choices: how the rule is held in whole numbers: the fields of `passes.plastic.ChipChoices`.
 
         Raises:
-            BadInputError: a name or a setting is wrong (SC403, SC514, SC533).
+            BadInputError: a name or a setting is wrong (SC403, SC514, SC533), all choices at once.
             UnsupportedError: projections (SC515) or parts of the rule (SC516, SC336) that the chip cannot learn, all
                 reasons at once.
             DoesNotFitError: with what learning takes, a neuron exceeds a core (SC330), or the network the chips
                 (SC331).
         """
         from ...ir.rules.catalogue import rule_named
+        from ...runtime.learning.arguments import check_seed
         from .learner import LoihiLearner
+        from .learner_choices import chip_choices
 
+        found = rule_named(rule, self.target) if isinstance(rule, str) else rule
+        layout = learning_layout(self.graph, found, output, projections, on_grid=False)
         faults = Diagnostics()
-        known = [each.name for each in fields(ChipChoices)]
-        for name in sorted(set(choices) - set(known)):
-            faults.add("SC533", "the chip has no such choice", value=name, limit=", ".join(known))
+        chosen = chip_choices(choices, layout, faults)
+        check_seed(seed, faults)
         if rounding not in ("lava", "synapse"):
             faults.add("SC533", "rounding is one of two ways", value=repr(rounding), limit="synapse, lava")
         if device != "cpu":
             faults.add("SC533", "the emulator learns on the CPU", value=device, limit="cpu")
         faults.raise_if_errors()
-        found = rule_named(rule, self.target) if isinstance(rule, str) else rule
-        return LoihiLearner(self, found, output, projections, seed, rounding, ChipChoices(**choices))
+        return LoihiLearner(self, found, layout, seed, rounding, chosen)
 
     @overload
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,

@@ -6,7 +6,7 @@ what has no such form is kept synapse by synapse (`dense`), as are weights that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....ir.diagnostics import BadInputError, Diagnostic
+from ....ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ....ir.graph import Graph
 from ....ir.learning.layout import columns_of_phase, learning_layout
 from ....ir.learning.rule import Gate, LearningRule, Phase
 from ....ir.nodes import Affine, Array, Linear, Neuron
 from ...clock.engine import ClockEngine
-from ...clock.inputs import rasters_of
+from ...clock.inputs import given_by_name, rasters_of
+from ..arguments import check_seed, checked_rate, checked_rates, require_samples
 from ..learner import Answer, LearningFigures
 from ..states import require_state
 from .adjoint import contracted
@@ -50,7 +51,10 @@ class ClockLearner:
     def __init__(self, engine: ClockEngine, rule: LearningRule, output: str | None, projections: Sequence[str] | None,
                  seed: int, dtype: torch.dtype, device: torch.device,
                  optimizer: LocalOptimizer | None = None) -> None:
-        self.engine, self.rule, self.rate, self.dtype, self.device = engine, rule, 1.0, dtype, device
+        faults = Diagnostics()
+        check_seed(seed, faults)
+        faults.raise_if_errors()
+        self.engine, self.rule, self._rate, self.dtype, self.device = engine, rule, 1.0, dtype, device
         self.layout = learning_layout(engine.graph, rule, output, projections)
         self.weights: dict[str, Tensor] = {}
         self.biases: dict[str, Tensor] = {}
@@ -69,7 +73,7 @@ class ClockLearner:
         self.forward = Forward(engine, self.layout, self.weights, self.biases, reads_gates(self.links) | masked, dtype,
                                device)
         self.ideal = Ideal(engine, self.layout, self.weights, self.forward.own)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(int(seed))
         self.kind = "none" if rule.feedback is None else rule.feedback.kind
         self.feedback = {} if rule.feedback is None else started(rule.feedback, self.ideal, self.layout,
                                                                  self.generator)
@@ -80,12 +84,25 @@ class ClockLearner:
 
     # What a learner offers
 
+    @property
+    def rate(self) -> float:
+        """See `Learner`."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        self._rate = checked_rate(value)
+
+    def check_rates(self, rates: Iterable[float]) -> None:
+        """See `Learner.check_rates`: it can learn at all of them."""
+        checked_rates(rates)
+
     @torch.no_grad()
     def learn(self, events: Any, labels: Array) -> Answer:
         """One batch. See `Learner.learn`.
 
         Raises:
-            BadInputError: the input is malformed (SC405), or a label is (SC506).
+            BadInputError: the input is malformed (SC405), or a label is (SC506), or there are no samples (SC505).
         """
         inputs, batch = self._inputs(events)
         marks = self._labels(labels, batch)
@@ -122,11 +139,12 @@ class ClockLearner:
                  for what, table in (("weights", self.weights), ("biases", self.biases), ("feedback", self.feedback))
                  for name, each in table.items()}
         return {**found, **self.optimized.state(), "generator": self.generator.get_state().numpy().copy(),
-                "seen": np.array(self.seen), "reward": np.array(self.reward)}
+                "seen": np.array(self.seen), "reward": np.array(self.reward), "rate": np.array(self.rate)}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner.load`."""
         require_state(state, self.state())
+        self.rate = float(state["rate"])
         for what, table in (("weights", self.weights), ("biases", self.biases), ("feedback", self.feedback)):
             for name, each in table.items():
                 each.copy_(torch.from_numpy(np.array(state[f"{what}/{name}"])))
@@ -149,7 +167,9 @@ class ClockLearner:
     def _inputs(self, events: Any) -> tuple[dict[str, Tensor], int]:
         """(columns, batch, n) by input node, over all phases without noise."""
         grid = self.engine.grid
-        rasters, batch = rasters_of(self.engine, events, max(self.schedule.lasts) * grid.dt, self.dtype, self.device)
+        duration = max(self.schedule.lasts) * grid.dt
+        require_samples(given_by_name(self.engine, events, duration, None)[2])
+        rasters, batch = rasters_of(self.engine, events, duration, self.dtype, self.device)
         found = {}
         for name, shown in rasters.items():
             parts = [shown[:last] for last in self.schedule.lasts]

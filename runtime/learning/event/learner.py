@@ -18,6 +18,8 @@ from ....ir.learning.wiring import check_feedback, trace_rates, transposed
 from ....ir.network import Network
 from ....ir.nodes import Array, Linear
 from ...engine import Engine
+from ...signals import Spikes
+from ..arguments import check_seed, checked_rate, checked_rates, require_samples
 from ..learner import Answer, LearningFigures
 from ..states import require_state
 from .net import event_net
@@ -31,15 +33,17 @@ class EventLearner:
     """See `Learner`. Feedback is drawn from `seed`, and so is noise, by the number of samples seen.
 
     Raises:
-        BadInputError: there is no such output or projection (SC403).
+        BadInputError: there is no such output or projection, or the seed is no whole number (SC403).
         UnsupportedError: naming each projection that cannot learn (SC515), what else of the network has no kernel
             (SC416), or each term and setting of the rule that has no closed form (SC516).
     """
 
     def __init__(self, graph: Graph, network: Network, engine: Engine, rule: LearningRule, *, output: str | None = None,
                  projections: Iterable[str] | None = None, seed: int = 0, device: str = "cpu") -> None:
-        self.rule, self.rate, self._graph, self._engine, self._seed = rule, 1.0, graph, engine, int(seed)
         faults = Diagnostics()
+        check_seed(seed, faults)
+        faults.raise_if_errors()
+        self.rule, self._rate, self._graph, self._engine, self._seed = rule, 1.0, graph, engine, int(seed)
         continuous = continuous_rule(rule, faults)
         net = event_net(graph, network, rule, output, projections, faults)
         plan = plan_of(continuous, faults)
@@ -56,15 +60,28 @@ class EventLearner:
     def layered(self) -> bool:
         return self.rule.feedback is not None and self.rule.feedback.path == "layered"
 
+    @property
+    def rate(self) -> float:
+        """See `Learner`."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        self._rate = checked_rate(value)
+
+    def check_rates(self, rates: Iterable[float]) -> None:
+        """See `Learner.check_rates`: it can learn at all of them."""
+        checked_rates(rates)
+
     # ---- learning ---------------------------------------------------------------------------------------------------
     def learn(self, events: Any, labels: Array) -> Answer:
         """See `Learner`.
 
         Raises:
-            BadInputError: events are malformed (SC103, SC104, SC107, SC405), or labels (SC506).
+            BadInputError: events are malformed (SC103, SC104, SC107, SC405), or labels (SC506), or there are no samples
+                (SC505).
         """
-        inputs = self._engine.inputs(events)
-        batch = len(next(iter(inputs.values())).offsets) - 1
+        inputs, batch = self._inputs(events)
         given = self._labels(labels, batch)
         online = batch == 1
         before = {link.name: self.weights[link.name].copy() for link in self._links.plastic()}
@@ -84,8 +101,14 @@ class EventLearner:
 
     def answer(self, events: Any) -> Answer:
         """See `Learner`."""
-        shown = self._run.sample(self._engine.inputs(events), None, self._feedback)
-        return self._answer(shown, None)
+        inputs, _ = self._inputs(events)
+        return self._answer(self._run.sample(inputs, None, self._feedback), None)
+
+    def _inputs(self, events: Any) -> tuple[Mapping[str, Spikes], int]:
+        inputs = self._engine.inputs(events)
+        batch = len(next(iter(inputs.values())).offsets) - 1
+        require_samples(batch)
+        return inputs, batch
 
     def _take(self, shown: Shown, before: Mapping[str, Array], batch: int, online: bool) -> None:
         rule, feedback = self.rule, self.rule.feedback
@@ -192,11 +215,13 @@ class EventLearner:
         """See `Learner`."""
         found = {f"weight {link.name}": self.weights[link.name].T.copy() for link in self._links.plastic()}
         found |= {f"feedback {name}": value.copy() for name, value in self._feedback.items()}
-        return found | {"seen": np.array(self._seen), "reward": np.array(self._reward), "seed": np.array(self._seed)}
+        return found | {"seen": np.array(self._seen), "reward": np.array(self._reward), "seed": np.array(self._seed),
+                        "rate": np.array(self.rate)}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Learner`."""
         require_state(state, self.state())
+        self.rate = float(state["rate"])
         for link in self._links.plastic():
             self.weights[link.name][...] = np.asarray(state[f"weight {link.name}"], dtype=np.float64).T
         for name in self._feedback:
@@ -224,7 +249,7 @@ class EventLearner:
         for name, counts in shown.spikes.items():
             self._spikes[name] += float(counts.sum())
         for name, share in shown.changed.items():
-            self._changed[name] += share * batch
+            self._changed[name] += share * batch if self.rate else 0.0
 
     def figures(self) -> LearningFigures:
         """See `Learner`."""
