@@ -20,8 +20,9 @@ from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.integer.learning import LIMITS, LONGEST_TAU, PRE_TRACES, IntegerRule, IntegerTrace
 from ..ir.integer.network import IntegerDense, IntegerProjection
 from ..ir.integer.plastic import LARGEST_REWARD, LearningNeuron, PlasticNetwork
-from ..ir.learning.rule import Error, Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
+from ..ir.learning.rule import Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
 from ..ir.nodes import Array
+from .plastic_checks import OnChip, check_on_chip
 from .plastic_rules import ChipScales, coefficient_of, integer_rule
 from .quantise import Quantised
 
@@ -29,6 +30,8 @@ __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
 _ONE = 6
 """Bits that an error of one spike is shifted left by: as far as a trace holds it."""
+_LEFT = 0.5
+"""Of a trace, when the next sample begins: more is told."""
 _OPEN = 8
 """What an open gate says beside a trace: it makes up for the bits that the engine drops of a product of two traces."""
 
@@ -116,13 +119,9 @@ class _Maker:
         self.quantised, self.rule, self.learning, self.output = quantised, rule, learning, output
         self.seed, self.choices, self.rate, self.faults = seed, choices, rate, faults
         self.network = quantised.network
-        self.chip = rule.units == "chip"
+        self.on = OnChip.of(rule)
+        self.chip = self.on.chip
         self.by_name = {each.name: each for each in self.network.projections}
-        self.three = rule.error is not None or any(isinstance(each, Gate) for each in rule.variables)
-        used = {factor.variable for update in rule.updates for term in update.terms for factor in term.factors}
-        self.tells_spikes = self.three and ("y0" in used or any(each.when == "post" for each in rule.updates))
-        self.rewarded = rule.error is not None and rule.error.code == "reward"
-        self.holds = rule.error is not None and rule.error.dendrite_tau == 0.0
         beside = [term for update in rule.updates for term in update.terms
                   if {"x1", "x2"} & {each.variable for each in term.factors}]
         self.open = 1 if self.chip or not beside else _OPEN
@@ -130,14 +129,17 @@ class _Maker:
         self.error_shift: dict[str, int] = {}
 
     def plastic(self) -> Plastic:
-        self._check()
+        check_on_chip(self.rule, [self.by_name[name] for name in self.learning],
+                      {name: self.quantised.projections[name].factor for name in self.learning}, self.output,
+                      self.faults)
         self.faults.raise_if_errors(UnsupportedError)
         targets = list(dict.fromkeys(self.by_name[name].target for name in self.learning))
         columns = self._columns(targets)
+        self._tell_long_traces(columns)
         learnt = {name: self._mixed(self.by_name[name]) for name in self.learning}
         self._fit_shifts(targets, columns)
-        neurons = {name: self._neuron(name, columns) for name in targets} if self.three else {}
-        hidden = [name for name in targets if name != self.output] if self.rule.error and not self.rewarded else []
+        neurons = {name: self._neuron(name, columns) for name in targets} if self.on.three else {}
+        hidden = [name for name in targets if name != self.output] if self.rule.error and not self.on.rewarded else []
         feedback = [self._feedback(name) for name in hidden]
         rules = {name: self._forward(name, columns, neurons) for name in self.learning}
         if self.rule.feedback is not None and self.rule.feedback.kind == "learned":
@@ -148,87 +150,7 @@ class _Maker:
             network=PlasticNetwork(network=network, feedback=tuple(feedback), rules=rules, neurons=neurons),
             columns=columns, weights={name: self._weight_scale(name) for name in self.learning},
             feedback={each.target: each.name for each in feedback}, output=self.output,
-            error=self.rule.error is not None and not self.rewarded, reward=self.rewarded)
-
-    # What the chip has not.
-
-    def _check(self) -> None:
-        rule, add = self.rule, self._refuse
-        for name in self.learning:
-            projection = self.by_name[name]
-            if not isinstance(projection.connection, IntegerDense) or projection.delay is not None:
-                self.faults.add("SC515", "only dense projections without delays learn on this chip", node=name,
-                                remedy="Leave it out of `projections`.")
-            factor = self.quantised.projections[name].factor
-            if np.ptp(factor) > 0.01 * np.abs(factor).max(initial=0):
-                self.faults.add("SC515", "neurons of a population that learns have one threshold", node=name,
-                                value=f"{factor.min():.4g}..{factor.max():.4g}", remedy="Make their thresholds alike.")
-        told = () if not self.three else ("y2", "y3") if self.rewarded or not self.tells_spikes else ("y1", "y2", "y3")
-        for each in rule.variables:
-            if isinstance(each, Gate) and (each.shape != "box" or each.name != "y1" or each.centre is not None):
-                add("a learning neuron says a box about its threshold, as y1", f"{each.name}: {each.shape}", "box")
-            if isinstance(each, Trace) and (each.of != "spikes" or each.phases):
-                add("a trace of the learning engine follows spikes, in all phases", each.name, "of spikes")
-            if isinstance(each, Trace) and each.name in told:
-                add("with an error or a gate, y2 and y3 tell the error, and y1 tells the end of a sample where y0 is "
-                    "the target's spike and there is no reward: they are no traces", each.name,
-                    ", ".join(name for name in ("x1", "x2", "y1") if name not in told))
-        if not self.three and any(each.variable != "w" for each in rule.updates):
-            add("without an error or a gate nothing tells the end of a sample, at which tags begin anew", "t or d",
-                "w alone")
-        if self.tells_spikes and not self.rewarded and any(isinstance(each, Gate) for each in rule.variables):
-            add("y1 is the gate or tells the end of a sample, not both, where y0 is the target's spike",
-                "y0 and a gate", "one of them")
-        if rule.bias:
-            add("biases do not learn on the chip", "bias", "weights", "Feed an input that always spikes.")
-        if rule.bounds is not None and (rule.bounds[0] > -256 or rule.bounds[1] < 255) and self.chip:
-            add("weights are clipped to what they are held in", f"bounds {rule.bounds}", "-256..255")
-        if rule.bounds is not None and not self.chip:
-            self.faults.add("SC516", "weights are clipped to the nine bits that hold them, not to the rule's bounds",
-                            node=rule.name, value=f"bounds {rule.bounds}", limit="-256..255 of the chip's weights",
-                            severity="warning", remedy="Choose `headroom` so that the chip's range is the rule's.")
-        awake = [each.name for each in rule.phases if each.noise is None]
-        if len(awake) > 1:
-            add("a sample has one phase without noise", ", ".join(awake), "1")
-        if any(each.noise is not None and each.samples != 1 for each in rule.phases):
-            add("a sleep is one sample of noise", "samples", "1", "Sleep more often: `every`.")
-        if any(each.noise is not None and each.noise.held for each in rule.phases):
-            add("noise is drawn anew in every column", "held", "not held")
-        if any(each.inject for each in rule.phases):
-            add("the error is no current into the soma", "inject", "0")
-        if rule.error is not None:
-            self._check_error(rule.error, rule.feedback)
-
-    def _check_error(self, error: Error, feedback: Feedback | None) -> None:
-        add = self._refuse
-        if error.code not in ("spike", "reward"):
-            add("error neurons are told by spikes: those of the output less those of a teacher", f"code {error.code}",
-                "code spike or reward", "Use Error('spike'), as the library's rules for this chip do.")
-        if error.margin:
-            add("an error spike has no margin", f"margin {error.margin}", "0", "Use `threshold`.")
-        if error.dendrite_tau not in (None, 0.0):
-            add("a dendrite sums over a sample, or holds one column", f"dendrite_tau {error.dendrite_tau}",
-                "None or 0.0")
-        if feedback is None:
-            return
-        if feedback.path != "direct":
-            add("feedback runs from the outputs to every layer", f"path {feedback.path}", "direct")
-        if feedback.kind == "kolen_pollack":
-            add("the source of feedback synapses is an error spike, whose sign their learning does not see",
-                "kolen_pollack", "learned, fixed", "Use learned feedback (sleep).")
-        asleep = {each.name for each in self.rule.phases if each.noise is not None}
-        if feedback.kind == "learned" and (feedback.traces or not asleep or any(
-                each.when != "sample" or not asleep.issuperset(each.phases) for each in feedback.updates)):
-            add("feedback learns at the end of a sleep, from counts of the noise and of the outputs' spikes",
-                "traces, or updates in other phases", "a phase with noise, updates of `sample` in it")
-        hidden = {self.by_name[name].target for name in self.learning} - {self.output}
-        if feedback.kind == "learned" and len(hidden) > 1:
-            add("one hidden layer has learnt feedback on this chip", ", ".join(sorted(hidden)), "1",
-                "Learn fewer layers (projections=…), or take fixed feedback.")
-
-    def _refuse(self, message: str, value: str, limit: str, remedy: str | None = None) -> None:
-        self.faults.add("SC516", f"{message} on this chip", node=self.rule.name, value=value, limit=limit,
-                        remedy=remedy or "`spikec rules` says which targets run which rule.")
+            error=self.rule.error is not None and not self.on.rewarded, reward=self.on.rewarded)
 
     # What a sample is.
 
@@ -244,12 +166,29 @@ class _Maker:
         under_way = late[self.output] + 2  # the error of the last output spike reaches the dendrites a column later
         learns = self.rule.feedback is not None and self.rule.feedback.kind == "learned"
         sleeps = asleep if learns else None
-        return SampleColumns(
+        columns = SampleColumns(
             shown=shown, late=late[self.output], teach_from=late[self.output] + before + start,
             teach_every=error.period if error is not None else 1, update=shown + under_way + self.choices.gap,
             sleep=self._steps(sleeps.duration) if sleeps is not None else 0,
             sleep_every=sleeps.every if sleeps is not None else 1, noise=sleeps.noise if sleeps is not None else None,
             gap=self.choices.gap)
+        # The engine counts the columns of the stream, so that samples are as long as keeps its count theirs.
+        whole = 2 ** max((each.every for each in self.rule.updates), default=0)
+        return replace(columns, update=columns.update + -columns.columns % whole,
+                       gap=columns.gap + -columns.sleep_columns % whole)
+
+    def _tell_long_traces(self, columns: SampleColumns) -> None:
+        """A stream has no beginning but its first: what a sample has left of a trace, the next one has."""
+        silent = columns.columns - columns.shown
+        for each in self.rule.variables:
+            tau = max(self._tau(each, self.by_name[name].target) for name in self.learning) if isinstance(
+                each, Trace) else 0.0
+            if tau and exp(-silent / tau) > _LEFT:
+                self.faults.add("SC516", "a trace goes on from sample to sample, where the rule has it start at zero",
+                                node=self.rule.name, severity="warning",
+                                value=f"{each.name}: {exp(-silent / tau):.0%} is left after {silent} columns",
+                                limit=f"{_LEFT:.0%}", remedy=f"Choose `gap={self.choices.gap + ceil(2 * tau)}`."
+                                if tau < LONGEST_TAU else "Give it a time constant, and choose `gap`.")
 
     def _steps(self, duration: float) -> int:
         return round(duration if self.chip else duration / self.network.dt)
@@ -271,11 +210,11 @@ class _Maker:
         own = next((each for each in self.rule.variables if isinstance(each, Trace) and each.name == "y1"), None)
         trace = IntegerTrace(0, 0) if own is None else self._trace(own, name, columns)
         return LearningNeuron(
-            error="reward" if self.rewarded else "teacher" if name == self.output else "dendrite",
+            error="reward" if self.on.rewarded else "teacher" if name == self.output else "dendrite",
             gate_width=max(1, round((gate.width if gate is not None else 1.0) * scale)),
             gate_value=self.open, shift=max(shift, 0), gain=max(-shift, 0),
             count_step=self._count_step(name, columns),
-            says_spikes=self.tells_spikes, holds=self.holds, trace_impulse=round(trace.impulse),
+            says_spikes=self.on.tells_spikes, holds=self.on.holds, trace_impulse=round(trace.impulse),
             trace_decay=round(4096 * (1 - exp(-1 / trace.tau))) if trace.tau else 4096,
             error_threshold=max(1, round(error.threshold)) if error is not None and error.spikes else 1)
 
@@ -297,17 +236,17 @@ class _Maker:
                 extra = max(0, min(short, most - self.tag_shift[name]))
                 self.tag_shift[name] += extra
                 short -= extra
-            if target not in self.choices.error_shift and short > 0 and self.rule.error and not self.rewarded:
+            if target not in self.choices.error_shift and short > 0 and self.rule.error and not self.on.rewarded:
                 self.error_shift[target] += short
 
     def _error_shift(self, name: str, columns: SampleColumns) -> int:
         if name in self.choices.error_shift:
             return self.choices.error_shift[name]
-        if self.chip or self.rule.error is None or self.rewarded:
+        if self.chip or self.rule.error is None or self.on.rewarded:
             return 0
-        if name == self.output and self.holds:
+        if name == self.output and self.on.holds:
             return -_ONE  # an error spike a column at most
-        if name == self.output or self.holds:
+        if name == self.output or self.on.holds:
             # All teacher's spikes without one of the output's.
             return -int(log2(127 * self.rule.error.period / columns.shown)) if columns.shown < 127 else 0
         # Three standard deviations of a sum of as many error spikes as come in half of the columns.
@@ -363,8 +302,8 @@ class _Maker:
 
     def _scales(self, name: str, traces: Mapping[str, IntegerTrace], error_shift: int) -> ChipScales:
         """What a variable of the model is multiplied by on the chip."""
-        gated = "y0" if not self.tells_spikes else "y3" if self.rewarded else "y1"
-        kept = {key: each for key, each in traces.items() if not self.three or key in PRE_TRACES}
+        gated = "y0" if not self.on.tells_spikes else "y3" if self.on.rewarded else "y1"
+        kept = {key: each for key, each in traces.items() if not self.on.three or key in PRE_TRACES}
         if self.chip:
             return ChipScales({}, kept, gated=gated)
         by_name = {"w": self._weight_scale(name)}
@@ -375,7 +314,7 @@ class _Maker:
         by_name["r"] = LARGEST_REWARD / 2.0**error_shift
         by_name["t"] = by_name["d"] = by_name.get("x1", 1.0) / 2.0 ** self.tag_shift[name]
         largest = {each.name: self.open for each in self.rule.variables if isinstance(each, Gate)}
-        if self.holds and self.by_name[name].target == self.output:
+        if self.on.holds and self.by_name[name].target == self.output:
             largest |= dict.fromkeys(("y2", "y3"), max(1, int(2.0**-error_shift)))
         return ChipScales(by_name, kept, gated=gated, largest=largest)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +279,50 @@ def test_phases_and_feedback_that_the_chip_has_not_are_told_at_once() -> None:
 def test_bounds_that_the_chip_does_not_keep_are_warned_of() -> None:
     with pytest.warns(spikec.SpikecWarning, match="SC516.*bounds"):
         learner_of(replace(rule(), bounds=(-0.5, 0.5)))
+
+
+@pytest.mark.parametrize("threshold", [0.4, 1.5])
+def test_an_error_neuron_counts_whole_spikes(threshold: float) -> None:
+    with pytest.raises(UnsupportedError, match=r"SC516.*counts spikes"):
+        learner_of(rule(spikes=True, threshold=threshold))
+
+
+def test_weights_are_copied_to_the_last_hidden_layer_alone() -> None:
+    random, builder = np.random.default_rng(0), Builder()
+    signal = builder.input("x", 6)
+    for name, (n, size) in {"l1": (6, 5), "l2": (5, 4), "out": (4, 3)}.items():
+        signal = builder.linear(f"to_{name}", signal, weight=random.uniform(-1, 1, (size, n)))
+        signal = builder.add(name, neurons(size), signal)
+    builder.output("labels", signal)
+    program = spikec.compile(builder.build(Discretization(DT)), target="loihi1")
+    with pytest.raises(UnsupportedError, match=r"SC516.*copied.*l1"):
+        program.learner(rule("transposed"))
+    program.learner(rule("transposed"), projections=["to_l2", "to_out"])
+    program.learner(rule("fixed"))
+
+
+def test_samples_are_as_long_as_keeps_the_count_of_columns_theirs() -> None:
+    every = LearningRule("own", "", updates=(Update("w", "step", terms("0.004*x1"), every=4),),
+                         variables=(Trace("x1", 5e-4),), phases=rule().phases[:1])
+    learner = learner_of(every)
+    assert learner.plastic.columns.columns % 16 == 0
+    events, found = np.ones((1, STEPS, 16), np.uint8), []
+    for _ in range(5):
+        before = learner.stream.weights("fc1").astype(int)
+        learner.learn(events, np.array([0]))
+        found.append((learner.stream.weights("fc1") - before).sum())
+    # Rounding is at random; twice as many updates in some samples would be twice as much.
+    assert min(found) > 0.8 * max(found) > 0
+
+
+def test_a_trace_that_outlasts_a_sample_is_told() -> None:
+    given = rule_named("stdp_pair", "loihi1", duration=STEPS * DT)
+    with pytest.warns(spikec.SpikecWarning, match=r"SC516.*from sample to sample") as told:
+        learner_of(given)
+    gap = next(int(found[1]) for each in told if (found := re.search(r"gap=(\d+)", str(each.message))))
+    with warnings.catch_warnings(record=True) as silent:
+        learner_of(given, gap=gap)
+    assert not any("from sample to sample" in str(each.message) for each in silent)
 
 
 def test_bad_choices_and_labels_are_told() -> None:
