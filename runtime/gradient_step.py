@@ -68,6 +68,9 @@ class GradientStep:
         shown = self._shown()
         return None if shown is None else self._network.size(shown)
 
+    def prepare(self, epoch: int, epochs: int) -> None:
+        """Torch's scheduler says the rate of an epoch when the one before has ended, and none is out of reach."""
+
     def learn(self, events: Any, labels: torch.Tensor) -> Batch:
         out = self.module(events, duration=self._duration)
         result = self._result(out, labels)

@@ -55,6 +55,15 @@ class Step(Protocol):
     def classes(self) -> int | None:
         """How many classes labels may name, where that is known."""
 
+    def prepare(self, epoch: int, epochs: int) -> None:
+        """Before anything is learnt of the epochs from number `epoch` to the last of `epochs`: whether what the
+        schedule gives for them can be.
+
+        Raises:
+            BadInputError: a schedule gives no rate (SC504).
+            UnsupportedError: naming every rate of a schedule that a chip cannot learn at (SC336).
+        """
+
     def learn(self, events: Any, labels: Tensor) -> Batch:
         """Learns from a batch.
 

@@ -49,7 +49,8 @@ class Trainer:
         optimizer, lr: "adam" (fused, what is taken by default), "adamw" (fused), "sgd", or a factory of torch
             optimizers; without `lr` the optimizer's own default. For gradients.
         scheduler: None, a factor per epoch (> 0), "cosine", or a factory of torch schedulers; stepped once an epoch.
-            For a rule, in the place of the factory, a callable that gives each epoch's rate, epochs from 0.
+            For a rule, in the place of the factory, a callable that gives each epoch's rate, epochs from 0; `fit` asks
+            it for all of them before it begins.
         rule: how gradients are made: "exact", the adjoint of the target event, on Loihi at the spikes of the chip;
             "surrogate", the heuristic of the targets clock and loihi. None: that of the program's target, on Loihi
             "surrogate". Or a local rule: a `LearningRule`, or its name in the library, as "biograd".
@@ -171,13 +172,16 @@ class Trainer:
 
         Raises:
             BadInputError: events (SC405, SC505), labels (SC506) or the checkpoint (SC509) are malformed, the checkpoint
-                belongs to another training (SC508), or the loss is no scalar (SC510) or no longer a number (SC507).
+                belongs to another training (SC508), the scheduler of a rule gives no rate for an epoch (SC504), or the
+                loss is no scalar (SC510) or no longer a number (SC507).
+            UnsupportedError: naming every rate of the schedule that a chip's learning engine does not hold (SC336).
             TrainingInterrupted: after Ctrl-C, between two batches, with everything saved. It is a KeyboardInterrupt.
         """
         data = self._data(train)
         held_out = None if validation is None else self._data(validation)
         self._settings["data"] = data.fingerprint()
         self._resume(resume)
+        self._step.prepare(self._epoch, self.epochs)
         with Display(self.progress, self.epochs) as display, InterruptGuard() as guard:
             while self._epoch < self.epochs:
                 with self._stops(guard):

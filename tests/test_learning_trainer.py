@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ import pytest
 
 import spikec
 from spikec.ir import rules
-from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
+from spikec.ir.diagnostics import BadInputError, Diagnostics, SpikecWarning, UnsupportedError
 from spikec.ir.learning.rule import Error, Factor, Feedback, LearningRule, Phase, Term, Trace, Update
 from spikec.runtime.checkpoint import read_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
@@ -43,6 +43,14 @@ class DeltaLearner:
         self.hidden = 5
         self.calls: list[int] = []
         self.before: Callable[[int], None] = lambda number: None
+        self.least = 0.0
+
+    def check_rates(self, rates: Iterable[float]) -> None:
+        raise_if = Diagnostics()
+        for rate in rates:
+            if rate < self.least:
+                raise_if.add("SC336", f"at the rate {rate:g}: too small")
+        raise_if.raise_if_errors(UnsupportedError)
 
     def learn(self, events: Any, labels: np.ndarray) -> Answer:
         self.calls.append(len(labels))
@@ -78,10 +86,10 @@ class DeltaLearner:
                                {"fc": float(np.linalg.norm(self.weight))}, {"cells": 10.0})
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"weight": self.weight.copy(), "drawn": np.array(self.drawn, np.uint64)}
+        return {"weight": self.weight.copy(), "drawn": np.array(self.drawn, np.uint64), "rate": np.array(self.rate)}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        self.weight, self.drawn = state["weight"].copy(), int(state["drawn"])
+        self.weight, self.drawn, self.rate = state["weight"].copy(), int(state["drawn"]), float(state["rate"])
 
     def to_graph(self) -> np.ndarray:
         return self.weight.copy()
@@ -257,10 +265,44 @@ def test_a_rule_without_an_error_knows_no_classes() -> None:
     assert (record.train.accuracy, record.train.silent) == (None, None)
 
 
-@pytest.mark.parametrize("scheduler", [lambda epoch: "a", lambda epoch: -1.0, lambda epoch: float("nan")])
-def test_a_schedule_that_gives_no_rate_is_told(scheduler: Any) -> None:
-    with pytest.raises(BadInputError, match=r"SC504.*scheduler.*epoch 1"):
-        trainer(scheduler=scheduler)
+@pytest.mark.parametrize("scheduler", [lambda epoch: ["a", 1, -1.0, float("nan")][epoch], lambda epoch: 10.0**200 if (
+    epoch == 1) else None, 1e200])
+def test_epochs_that_a_schedule_gives_no_rate_for_are_told_before_the_first(scheduler: Any) -> None:
+    one = trainer(scheduler=scheduler)
+    with pytest.raises(BadInputError, match=r"SC504.*scheduler.*epoch") as caught:
+        one.fit(data(20))
+    wrong = {float: [3, 4]}.get(type(scheduler), [1, 3, 4])
+    assert [each.message[-1] for each in caught.value.diagnostics] == list(map(str, wrong))
+    assert (one.learner.calls, one.learner.rate) == ([], 1.0)
+
+
+def test_rates_that_the_learner_cannot_hold_are_told_before_the_first(tmp_path: Path) -> None:
+    one = trainer(scheduler=0.5, checkpoint=tmp_path / "c")
+    one.learner.least = 0.3
+    with pytest.raises(UnsupportedError) as caught:
+        one.fit(data(20))
+    assert [each.message for each in caught.value.diagnostics] == [f"at the rate {rate}: too small"
+                                                                   for rate in (0.25, 0.125)]
+    assert one.learner.calls == []
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_schedule_is_asked_for_no_rate_after_the_last_epoch(tmp_path: Path) -> None:
+    """A training that goes on for more epochs has those of its own schedule."""
+    one = trainer(scheduler=[1.0, 0.5, 0.25, 0.125].__getitem__, checkpoint=tmp_path / "c")
+    one.fit(data(20))
+    assert one.learner.rate == 0.125
+    trainer(scheduler="cosine", checkpoint=tmp_path / "d").fit(data(20))
+    more = trainer(scheduler="cosine", epochs=6, checkpoint=tmp_path / "d").fit(data(20))
+    assert more[4].learning_rate == pytest.approx((1 + np.cos(np.pi * 4 / 6)) / 2)
+
+
+def test_a_rate_that_was_set_by_hand_is_gone_on_with(tmp_path: Path) -> None:
+    one = trainer(epochs=2, checkpoint=tmp_path / "c")
+    one.learner.rate = 0.25
+    one.fit(data(20))
+    more = trainer(epochs=3, checkpoint=tmp_path / "c").fit(data(20))
+    assert [each.learning_rate for each in more] == [0.25] * 3
 
 
 def test_what_grows_without_bound_stops_with_a_diagnostic() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number
 from ...ir.graph import Graph
 from ...ir.learning.rule import LearningRule
@@ -22,8 +22,8 @@ from .learner import Answer, Learner, LearningFigures
 __all__ = ["RateChoice", "RuleStep", "merged"]
 
 RateChoice = None | float | str | Callable[[int], float]
-"""What `learner.rate` is in epoch 0, 1, …: always 1; a factor an epoch; "cosine", to zero over the training; or a
-callable of the number of the epoch."""
+"""What `learner.rate` is in epoch 0, 1, …: as it was set; a factor an epoch; "cosine", to zero over the training; or a
+callable of the number of the epoch, which is called for all of them before the first."""
 _NOW = ("saturated", "norm", "angles", "norms")  # of the weights as they are; all others are means
 
 
@@ -43,6 +43,7 @@ class RuleStep:
         self._network = program.network
         self._output = keywords.get("output")
         self._schedule = _schedule(scheduler, epochs)
+        self._rates: dict[int, float] = {}
         self._learnt = 0  # samples since figures were last taken
         self._taken: list[tuple[int, LearningFigures]] = []
         self.settings: dict[str, Any] = {
@@ -50,7 +51,6 @@ class RuleStep:
             "learner": str({name: list(each) if isinstance(each, Sequence) and not isinstance(each, str) else each
                             for name, each in sorted(keywords.items())}),
         }
-        self._set_rate(0)
 
     @property
     def numbers(self) -> bool | None:
@@ -67,6 +67,21 @@ class RuleStep:
         name = next(iter(outputs)) if self._output is None else self._output
         shown = outputs.get(name, name)
         return int(self._network.size(shown)) if shown in self._network.populations else None
+
+    def prepare(self, epoch: int, epochs: int) -> None:
+        if self._schedule is None:
+            return
+        given = {number: self._schedule(number) for number in range(epoch, epochs)}
+        faults = Diagnostics()
+        for number, rate in given.items():
+            if not (is_number(rate) and 0 <= rate < math.inf):
+                faults.add("SC504", f"scheduler gives no rate for epoch {number + 1}", value=repr(rate)[:80],
+                           limit="a finite number >= 0", remedy="It is called with 0, 1, …: the number of the epoch, "
+                           "and gives what every update is multiplied by.")
+        faults.raise_if_errors()
+        self._rates = {number: float(rate) for number, rate in given.items()}
+        self.learner.check_rates(self._rates.values())
+        self._set_rate(epoch)
 
     def learn(self, events: Any, labels: torch.Tensor) -> Batch:
         batch = self._batch(self.learner.learn(events, labels.numpy()), labels)
@@ -93,13 +108,11 @@ class RuleStep:
         self._take()
         return {
             "learner": {name: torch.from_numpy(np.array(value)) for name, value in self.learner.state().items()},
-            "rate": self.rate,
             "figures": [[samples, asdict(figures)] for samples, figures in self._taken],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.learner.load({name: value.numpy() for name, value in state["learner"].items()})
-        self.learner.rate = state["rate"]
         self._learnt = 0
         self._taken = [(samples, LearningFigures(**figures)) for samples, figures in state["figures"]]
 
@@ -123,22 +136,23 @@ class RuleStep:
             self._learnt = 0
 
     def _set_rate(self, epoch: int) -> None:
-        if self._schedule is None:
-            return
-        rate = self._schedule(epoch)
-        if not (is_number(rate) and 0 <= rate < math.inf):
-            raise BadInputError(Diagnostic("SC504", f"scheduler gives no rate for epoch {epoch + 1}", value=repr(rate),
-                                           limit="a finite number >= 0", remedy="It is called with 0, 1, …: the number "
-                                           "of the epoch, and gives what every update is multiplied by."))
-        self.learner.rate = float(rate)
+        if epoch in self._rates:  # there is none after the last epoch
+            self.learner.rate = self._rates[epoch]
 
 
 def _schedule(choice: RateChoice, epochs: int) -> Callable[[int], Any] | None:
     if choice is None or callable(choice):
         return choice
     if is_number(choice):
-        return lambda epoch: float(choice) ** epoch
+        return lambda epoch: _power(float(choice), epoch)
     return lambda epoch: (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def _power(factor: float, epoch: int) -> float:
+    try:
+        return factor**epoch
+    except OverflowError:
+        return math.inf  # which is no rate
 
 
 def merged(taken: Sequence[tuple[int, LearningFigures]]) -> LearningFigures:
