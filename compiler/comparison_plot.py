@@ -14,7 +14,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.events import Events
 from ..ir.nodes import Array
 from ..ir.npz import write_atomically
-from ..ir.paths import path_of
+from ..ir.paths import path_of, require_place
 from ..runtime.drawing import new_figure
 from .comparison import Comparison, LayerComparison, matched
 
@@ -29,6 +29,20 @@ MOST_LAYERS = 8
 _A, _B, _ALONE = "#0072B2", "#009E73", "#D55E00"
 
 
+def check_picture(path: str | Path) -> Path:
+    """The path of a picture that can be written.
+
+    Raises:
+        BadInputError: no path (SC525), another suffix (SC550), or no file can be written there (SC522).
+    """
+    target = path_of(path, "a picture to write")
+    if target.suffix not in (".png", ".html"):
+        raise BadInputError(Diagnostic("SC550", f"'{path}' is no picture that can be written",
+                                       value=target.suffix or "no suffix", limit=".png, .html"))
+    require_place(target)
+    return target
+
+
 def save(comparison: Comparison, path: str | Path) -> None:
     """Writes the picture as `.png`, or as a self-contained `.html` page with the text of the comparison.
 
@@ -36,10 +50,7 @@ def save(comparison: Comparison, path: str | Path) -> None:
         BadInputError: no path (SC525), matplotlib is missing (SC532), another suffix (SC550), or the file cannot be
             written (SC522).
     """
-    target = path_of(path, "a picture to write")
-    if target.suffix not in (".png", ".html"):
-        raise BadInputError(Diagnostic("SC550", f"'{path}' is no picture that can be written",
-                                       value=target.suffix or "no suffix", limit=".png, .html"))
+    target = check_picture(path)
     stream = io.BytesIO()
     draw(comparison).savefig(stream, format="png", dpi=150)
     data = stream.getvalue()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..ir.diagnostics import BadInputError, Diagnostic
-from ..ir.paths import path_of
+from ..ir.paths import path_of, require_place
 from ..runtime.drawing import require_matplotlib
 from ..targets.tables import Table
 
@@ -28,12 +28,14 @@ def check_page(path: str | Path) -> Path:
     """The path of a page that can be made here.
 
     Raises:
-        BadInputError: no path (SC525), another suffix (SC550), or matplotlib is missing (SC532).
+        BadInputError: no path (SC525), another suffix (SC550), no file can be written there (SC522), or matplotlib is
+            missing (SC532).
     """
     target = path_of(path, "a page to write")
     if target.suffix not in (".html", ".htm"):
         raise BadInputError(Diagnostic("SC550", f"'{path}' is no page that can be written",
                                        value=target.suffix or "no suffix", limit=".html, .htm"))
+    require_place(target)
     require_matplotlib()
     return target
 

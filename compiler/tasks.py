@@ -13,9 +13,9 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarni
 from ..ir.event_files import read_samples
 from ..ir.events import Events
 from ..runtime import datasets, encoders
-from ..runtime.datasets import Dataset, Split
+from ..runtime.datasets import Dataset
 
-__all__ = ["TASKS", "Task", "check_task", "load_task"]
+__all__ = ["ENCODERS", "TASKS", "Task", "check_task", "load_task"]
 
 Labelled = tuple[dict[str, Events] | Events, Any]
 
@@ -23,69 +23,102 @@ Labelled = tuple[dict[str, Events] | Events, Any]
 @dataclass(frozen=True, slots=True)
 class Task:
     """(events, labels) to train on, to validate with and to test with; `duration` in seconds and `channels` of the
-    events, where they are known."""
+    events, where they are known, and the name of the `encoder` that made them."""
 
     train: Labelled
     validation: Labelled | None = None
     test: Labelled | None = None
     duration: float | None = None
     channels: int | None = None
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a data set becomes events: `encode(inputs, t_max, peak)` onto `channels`, with the usual `t_max` in
-    seconds."""
+    """How a data set becomes events: `encoders` that it can be put through, the usual one first, onto `channels`, with
+    the usual `t_max` in seconds."""
 
     load: Callable[[], Dataset]
-    encode: Callable[[Any, float, float], Events]
+    encoders: tuple[str, ...]
     t_max: float
     channels: int
 
 
-def _latency(inputs: Any, t_max: float, peak: float) -> Events:
-    return encoders.latency(inputs, t_max, v_max=peak)
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """Of values up to `peak`: `t_max` in seconds, `rate` of the largest in Hz, and the `seed` of what is drawn."""
+
+    t_max: float
+    peak: float
+    rate: float
+    seed: int
+
+    def rates(self, inputs: Any) -> Any:
+        return inputs * (self.rate / self.peak)
 
 
-def _coordinates(inputs: Any, t_max: float, peak: float) -> Events:
-    return encoders.yin_yang(inputs, t_max=t_max)
-
+ENCODERS: dict[str, Callable[[Any, Coding], Events]] = {
+    "latency": lambda inputs, coding: encoders.latency(inputs, coding.t_max, v_max=coding.peak),
+    "regular": lambda inputs, coding: encoders.regular(coding.rates(inputs), coding.t_max),
+    "poisson": lambda inputs, coding: encoders.poisson(coding.rates(inputs), coding.t_max, coding.seed),
+    "yin-yang": lambda inputs, coding: encoders.yin_yang(inputs, t_max=coding.t_max),
+}
+_RATED = ("regular", "poisson")
+_PEAK_RATE = 800.0
 
 TASKS: dict[str, Recipe] = {
-    "mnist": Recipe(datasets.load_mnist, _latency, 20e-3, 784),
-    "digits": Recipe(datasets.load_digits, _latency, 20e-3, 64),
-    "yin-yang": Recipe(datasets.load_yin_yang, _coordinates, 30e-3, 5),
+    "mnist": Recipe(datasets.load_mnist, ("latency", *_RATED), 20e-3, 784),
+    "digits": Recipe(datasets.load_digits, ("latency", *_RATED), 20e-3, 64),
+    "yin-yang": Recipe(datasets.load_yin_yang, ("yin-yang",), 30e-3, 5),
 }
 
 
-def load_task(name: str, inputs: tuple[str, ...], validation: Path | None = None, t_max: float | None = None) -> Task:
-    """A task by the name of its data set, or from an `.npz` file with events and `labels`.
+def load_task(name: str, inputs: tuple[str, ...], validation: Path | None = None, t_max: float | None = None,
+              encoder: str | None = None, peak_rate: float | None = None) -> Task:
+    """A task by the name of its data set, or from an `.npz` file with events and `labels`. `encoder`: one of
+    `ENCODERS`; `t_max`: seconds that it encodes a value in; `peak_rate`: of the largest value, in Hz.
 
     Raises:
         BadInputError: no such data set or file, it is malformed, or an option does not belong to it.
     """
-    if t_max is not None and not (math.isfinite(t_max) and t_max > 0):
-        raise BadInputError(Diagnostic("SC550", "--t-max must be positive", value=f"{t_max:g} s"))
+    faults = Diagnostics()
+    for option, value, unit in (("--t-max", t_max, "s"), ("--peak-rate", peak_rate, "Hz")):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            faults.add("SC550", f"{option} must be positive", value=f"{value:g} {unit}")
+    faults.raise_if_errors()
     if name in TASKS:
         if validation is not None:
             raise BadInputError(Diagnostic("SC550", f"the data set '{name}' brings its own validation split",
                                            value=str(validation), remedy="Leave --validation out."))
-        recipe = TASKS[name]
-        data = recipe.load()
-        span = recipe.t_max if t_max is None else t_max
-
-        def encoded(split: Split) -> Labelled:
-            return recipe.encode(split.inputs, span, data.peak), split.labels
-
-        return Task(encoded(data.train), encoded(data.validation), encoded(data.test), 2 * span,
-                    recipe.channels)
+        return _encoded(name, TASKS[name], t_max, encoder, peak_rate)
     if not Path(name).is_file():
         raise BadInputError(Diagnostic("SC540", f"there is no data set or file '{name}'",
                                        remedy=f"Data sets: {', '.join(TASKS)}; or an .npz file of events with labels."))
-    if t_max is not None:
-        raise BadInputError(Diagnostic("SC550", f"'{name}' holds events, which are encoded already",
-                                       value=f"--t-max {t_max:g}", remedy="Leave --t-max out."))
+    for option, given in (("--t-max", t_max), ("--encoder", encoder), ("--peak-rate", peak_rate)):
+        if given is not None:
+            faults.add("SC550", f"'{name}' holds events, which are encoded already", value=f"{option} {given}",
+                       remedy=f"Leave {option} out.")
+    faults.raise_if_errors()
     return Task(read_samples(name, inputs), None if validation is None else read_samples(validation, inputs))
+
+
+def _encoded(name: str, recipe: Recipe, t_max: float | None, encoder: str | None, peak_rate: float | None) -> Task:
+    chosen = recipe.encoders[0] if encoder is None else encoder
+    faults = Diagnostics()
+    if chosen not in recipe.encoders:
+        faults.add("SC550", f"the data set '{name}' is not encoded so", value=f"--encoder {chosen}",
+                   limit=", ".join(recipe.encoders), remedy=f"Use --encoder {recipe.encoders[0]}, or leave it out.")
+    elif peak_rate is not None and chosen not in _RATED:
+        faults.add("SC550", f"the encoder '{chosen}' has no rates", value=f"--peak-rate {peak_rate:g}",
+                   remedy=f"Leave --peak-rate out, or use --encoder {' or '.join(_RATED)}.")
+    faults.raise_if_errors()
+    data = recipe.load()
+    span = recipe.t_max if t_max is None else t_max
+    rate = _PEAK_RATE if peak_rate is None else peak_rate
+    train, validation, test = (
+        (ENCODERS[chosen](split.inputs, Coding(span, data.peak, rate, seed)), split.labels)
+        for seed, split in enumerate((data.train, data.validation, data.test)))
+    return Task(train, validation, test, 2 * span, recipe.channels, chosen)
 
 
 def check_task(task: Task, network: Any) -> None:

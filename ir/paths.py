@@ -8,7 +8,7 @@ from typing import Any
 
 from .diagnostics import Diagnostics
 
-__all__ = ["check_path", "found_file", "path_of"]
+__all__ = ["check_path", "found_file", "path_of", "require_place"]
 
 
 def path_of(given: Any, what: str, remedy: str | None = None) -> Path:
@@ -21,6 +21,25 @@ def path_of(given: Any, what: str, remedy: str | None = None) -> Path:
     check_path(given, what, faults, remedy)
     faults.raise_if_errors()
     return Path(given)
+
+
+def require_place(path: Path) -> None:
+    """Refuses a path where no file can be written, before there is work whose outcome would be lost.
+
+    Raises:
+        BadInputError: it is a folder, the folder that it lies in is not there, or is not to be written in (SC522).
+    """
+    faults = Diagnostics()
+    folder = path.parent
+    if path.is_dir():
+        faults.add("SC522", f"'{path}' is a folder, not a file", remedy="Name a file in it.")
+    elif not folder.is_dir():
+        faults.add("SC522", f"'{path}' cannot be written: there is no folder '{folder}'",
+                   remedy="Make the folder first.")
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        faults.add("SC522", f"'{path}' cannot be written: the folder '{folder}' is write-protected",
+                   remedy="Pick another place.")
+    faults.raise_if_errors()
 
 
 def found_file(path: str | Path, code: str, faults: Diagnostics) -> bool:

@@ -18,7 +18,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.npz import write_atomically
 from ..ir.paths import path_of
 
-__all__ = ["FORMAT", "GRAPH", "MANIFEST", "VERSION", "check_artefact", "write_artefact"]
+__all__ = ["FORMAT", "GRAPH", "MANIFEST", "VERSION", "check_artefact", "require_folder", "write_artefact"]
 
 FORMAT = "spikec-program"
 VERSION = 1
@@ -38,16 +38,10 @@ def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None]
         BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what was
             there stays as it was.
     """
-    place = path_of(folder, "a folder to write").absolute()
-    if not place.name:
-        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot become a compiled folder",
-                                       remedy="Name a folder in it."))
+    place = require_folder(folder)
     token = secrets.token_hex(6)
     fresh, old = (place.with_name(f".{place.name}.{token}.{kind}") for kind in ("new", "old"))
     try:
-        if place.exists() and not _replaceable(place):
-            raise BadInputError(Diagnostic("SC522", f"'{folder}' exists and is no compiled folder",
-                                           remedy="Pick another folder, or remove it."))
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh.mkdir()
         fill(fresh)
@@ -66,6 +60,31 @@ def write_artefact(folder: str | Path, target: str, fill: Callable[[Path], None]
         shutil.rmtree(fresh, ignore_errors=True)
         if old.exists():
             _settle(old, place)
+
+
+def require_folder(folder: str | Path) -> Path:
+    """The absolute path of a compiled folder that can be written there; folders around it may still have to be made.
+
+    Raises:
+        BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522).
+    """
+    place = path_of(folder, "a folder to write").absolute()
+    if not place.name:
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot become a compiled folder",
+                                       remedy="Name a folder in it."))
+    try:
+        if place.exists() and not _replaceable(place):
+            raise BadInputError(Diagnostic("SC522", f"'{folder}' exists and is no compiled folder",
+                                           remedy="Pick another folder, or remove it."))
+        around = next(each for each in place.parents if each.exists())
+    except OSError as error:
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot be written: {error.strerror or error}",
+                                       remedy="Pick another place.")) from error
+    if not around.is_dir() or not os.access(around, os.W_OK | os.X_OK):
+        why = "write-protected" if around.is_dir() else "no folder"
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot be written: '{around}' is {why}",
+                                       remedy="Pick another place."))
+    return place
 
 
 def check_artefact(folder: str | Path) -> str:

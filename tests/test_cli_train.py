@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +65,56 @@ def test_the_loss_follows_the_kind_of_the_output(place: Path, capsys: pytest.Cap
     assert (code, "number of a class" in err) == (4, True), err
 
 
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("train", "net.py:raises", "--data", "digits", "-o", "absent/t"), "there is no folder 'absent'"),
+    (("train", "net.py:raises", "--data", "digits", "-o", "taken"), "'taken' exists"),
+    (("train", "net.py:raises", "--data", "digits", "-o", "t", "--figures", "absent/f.html"), "no folder 'absent'"),
+    (("compile", "net.py:raises", "-o", "taken"), "'taken' exists"),
+    (("compile", "net.py:raises", "-o", "net.py/t"), "'.*net.py' is no folder"),
+    (("run", "absent", "-i", "in.npz", "-o", "absent/out.npz"), "there is no folder 'absent'"),
+    (("run", "absent", "-i", "in.npz", "-o", "taken"), "'taken' is a folder"),
+    (("report", "absent", "--html", "absent/f.html"), "there is no folder 'absent'"),
+    (("validate", "net.py:raises", "--against", "net.py:raises", "--data", "x", "--plot", "absent/f.png"),
+     "there is no folder 'absent'"),
+])
+def test_what_cannot_be_written_is_told_before_there_is_work(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    Path("taken").mkdir()
+    Path("taken", "notes.txt").write_text("not to be lost")
+    code, _, err = say(capsys, *arguments)
+    assert (code, "SC522" in err, bool(re.search(said, err))) == (4, True, True), err
+
+
+@pytest.mark.parametrize(("encoder", "options", "wanted"), [
+    ("latency", (), lambda split: spikec.encoders.latency(split.inputs, 20e-3, v_max=16)),
+    ("regular", (), lambda split: spikec.encoders.regular(50 * split.inputs, 20e-3)),
+    ("regular", ("--t-max", "0.01", "--peak-rate", "400"), lambda split: spikec.encoders.regular(
+        25 * split.inputs, 10e-3)),
+    ("poisson", (), lambda split: spikec.encoders.poisson(50 * split.inputs, 20e-3)),
+])
+def test_the_encoder_is_the_one_that_is_named(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, encoder: str,
+    options: tuple[str, ...], wanted: Callable[[Any], Events],
+) -> None:
+    given: list[Events] = []
+
+    def learn(trainer: spikec.Trainer, train: Any, validation: Any, resume: bool | None) -> None:
+        given.append(train[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spikec.Trainer, "fit", learn)
+    grid = ("-t", "clock", "--dt", "1e-3", "--spike", "delta")
+    command = ("train", "net.py:jumps", *grid, "--data", "digits", "-o", "t")
+    assert "encoder latency, the usual one of 'digits' (--encoder)" in say(capsys, *command)[2]
+    assert "local rules learn from regular" in say(capsys, *command, "--rule", "biograd")[2]
+    say(capsys, *command, *options, "--encoder", encoder)
+    expected = wanted(spikec.datasets.load_digits().train)
+    assert np.allclose(given[-1].times, expected.times)
+    assert np.array_equal(given[-1].indices, expected.indices)
+    assert np.array_equal(given[-1].offsets, expected.offsets)
+
+
 def test_the_help_names_every_loss() -> None:
     from spikec.compiler.cli.losses import LOSS_HELP
     from spikec.runtime.losses import LOSSES
@@ -79,6 +132,11 @@ def test_the_help_names_every_loss() -> None:
     (("--data", "data.npz", "--validation", "empty.npz"), "no samples"),
     (("--data", "digits", "--t-max", "0"), "--t-max"),
     (("--data", "data.npz", "--t-max", "0.01"), "--t-max"),
+    (("--data", "data.npz", "--encoder", "regular", "--peak-rate", "100"), "--encoder"),
+    (("--data", "digits", "--encoder", "yin-yang"), "latency, regular, poisson"),
+    (("--data", "digits", "--peak-rate", "100"), "--peak-rate"),
+    (("--data", "digits", "--encoder", "regular", "--peak-rate", "0"), "--peak-rate must be positive"),
+    (("--data", "data.npz", "--figures", "absent/f.html"), "there is no folder 'absent'"),
     (("--data", "digits", "--validation", "data.npz"), "--validation"),
 ])
 def test_train_refuses_what_does_not_fit(

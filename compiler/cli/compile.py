@@ -36,8 +36,10 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Compile a model for a target and write it as a folder."""
+    from ...targets.artefact import require_folder
     from ..driver import compile
 
+    require_folder(output)
     chosen = chosen_target(model, target)
     graph = open_graph(model, dt, spike, sample)
     given = {"method": method, "percentile": percentile, "weight_bits": weight_bits, "chips": chips,

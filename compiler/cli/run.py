@@ -36,9 +36,12 @@ def command(
 ) -> None:
     """Run a compiled folder on a file of events or a raster, and write the spikes of its outputs."""
     from ...ir.event_files import write_events
+    from ...ir.paths import require_place
     from ..driver import load
 
     probes = parse_probes(probe or [])
+    if output is not None:
+        require_place(output)
     program = load(folder)
     events, batch = read_input(input, tuple(program.network.inputs))
     grid = program.graph.discretization

@@ -41,6 +41,11 @@ def command(
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam, 1e-3 by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of samples, the dropout, and what a rule draws.")] = 0,
     input_dropout: Annotated[float, typer.Option(help="Fraction of input events left out in training.")] = 0.0,
+    encoder: Annotated[str | None, typer.Option(
+        metavar="latency|regular|poisson", help="How values of a data set become spikes: one each, the larger the "
+        "earlier; evenly spaced, the larger the more, which local rules learn from; or as many, drawn.")] = None,
+    peak_rate: Annotated[float | None, typer.Option(
+        metavar="HZ", help="Rate of the largest value, 800 Hz by default, with --encoder regular or poisson.")] = None,
     t_max: Annotated[float | None, typer.Option(help="Seconds that a value is encoded in.")] = None,
     duration: Annotated[float | None, typer.Option(
         help="Seconds to simulate; twice the encoding by default. Of a rule, its hyper-parameter.")] = None,
@@ -49,23 +54,27 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Train a model, and write it as a compiled folder. An interrupted training goes on when it is called again."""
+    from ...ir.paths import require_place
     from ...runtime.devices import check_device
     from ...runtime.display import figures_text
     from ...runtime.interruption import TrainingInterrupted
     from ...runtime.trainer import Trainer
+    from ...targets.artefact import require_folder
     from ..page import check_page
     from ..tasks import check_task, load_task
 
     faults = Diagnostics()
     check_device(device, faults)  # before data are read
     faults.raise_if_errors()
-    program = open_program(model, chosen_target(model, target), dt, spike, sample)
-    learnt = _local(rule, program.target, parse_options(rule_option), duration)
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    require_folder(output)
+    require_place(checkpoint)
     if figures is not None:
         check_page(figures)
-    task = load_task(data, tuple(program.network.inputs), validation, t_max)
+    program = open_program(model, chosen_target(model, target), dt, spike, sample)
+    learnt = _local(rule, program.target, parse_options(rule_option), duration)
+    task = load_task(data, tuple(program.network.inputs), validation, t_max, encoder, peak_rate)
     check_task(task, program.network)
-    checkpoint = output.with_name(f"{output.name}.checkpoint")
     chosen = loss
     if learnt is None:
         chosen = choose_loss(loss, program.network, task, program.target, rule)
@@ -78,6 +87,9 @@ def command(
     if target is None:
         where = f"that of '{model}'" if Path(model).is_dir() else "the usual one"
         say_error(f"target {program.target}, {where} (--target)")
+    if encoder is None and task.encoder is not None:
+        say_error(f"encoder {task.encoder}, the usual one of '{data}' (--encoder"
+                  + ("; local rules learn from regular)" if learnt is not None and task.encoder == "latency" else ")"))
     if loss is None and learnt is None:
         say_error(f"loss {chosen}, the usual one for this output (--loss)")
     try:

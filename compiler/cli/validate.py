@@ -44,8 +44,11 @@ def command(
     json: JsonOption = False,
 ) -> int:
     """Run two models on the same input and compare them spike by spike; exits 1 where they differ."""
+    from ..comparison_plot import check_picture
     from ..validation import validate
 
+    if plot is not None:
+        check_picture(plot)
     found = validate(model, against, data, duration=duration, dt=dt, spike=spike, sample=parse_sample(sample),
                      target_a=target_a, target_b=target_b, tolerance_time=tolerance_time,
                      tolerance_voltage=tolerance_voltage, samples=samples, seed=seed)
