@@ -28,7 +28,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class LearningFigures:
     """How learning goes, since the figures were last taken: by plastic projection, `saturated`: the share of weights at
-    their bounds, now; `updated`: the share of synapses and samples whose weight changed; `norm`: of the weights; by
+    their bounds, now; `updated`: how often a sample changes the weight of a synapse, a mean; `norm`: of the weights; by
     population: `rates`, spikes a neuron and second; `saturated_traces`: by variable and projection, the share that
     stood at the most that it holds; `angles`: degrees between B and the transposed product of the forward weights that
     it stands for, by hidden layer; `norms`: of B over that product's."""
