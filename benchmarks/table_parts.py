@@ -37,7 +37,7 @@ def measured(*names: str) -> str:
         if stored is not None:
             record = stored["machine"]
             changes = " with uncommitted changes" if record["uncommitted_changes"] else ""
-            stand = (record["started"][:10], f"`{record['commit'][:7]}`{changes}")
+            stand = (record["started"][:10], f"{_commits(stored)}{changes}")
             stands.setdefault(stand, []).append(name.replace("_", " "))
     if not stands:
         return "Not measured yet."
@@ -46,6 +46,14 @@ def measured(*names: str) -> str:
         return f"Measured at {commit}, {day}."
     parts = "; ".join(f"{', '.join(held)} at {commit}, {day}" for (day, commit), held in sorted(stands.items()))
     return f"Measured at different commits: {parts}."
+
+
+def _commits(stored: dict[str, Any]) -> str:
+    """Of all runs, where each says its own; else of the result."""
+    own, runs = stored["machine"]["commit"], stored.get("figures")
+    runs = runs.get("runs", []) if isinstance(runs, dict) else []
+    found = dict.fromkeys(run.get("commit", own) for run in runs if isinstance(run, dict)) or {own: None}
+    return " and ".join(f"`{each[:7]}`" for each in found)
 
 
 def number(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,56 @@ def test_what_does_not_settle_an_aim_is_not_called_met(scripts, monkeypatch):
     monkeypatch.setattr(tables, "figures", lambda name: trained(1))
     with pytest.raises(tables.Unsettled, match="25 with 1 of 3 seeds; 20 without"):
         tables.race_won(3)
+
+
+def test_runs_of_learning_are_kept_and_only_those_asked_for_are_done_again(scripts, monkeypatch, tmp_path):
+    import common
+    import learning_parts
+    import table_parts
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(common, "HERE", tmp_path.parent)
+    monkeypatch.setattr(learning_parts, "FOLDS", 2)
+    done, commits = [], iter("abcdef")
+
+    def measured(variant, part, factor):
+        done.append((variant, part.seed, part.fold, factor))
+        assert len(part.train[1]) > len(part.test[1]) == len(part.test[0]) > 100
+        return {"accuracy": 90.0 + factor * (1 if variant == "surrogate" else -1)}
+
+    def go(*words):
+        monkeypatch.setattr(sys, "argv", ["x", "--task", "digits", "--seeds", "2", *words])
+        options = learning_parts.options_of("", ("sleep", "fixed", "surrogate"))
+        commit = next(commits)
+        monkeypatch.setattr(learning_parts, "machine_record", lambda: {"commit": commit})
+        done.clear()
+        assert learning_parts.of_each("x", Settings(), options, ("sleep", "fixed", "surrogate"), measured) == 0
+        return common.read_result("x")["figures"]
+
+    figures = go("--only", "sleep")
+    # Three factors are tried on each of two folds, and the best is that of the runs: here the least.
+    assert [each[3] for each in done].count(0.5) == 2 + 4 and len(done) == 6 + 4
+    assert figures["summary"]["sleep"]["runs"] == 4
+    go("--only", "sleep")
+    assert done == []
+    figures = go()
+    assert {each[0] for each in done} == {"fixed", "surrogate"} and len(done) == 4 + 6 + 4
+    assert {run["factor"] for run in figures["runs"] if run["variant"] == "surrogate"} == {2.0}
+    assert figures["summary"]["fixed"]["less_than_sleep"] == 0
+    figures = go("--only", "fixed", "--fresh")
+    assert [each[:3] for each in done] == [("fixed", seed, fold) for seed in (1, 2) for fold in (0, 1)]
+    assert len(figures["runs"]) == 12
+    assert {run["commit"] for run in figures["runs"] if run["variant"] == "sleep"} == {"a"}
+    stored = common.read_result("x")
+    assert table_parts._commits(stored) == "`a` and `d` and `c`"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """With a number that JSON does not hold in full, and a tuple."""
+
+    forget: float = 2**-12
+    rates: tuple[float, ...] = (1.0, 1 / 3)
 
 
 def test_random_nets_fire(scripts):
