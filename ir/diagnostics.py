@@ -182,6 +182,7 @@ CODES: dict[str, str] = {
     "SC561": "model cannot be run by what is asked for",
     "SC562": "data of a comparison are malformed",
     "SC570": "energy profile is malformed",
+    "SC571": "command was interrupted",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from cli_commands import say, say_json
 
 import spikec
-from spikec.compiler.cli import run
+from spikec.compiler.cli import interrupts, run
 
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
@@ -98,14 +98,70 @@ def test_targets_promise_what_the_readme_does(capsys: pytest.CaptureFixture[str]
     assert "not run yet" in (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_an_interruption_is_130(
-    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, ImportError])
+def test_an_interruption_is_130_on_one_line(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
 ) -> None:
     def interrupted(texts: list[str]) -> None:
-        raise KeyboardInterrupt
+        raise fault
 
     monkeypatch.setattr(run, "parse_probes", interrupted)
-    assert say(capsys, "run", "net", "--input", "in.npz")[0] == 130
+    monkeypatch.setattr(interrupts._Process, "asked", True)  # of which an import may make an error of its own
+    code, out, err = say(capsys, "run", "net", "--input", "in.npz")
+    assert (code, out, err) == (130, "", "spikec: interrupted: no file is left half-written. Give the same command "
+                                         "again.\n")
+    code, out, err = say(capsys, "run", "net", "--input", "in.npz", "--json")
+    assert (code, out.count("\n"), err.count("\n")) == (130, 1, 1)
+    told = json.loads(out)
+    assert (told["ok"], told["exit_code"], told["diagnostics"][0]["code"]) == (False, 130, "SC571")
+
+
+def started(place: Path, until: str, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command that gets SIGINT as soon as it runs the line `until`, which is put into
+    `sitecustomize`: it watches what is imported or called, and sends the signal to its own process."""
+    (place / "sitecustomize.py").write_text(until)
+    done = subprocess.run([sys.executable, "-m", "spikec", *arguments], capture_output=True, text=True, check=False,
+                          env=os.environ | {"TERM": "dumb", "PYTHONPATH": str(place)}, cwd=place)
+    return done.returncode, done.stdout, done.stderr
+
+
+ON_IMPORT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("module", ["json", "numpy", "torch.functional"])
+def test_ctrl_c_while_modules_are_read_in_leaves_no_traceback(place: Path, module: str) -> None:
+    watch = ON_IMPORT.format(module=module)
+    write = ("compile", "net.py:make", "-t", "clock", "--dt", "1e-3", "--spike", "delta", "-o", "net", "--json")
+    if module.startswith("torch"):
+        write = ("train", "net.py:make", "--data", "in.npz", "-o", "net", "--json")
+    code, out, err = started(place, watch, *write)
+    assert (code, err.count("\n"), err.startswith("spikec: interrupted: ")) == (130, 1, True), err
+    assert json.loads(out)["diagnostics"][0]["code"] == "SC571"
+    assert not (place / "net").exists()
+
+
+AT_THE_END = """
+import atexit, os, signal
+
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+"""
+
+
+def test_ctrl_c_after_the_answer_changes_nothing(place: Path) -> None:
+    code, out, err = started(place, AT_THE_END, "targets", "--json")
+    assert (code, json.loads(out)["ok"], err) == (0, True, "")
+    code, out, err = started(place, AT_THE_END, "targets")
+    assert (code, "loihi2" in out, err) == (0, True, "")
 
 
 def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:

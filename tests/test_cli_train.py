@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +202,36 @@ def test_a_loss_of_another_target_names_both(place: Path, capsys: pytest.Capture
     code, _, err = say(capsys, "train", "net.py:make", "--data", "data.npz", "--duration", "0.05", "-o", "t",
                        "--loss", "spike-count")
     assert (code, "SC409" in err, "target 'event'" in err, "--target clock" in err) == (4, True, True, True), err
+
+
+def test_an_interrupted_training_says_what_is_kept(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_task("data.npz", np.array([0, 1, 2]))
+    command = ["train", "net.py:make", "--data", "data.npz", "--duration", "0.05", "-o", "t", "--epochs", "3"]
+    whole = spikec.Trainer._train_epoch
+
+    def interrupted(trainer: spikec.Trainer, data: Any, display: Any, guard: Any) -> None:
+        if trainer._epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        whole(trainer, data, display, guard)
+
+    monkeypatch.setattr(spikec.Trainer, "_train_epoch", lambda *given: os.kill(os.getpid(), signal.SIGINT) or 1 / 0)
+    monkeypatch.setattr("spikec.runtime.trainer.InterruptGuard", nullcontext)
+    code, _, err = say(capsys, *command)
+    assert (code, "nothing of the training was written yet" in err, err.count("interrupted")) == (130, True, 1), err
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(spikec.Trainer, "_train_epoch", interrupted)
+    code, told = say_json(capsys, *command)
+    assert (code, told["ok"], told["exit_code"]) == (130, False, 130)
+    assert told["diagnostics"] == [{
+        "code": "SC571", "message": "interrupted: the training is kept in 't.checkpoint'", "node": None, "value": None,
+        "limit": None, "remedy": "The same command goes on from there.", "severity": "error"}]
+    code, _, err = say(capsys, *command, "--fresh")
+    assert (code, "The same command without --fresh goes on" in err) == (130, True), err
+    assert not Path("t").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    code, told = say_json(capsys, *command)
+    assert (code, told["resumed_after"], len(told["history"])) == (0, 1, 3)

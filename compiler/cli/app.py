@@ -16,19 +16,34 @@ from itertools import takewhile
 from typing import Annotated, Any, TextIO
 
 import typer
+import typer.core
+from rich.text import Text
 
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
 from . import compile, data, doctor, inspect, lava, report, rules, run, targets, train, validate
-from .console import print_diagnostics, print_json, say, say_error
+from .console import errors, print_diagnostics, print_json, say, say_error
+from .interrupts import EXIT_CODE, Interrupted, answered, asked, failure, line_of, raises
 from .words import in_words_of_commands, typed
 
 __all__ = ["app", "main"]
 
 UsageError: Any = typer.BadParameter.__base__  # typer does not name it
-_USAGE, _INTERNAL, _INTERRUPTED = 4, 70, 130
+_USAGE, _INTERNAL = 4, 70
+
+
+class _Commands(typer.core.TyperGroup):
+    """Ctrl-C leaves a command as `Interrupted`, which typer does not take for its own."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted from stop
+
 
 app = typer.Typer(
     name="spikec",
+    cls=_Commands,
     help="Compiles, runs and trains spiking neural networks.",
     epilog="Exit codes: 0 ok, 1 mismatch, 2 does not fit, 3 unsupported, 4 bad input or usage, 70 internal error, "
     "130 interrupted.",
@@ -83,29 +98,44 @@ def _json_last(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def _run(arguments: Sequence[str], as_json: bool) -> int:
+    raises()
     try:
         outcome = typer.main.get_command(app).main(list(arguments), prog_name="spikec", standalone_mode=False)
+        if outcome == EXIT_CODE:  # what typer itself makes of Ctrl-C, outside a command
+            return _stop(as_json, Interrupted())
+        answered()
         return outcome if isinstance(outcome, int) else 0
     except UsageError as error:
         message = error.format_message().rstrip(".") or "a command is missing"  # empty: the help was printed instead
         command = error.ctx.command_path if error.ctx else "spikec"
         _fail(as_json, _USAGE, Diagnostic("SC550", message, remedy=f"See `{command} --help`."))
         return _USAGE
+    except Interrupted as stop:
+        return _stop(as_json, stop)
     except SpikecError as error:
         if isinstance(error.__cause__, Exception | SystemExit):  # what went wrong in the user's own code, or a library
             _show_traceback(error.__cause__)
         _fail(as_json, error.exit_code, *error.diagnostics)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        say_error("interrupted")
-        return _INTERRUPTED
+        return _stop(as_json, Interrupted())
     except Exception as error:
+        if asked():
+            return _stop(as_json, Interrupted())
         _show_traceback(error)
         _fail(as_json, _INTERNAL, Diagnostic(
             "SC551", f"internal error: {type(error).__name__}: {error}",
             remedy="This is a fault of spikec. Please report it with the command, the model, the output of "
             "`spikec doctor --json`, and the traceback that SPIKEC_TRACEBACK=1 prints."))
         return _INTERNAL
+
+
+def _stop(as_json: bool, stop: Interrupted) -> int:
+    answered()
+    errors().print(Text(line_of(stop)))
+    if as_json:
+        print_json(failure(EXIT_CODE, stop.diagnostics))
+    return EXIT_CODE
 
 
 def _show_traceback(error: BaseException) -> None:
@@ -119,9 +149,10 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 
 def _fail(as_json: bool, code: int, *faults: Diagnostic) -> None:
+    answered()
     diagnostics = tuple(map(in_words_of_commands, faults))
     if as_json:
-        print_json({"ok": False, "exit_code": code, "diagnostics": [each.as_dict() for each in diagnostics]})
+        print_json(failure(code, diagnostics))
     else:
         print_diagnostics(diagnostics)
     sys.stdout.flush()

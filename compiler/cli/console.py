@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...ir.diagnostics import Diagnostic
+from .interrupts import answered
 
 __all__ = ["JsonOption", "errors", "print_diagnostics", "print_json", "print_table", "say", "say_error"]
 
@@ -35,8 +36,10 @@ def say_error(text: str) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One line of JSON; arrays become lists, anything else unknown its text."""
-    print(json.dumps({"ok": True, **content}, default=_plain, allow_nan=False))
+    """The answer of a command, one line of JSON; arrays become lists, anything else unknown its text."""
+    line = json.dumps({"ok": True, **content}, default=_plain, allow_nan=False)
+    answered()
+    print(line, flush=True)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

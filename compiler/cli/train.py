@@ -12,6 +12,7 @@ import typer
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.learning.rule import LearningRule
 from .console import JsonOption, print_json, say, say_error
+from .interrupts import keeps_checkpoint
 from .losses import LOSS_HELP, choose_loss
 from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_program
 from .rules import chosen_rule, parse_options
@@ -57,7 +58,6 @@ def command(
     from ...ir.paths import require_place
     from ...runtime.devices import check_device
     from ...runtime.display import figures_text
-    from ...runtime.interruption import TrainingInterrupted
     from ...runtime.trainer import Trainer
     from ...targets.artefact import require_folder
     from ..page import check_page
@@ -92,20 +92,17 @@ def command(
                   + ("; local rules learn from regular)" if learnt is not None and task.encoder == "latency" else ")"))
     if loss is None and learnt is None:
         say_error(f"loss {chosen}, the usual one for this output (--loss)")
-    try:
+    with keeps_checkpoint(checkpoint, fresh):
         resumed = 0 if fresh else _done(checkpoint, epochs)
         start = time.perf_counter()
         history = trainer.fit(task.train, task.validation, resume=False if fresh else None)
-    except TrainingInterrupted:
-        say_error(f"training interrupted; the same command goes on from '{checkpoint}'")
-        raise
-    seconds = time.perf_counter() - start
-    results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
-    trainer.program.save(output)
-    if figures is not None:
-        from ..learning_page import save_learning
+        seconds = time.perf_counter() - start
+        results = {"test": trainer.evaluate(task.test)} if task.test is not None else {}
+        trainer.program.save(output)
+        if figures is not None:
+            from ..learning_page import save_learning
 
-        save_learning(history, learnt, figures)
+            save_learning(history, learnt, figures)
     if json:
         print_json({"folder": str(output), "checkpoint": str(checkpoint), "seconds": seconds,
                     "target": program.target, "loss": chosen, "rule": rule if learnt is None else learnt.name,
