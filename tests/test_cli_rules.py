@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from as_installed import ROOT
 from cli_commands import say, say_json
 from test_learning_trainer import DeltaLearner
 
 import spikec
 from spikec import Events
+from spikec.compiler import tasks
 from spikec.ir import rules
 from spikec.ir.learning.rule import LearningRule
 from spikec.ir.learning.text import parse, write
 from spikec.ir.npz import write_npz
+from spikec.runtime.datasets import Dataset, Split
 from spikec.targets.clock.program import ClockProgram
 
 
@@ -43,6 +48,33 @@ def learns(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = Events.from_samples([(np.full(4, 5e-3), np.arange(4)) for _ in labels])
     write_npz("data.npz", {"times": events.times, "indices": events.indices, "offsets": events.offsets,
                            "labels": labels})
+
+
+def test_the_commands_of_the_page_run(place: Path, capsys: pytest.CaptureFixture[str],
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """On fewer digits, for one epoch."""
+    page, readme = ((ROOT / name).read_text() for name in ("docs/training.md", "README.md"))
+    (made,) = re.findall(r"```python\n(def local\(\):\n.*?)\n\n", readme, re.DOTALL)
+    Path("net.py").write_text(f"import spikec\n\n{made}\n")
+    (block,) = re.findall(r"```\n(spikec train net.py:local.*?)```", page, re.DOTALL)
+    whole = tasks.TASKS["digits"]
+
+    def few() -> Dataset:
+        data = whole.load()
+        parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+        return replace(data, **{name: Split(each.inputs[:16], each.labels[:16]) for name, each in parts.items()})
+
+    monkeypatch.setitem(tasks.TASKS, "digits", replace(whole, load=few))
+    commands = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
+    assert [words[1] for words in commands] == ["train", "rules", "train"]
+    for words in commands:
+        wanted, file = (words[1:words.index(">")], words[-1]) if ">" in words else (words[1:], None)
+        code, out, err = say(capsys, *wanted, *(("--epochs", "1") if words[1] == "train" else ()))
+        assert code == 0, err
+        if file is not None:
+            Path(file).write_text(out)
+    assert Path("learning.html").exists()
+    assert spikec.load("changed").target == "clock"
 
 
 TRAIN = ("train", "net.py:make", "-t", "clock", "--dt", "1e-3", "--spike", "delta", "--data", "data.npz", "-o", "t")
