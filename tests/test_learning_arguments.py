@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -130,3 +132,46 @@ def test_there_is_nothing_to_learn_from_no_samples(target: str) -> None:
             with pytest.raises(BadInputError) as caught:
                 told(events)
             assert [each.code for each in caught.value.diagnostics] == ["SC505"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_comes_after_the_last_phase_is_told_once(target: str) -> None:
+    learner = learner_of(target)
+    short, labels = samples(2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*is over before.*")
+        learner.learn(short, labels)
+    late = spikec.Events.from_samples([(np.array([0.01, 0.03]), np.array([0, 1]))] * 2)
+    with pytest.warns(spikec.SpikecWarning, match=r"SC405.*is over before.*value: 2 events.*0\.02 s"):
+        learner.learn(late, labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*is over before.*")
+        learner.learn(late, labels)
+    if target != "event":
+        raster = np.zeros((2, STEPS + 3, CHANNELS), np.uint8)
+        learner_of(target).learn(raster, labels)  # nothing is lost
+        raster[:, -1, :4] = 1
+        with pytest.warns(spikec.SpikecWarning, match="is over before.*value: 8 events"):
+            learner_of(target).learn(raster, labels)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_rule_is_verified_before_it_learns(target: str) -> None:
+    rule = rule_named("biograd", target, duration=STEPS * DT)
+    with pytest.raises(BadInputError, match="SC151"):
+        spikec.compile(network(), target=target).learner(replace(rule, phases=()))
+
+
+@pytest.mark.parametrize("target", ["clock", "loihi1", "loihi2"])
+def test_weights_are_those_of_the_graph(target: str) -> None:
+    learner = learner_of(target)
+    learner.learn(*samples(3))
+    for name, each in learner.weights.items():
+        np.testing.assert_allclose(np.asarray(each), learner.to_graph().nodes[name].weight, rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("given", [3, None])
+def test_what_is_no_rule_is_told(target: str, given: Any) -> None:
+    with pytest.raises(BadInputError, match="SC111"):
+        spikec.compile(network(), target=target).learner(given)

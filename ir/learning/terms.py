@@ -244,7 +244,7 @@ class _Reader:
         if token.kind != "word":
             raise self._unexpected("a variable")
         if token.text not in VARIABLES:
-            near = get_close_matches(token.text.lower(), VARIABLES, 1, 0.4)
+            near = get_close_matches(token.text.lower(), (*self._numbers, *VARIABLES), 1, 0.4)
             raise _Fault(f"'{token.text[:40]}' is no variable of a rule", token.column, limit=", ".join(VARIABLES),
                          remedy=f"Is '{near[0]}' meant?" if near else None)
         return self._take().text

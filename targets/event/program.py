@@ -97,10 +97,11 @@ class Program(GraphProgram):
             UnsupportedError: naming each projection that cannot learn (SC515), what else of the network has no way to
                 (SC416), and each term of the rule without a closed form (SC516).
         """
+        from ...ir.learning.checks import verify_rule
         from ...ir.rules import rule_named
         from ...runtime.learning.event.learner import EventLearner
 
-        named = rule_named(rule, self.target) if isinstance(rule, str) else rule
+        named = verify_rule(rule_named(rule, self.target) if isinstance(rule, str) else rule)
         return EventLearner(self.graph, self.network, self.engine, named, output=output, projections=projections,
                             seed=seed, device=device)
 

@@ -29,7 +29,7 @@ from ...ir.mapping import ChipMapping
 from ...ir.nodes import Array
 from ...passes.plastic import ChipChoices, Plastic, make_plastic
 from ...passes.scales import ScalePlan
-from ...runtime.learning.arguments import checked_rate, checked_rates, require_samples
+from ...runtime.learning.arguments import Rest, checked_rate, checked_rates, require_samples
 from ...runtime.learning.learner import Answer, LearningFigures
 from ...runtime.learning.states import require_state
 from ...runtime.plastic.engine import PlasticEngine, PlasticRun, PlasticStream
@@ -86,6 +86,13 @@ class LoihiLearner:
         self.seen = self.slept = 0
         self.reward, self.rewards = 0.0, np.zeros(0, dtype=np.int64)
         self._tally = Tally()
+        dt = self.built.network.network.dt
+        self._rest = Rest(self.built.columns.shown * dt, dt)
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """(post, pre) by projection that learns, in the units of the model."""
+        return {name: self.stream.weights(name) / self.built.weights[name] for name in self.names}
 
     @property
     def rate(self) -> float:
@@ -196,9 +203,8 @@ class LoihiLearner:
         """See `Learner.to_graph`: compiled again on `plan`, it has the very weights of the chip, but for the lowest
         bit, which a synapse that learns has and one that does not learn has not."""
         changed: dict[str, Any] = {}
-        for name in self.names:
+        for name, weight in self.weights.items():
             node: Any = self.program.graph.nodes[name]
-            weight = self.stream.weights(name) / self.built.weights[name]
             changed[name] = replace(node, weight=weight.astype(node.weight.dtype))
         return self.program.graph.with_nodes(changed)
 
@@ -244,6 +250,7 @@ class LoihiLearner:
     def _rasters(self, events: Any) -> tuple[dict[str, Array], int]:
         duration = self.built.columns.shown * self.built.network.network.dt
         rasters, _, batch = self.program.inputs.rasters(events, duration)
+        self._rest.tell(events)
         require_samples(batch)
         return rasters, batch
 

@@ -250,12 +250,13 @@ class LoihiProgram(GraphProgram):
             DoesNotFitError: with what learning takes, a neuron exceeds a core (SC330), or the network the chips
                 (SC331).
         """
+        from ...ir.learning.checks import verify_rule
         from ...ir.rules.catalogue import rule_named
         from ...runtime.learning.arguments import check_seed
         from .learner import LoihiLearner
         from .learner_choices import chip_choices
 
-        found = rule_named(rule, self.target) if isinstance(rule, str) else rule
+        found = verify_rule(rule_named(rule, self.target) if isinstance(rule, str) else rule)
         layout = learning_layout(self.graph, found, output, projections, on_grid=False)
         faults = Diagnostics()
         chosen = chip_choices(choices, layout, faults)

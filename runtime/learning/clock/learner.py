@@ -21,7 +21,7 @@ from ....ir.learning.rule import Gate, LearningRule, Phase
 from ....ir.nodes import Affine, Array, Linear, Neuron
 from ...clock.engine import ClockEngine
 from ...clock.inputs import given_by_name, rasters_of
-from ..arguments import check_seed, checked_rate, checked_rates, require_samples
+from ..arguments import Rest, check_seed, checked_rate, checked_rates, require_samples
 from ..learner import Answer, LearningFigures
 from ..states import require_state
 from .adjoint import contracted
@@ -81,6 +81,7 @@ class ClockLearner:
         self.changes = any(link.changes for link in self.links)
         self.seen, self.reward = 0, 0.0
         self.tally = Tally(self)
+        self._rest = Rest(max(self.schedule.lasts) * engine.grid.dt, engine.grid.dt)
 
     # What a learner offers
 
@@ -170,6 +171,7 @@ class ClockLearner:
         duration = max(self.schedule.lasts) * grid.dt
         require_samples(given_by_name(self.engine, events, duration, None)[2])
         rasters, batch = rasters_of(self.engine, events, duration, self.dtype, self.device)
+        self._rest.tell(events)
         found = {}
         for name, shown in rasters.items():
             parts = [shown[:last] for last in self.schedule.lasts]

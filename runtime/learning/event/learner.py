@@ -19,7 +19,7 @@ from ....ir.network import Network
 from ....ir.nodes import Array, Linear
 from ...engine import Engine
 from ...signals import Spikes
-from ..arguments import check_seed, checked_rate, checked_rates, require_samples
+from ..arguments import Rest, check_seed, checked_rate, checked_rates, require_samples
 from ..learner import Answer, LearningFigures
 from ..states import require_state
 from .net import event_net
@@ -54,6 +54,7 @@ class EventLearner:
         faults.raise_if_errors(UnsupportedError)
         self._seen, self._reward = 0, 0.0
         self._feedback = self._first_feedback()
+        self._rest = Rest(max(phase.duration for phase in phases_of(rule, False)))
         self._forget()
 
     @property
@@ -106,6 +107,7 @@ class EventLearner:
 
     def _inputs(self, events: Any) -> tuple[Mapping[str, Spikes], int]:
         inputs = self._engine.inputs(events)
+        self._rest.tell(events)
         batch = len(next(iter(inputs.values())).offsets) - 1
         require_samples(batch)
         return inputs, batch
