@@ -34,7 +34,7 @@ _USAGE, _INTERNAL = 4, 70
 class _Commands(typer.core.TyperGroup):
     """Ctrl-C leaves a command as `Interrupted`, which typer does not take for its own."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
