@@ -30,6 +30,8 @@ __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
 _ONE = 6
 """Bits that an error of one spike is shifted left by: as far as a trace holds it."""
+_MOST_SHIFT = 16
+"""That a learning neuron has of its error."""
 _LEFT = 0.5
 """Of a trace, when the next sample begins: more is told."""
 _OPEN = 8
@@ -237,7 +239,7 @@ class _Maker:
                 self.tag_shift[name] += extra
                 short -= extra
             if target not in self.choices.error_shift and short > 0 and self.rule.error and not self.on.rewarded:
-                self.error_shift[target] += short
+                self.error_shift[target] += max(0, min(short, _MOST_SHIFT - self.error_shift[target]))
 
     def _error_shift(self, name: str, columns: SampleColumns) -> int:
         if name in self.choices.error_shift:

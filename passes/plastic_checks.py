@@ -11,11 +11,12 @@ from ..ir.diagnostics import Diagnostics
 from ..ir.integer.network import IntegerDense, IntegerProjection
 from ..ir.learning.rule import Error, Feedback, Gate, LearningRule, Trace
 from ..ir.nodes import Array
+from ..ir.rules.catalogue import RULES
 
 __all__ = ["OnChip", "check_on_chip"]
 
 FEWER = "Learn fewer layers (projections=…), or take fixed feedback."
-REMEDY = "`spikec rules` says which targets run which rule; rule_named(NAME, TARGET) is the library's for a target."
+REMEDY = "`spikec rules` says which targets run which rule."
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,11 @@ class _Check:
                 ", ".join(sorted(hidden & before)) or "none", FEWER)
 
     def refuse(self, message: str, value: str, limit: str, remedy: str = REMEDY) -> None:
-        self.faults.add("SC516", f"{message} on this chip", node=self.rule.name, value=value, limit=limit,
-                        remedy=remedy)
+        name = self.rule.name
+        if name in RULES:
+            remedy += (f" The library's own form for a chip: `spikec rules {name} --target loihi2`, or "
+                       f"rule_named('{name}', 'loihi2').")
+        self.faults.add("SC516", f"{message} on this chip", node=name, value=value, limit=limit, remedy=remedy)
 
     def warn(self, message: str, value: str, limit: str, remedy: str) -> None:
         self.faults.add("SC516", message, node=self.rule.name, value=value, limit=limit, severity="warning",

@@ -97,6 +97,14 @@ def nearest_product(value: float) -> tuple[int, int] | None:
     return (found[1] if value > 0 else -found[1]), found[2]
 
 
+def _nearer(value: float) -> str:
+    """What brings a coefficient that `nearest_product` does not find to one that it does."""
+    low, high = (2.0**each for each in LIMITS["exponent"])
+    if value < low:
+        return f"Multiply the rate by {1.05 * low / (1 + _OFF) / value:.2g} at least" if value else "Raise the rate"
+    return f"Divide the rate by {1.05 * value * (1 - _OFF) / (7 * high):.2g} at least"
+
+
 def _dependency(update: Update, scales: ChipScales, three_factor: bool) -> tuple[Dependency, tuple[Factor, ...]]:
     """What a product depends on, and the factor that says when, where that is none of the engine's own."""
     if update.when == "sample" and three_factor and scales.gated != "y0":
@@ -127,7 +135,8 @@ def _products(term: Term, variable: str, dependency: Dependency, extra: tuple[Fa
                 faults.add("SC336", "the coefficient of the term is out of the engine's range", node=name,
                            value=f"{text}: {abs(wanted):.3g} (2^{log2(abs(wanted)):.1f})" if wanted else text,
                            limit=f"2^{low} to 7*2^{high}",
-                           remedy="Change the rate, or the impulse of a trace, or how finely the tag is kept.")
+                           remedy=f"{_nearer(abs(wanted))}, or change the impulse of a trace, or how finely the tag is "
+                                  "kept.")
             continue
         made.append(IntegerProduct(found[0], found[1], dependency, tuple(held)))
         _check_size(made[-1], scales, name, text, faults)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,13 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
     learns = hasattr(program, "learner")
     if not (local and learns):
         known = local or rule in every
+        near = [] if known else get_close_matches(str(rule), every, 1)
         limit = (*ways, *(RULES if learns else ())) if known else every
         raise UnsupportedError(Diagnostic(
             "SC503", f"the target {target} does not train by this rule" if known else "this training rule is not there",
             value=rule.name if isinstance(rule, LearningRule) else str(rule), limit=", ".join(limit),
-            remedy=f"Use rule='{ways[0]}'" + (", or compile for another target." if known else ".")))
+            remedy=f"Is rule='{near[0]}' meant?" if near else
+                   f"Use rule='{ways[0]}'" + (", or compile for another target." if known else ".")))
     if isinstance(rule, LearningRule):
         if options:
             raise BadInputError(Diagnostic(

@@ -429,3 +429,21 @@ def assert_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e6])
+def test_what_is_out_of_range_says_by_how_much(rate: float) -> None:
+    given = rule(rate=6e-4 * rate)
+    with pytest.raises(UnsupportedError, match="SC336") as refused:
+        learner_of(given)
+    found = [re.search(r"(Multiply|Divide) the rate by (\S+) at least", str(each)) for each in
+             refused.value.diagnostics]
+    factors = [float(each[2]) ** (1 if each[1] == "Multiply" else -1) for each in found if each]
+    assert factors
+    factor = max(factors) if rate < 1 else min(factors)
+    learner_of(rule(rate=6e-4 * rate * factor))
+
+
+def test_a_rule_of_the_library_in_the_models_form_is_told_of_the_chips() -> None:
+    with pytest.raises(UnsupportedError, match=r"rule_named\('biograd', 'loihi2'\)"):
+        learner_of(rule_named("biograd", "clock"))

@@ -49,6 +49,45 @@ assert spikes > 300, spikes
 """
 
 
+LEARNING = """
+import numpy as np, spikec
+from spikec.ir.nodes import LIF
+from spikec.ir.rules.catalogue import rule_named
+
+def net(sizes, recurrent):
+    draw, build = np.random.default_rng(0), spikec.Builder()
+    signal = build.input("in", sizes[0])
+    for name, n, before in zip(("hidden", "out"), sizes[1:], sizes):
+        ones = np.ones(n)
+        cells = LIF(shape=(n,), tau=4e-3 * ones, r=4e-3 * ones, v_leak=0 * ones, v_threshold=ones, reset="zero")
+        signal = build.linear(f"to_{name}", signal, weight=draw.uniform(-1, 1.5, (n, before)))
+        signal = build.add(name, cells, signal)
+        if recurrent and name == "hidden":
+            build.connect(signal, signal, weight=draw.uniform(-0.3, 0.3, (n, n)), name="rec")
+    build.output("labels", signal)
+    return build.build(spikec.Discretization(1e-3))
+
+draw = np.random.default_rng(1)
+changed = 0
+for sizes in ((3, 1, 2), (20, 70, 10)):
+    labels = draw.integers(0, sizes[-1], 6)
+    events = spikec.Events.from_samples([
+        (np.arange(1, 21) * 1e-3, draw.integers(0, sizes[0], 20)) for _ in labels])
+    for target, options in (("loihi1", {"rounding": "synapse"}), ("loihi2", {"rounding": "lava"}), ("event", {})):
+        for rule, recurrent in (("biograd", False), ("biograd", True), ("reward_stdp", False)):
+            if recurrent and target == "event":
+                continue
+            own = {"sleep_every": 2} if rule == "biograd" else {}
+            learner = spikec.compile(net(sizes, recurrent), target=target).learner(
+                rule_named(rule, target, duration=20e-3, **own), **options)
+            before = [each.copy() for each in learner.weights.values()]
+            learner.learn(events, labels)
+            learner.answer(events)
+            changed += sum(int((a != b).sum()) for a, b in zip(before, learner.weights.values()))
+assert changed > 1000, changed
+"""
+
+
 def library(name: str) -> str:
     done = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=False)
     found = done.stdout.strip()
@@ -56,7 +95,8 @@ def library(name: str) -> str:
 
 
 @pytest.mark.slow
-def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", [SCRIPT, LEARNING], ids=["gradients", "learning"])
+def test_kernels_stay_within_their_arrays(script: str, tmp_path: Path) -> None:
     try:
         libraries = [library("libasan.so"), library("libstdc++.so")]
     except FileNotFoundError:
@@ -67,5 +107,5 @@ def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
         **os.environ, "CC": "gcc -fsanitize=address -g", "SPIKEC_CACHE": str(tmp_path),
         "LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0",
     }
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -225,7 +225,8 @@ class _Search:
             self._no("the clock learns in the model's units", names, f"units='{rule.units}'", "units='model'",
                      "Compile for a target that has whole numbers.")
         if rule.error is not None and not self._spikes(layout.output):
-            self._no("an error is of spikes, and the output gives none", layout.output, f"error '{rule.error.code}'")
+            self._no("an error is of spikes, and the output gives none", layout.output, f"error '{rule.error.code}'",
+                     remedy="Let the output be spiking neurons.")
         for phase in rule.phases:
             if phase.noise is None and phase.every != 1:
                 self._no("phases without noise are part of every sample", names, f"{phase.name}: every {phase.every}")
