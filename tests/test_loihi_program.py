@@ -195,6 +195,13 @@ def test_graded_spikes_carry_values_on_loihi_2_alone() -> None:
     program = exact(graph, values.astype(float), message_bits={"in": 3})
     with pytest.raises(BadInputError, match="SC405"):
         program.run(values * 2.0)
+    place = "in sample 2, column 41, channel 7"
+    for wrong, told in ((0.5, "takes spikes.*0.5"), (np.nan, "finite values.*nan"), (-9.0, "takes spikes.*-9")):
+        given = values.astype(float)
+        given[2, 41, 7] = wrong
+        with warnings.catch_warnings(record=True) as warned, pytest.raises(BadInputError, match=f"SC405.*{told} {place}"):
+            program.run(given)
+        assert not warned
     with pytest.raises(BadInputError, match="SC405"):
         spikec.compile(graph, "loihi2").run(values.astype(float))
     with pytest.raises(BadInputError, match="SC533"):

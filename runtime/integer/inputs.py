@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,16 @@ class ModelInputs:
             most = (1 << bits) - 1 if bits else 1
             wrong = _wrong(values, -most if bits else 0, most)
             if wrong is not None:
-                faults.add("SC405", "the chip takes spikes, at most one of a channel and column", node=name,
-                           value=f"{wrong:g}", limit=f"whole numbers up to ±{most}" if bits else "0 or 1",
+                sample, column, channel = wrong
+                value = float(values[wrong])
+                faults.add("SC405", "the chip takes spikes, at most one of a channel and column" if isfinite(value)
+                           else "a raster holds finite values", node=name,
+                           value=f"{value:g} in sample {sample}, column {column}, channel {channel}",
+                           limit=f"whole numbers up to ±{most}" if bits else "0 or 1",
                            remedy="Encode values as spikes, or compile for loihi2 with message_bits={"
                                   f"'{name}': bits}} for graded ones.")
-            rasters[name] = values.astype(np.int32 if bits else np.uint8, copy=False)
+            else:
+                rasters[name] = values.astype(np.int32 if bits else np.uint8, copy=False)
         faults.raise_if_errors()
         return rasters, steps, batch
 
@@ -74,11 +80,14 @@ class ModelInputs:
         return values if values.shape[1] == steps else np.pad(values, ((0, 0), (0, steps - values.shape[1]), (0, 0)))
 
 
-def _wrong(values: Array, least: int, most: int) -> float | None:
-    """The first value that is no whole number, or out of range; None where there is none."""
+def _wrong(values: Array, least: int, most: int) -> tuple[int, int, int] | None:
+    """Where the first value is that is no whole number, or out of range; None where there is none."""
     if values.dtype.kind == "b" or not values.size:
         return None
     if values.dtype.kind in "iu" and values.min() >= least and values.max() <= most:
         return None
     wrong = ~((values >= least) & (values <= most) & (values == np.rint(values)))  # NaN too
-    return float(values[wrong][0]) if wrong.any() else None
+    if not wrong.any():
+        return None
+    sample, column, channel = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    return int(sample), int(column), int(channel)
