@@ -199,7 +199,8 @@ def test_graded_spikes_carry_values_on_loihi_2_alone() -> None:
     for wrong, told in ((0.5, "takes spikes.*0.5"), (np.nan, "finite values.*nan"), (-9.0, "takes spikes.*-9")):
         given = values.astype(float)
         given[2, 41, 7] = wrong
-        with warnings.catch_warnings(record=True) as warned, pytest.raises(BadInputError, match=f"SC405.*{told} {place}"):
+        match = f"SC405.*{told} {place}"
+        with warnings.catch_warnings(record=True) as warned, pytest.raises(BadInputError, match=match):
             program.run(given)
         assert not warned
     with pytest.raises(BadInputError, match="SC405"):
