@@ -61,7 +61,6 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.runtime.clock.module.ClockModule", "spikec.runtime.clock.outputs.ClockOutputs")),
     ("Training", "", ("spikec.Trainer", "spikec.runtime.history.History", "spikec.runtime.history.EpochRecord",
                       "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted",
-                      "spikec.runtime.learning.learner.LearningFigures",
                       "spikec.compiler.learning_page.save_learning")),
     ("Learning rules", "What a rule is, the grammar of its terms and the library are in [learning.md](learning.md).", (
         "spikec.LearningRule", "spikec.ir.learning.rule.Trace", "spikec.ir.learning.rule.Gate",
@@ -74,6 +73,12 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.rules.stdp_pair", "spikec.rules.stdp_triplet", "spikec.rules.reward_stdp", "spikec.rules.e_prop",
         "spikec.rules.superspike", "spikec.rules.soel", "spikec.rules.decolle", "spikec.rules.emstdp",
         "spikec.rules.hebb", "spikec.rules.oja")),
+    ("Learners", "What `program.learner(rule)` gives; a trainer drives one. How rules are held on a chip is in "
+     "[learning.md](learning.md#on-loihi).", (
+         "spikec.runtime.learning.learner.Learner", "spikec.runtime.learning.learner.Answer",
+         "spikec.runtime.learning.learner.LearningFigures", "spikec.runtime.learning.clock.optimizers.LocalOptimizer",
+         "spikec.targets.loihi.learner.LoihiLearner", "spikec.passes.plastic.ChipChoices",
+         "spikec.targets.loihi.learner_report.LearnerReport")),
     ("Losses", "Called as `loss(out, labels)` with the outputs of a module; `output` names the one that is meant where "
      "there are several. What to choose is in [training.md](training.md).", (
          "spikec.losses.FirstSpikeCrossEntropy", "spikec.losses.SpikeTimeMSE", "spikec.losses.VoltageMaxCrossEntropy",

@@ -16,8 +16,9 @@ __all__ = ["Answer", "Learner", "LearningFigures"]
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """Of a batch: `counts` (batch, n_out), spikes of the rule's output while the sample was shown; `spikes` by
-    population, of the whole batch; `predictions` (batch,): the output that fired most, ties by the target's own rule;
-    `errors`: by name, what tells how wrong the outputs were, a mean over the batch (`error`: of |err|)."""
+    population, of the whole batch; `predictions` (batch,): the output that fired most, of several the one of the
+    highest membrane at the end; `errors`: by name, what tells how wrong the outputs were, a mean over the batch
+    (`error`: of |err|)."""
 
     counts: Array
     predictions: Array
