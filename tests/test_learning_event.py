@@ -237,7 +237,7 @@ def test_labels_and_names_that_are_none() -> None:
 def test_all_that_has_no_closed_form_is_told_at_once_at_its_term() -> None:
     rule = LearningRule("odd", "", (
         Update("t", "step", terms("0.5*x1*y1 + x1*y2 + x1*w + d*t + x1*e")), Update("w", "error", terms("x1*e")),
-        Update("d", "step", terms("x1"), every=2), Update("w", "sample", terms("r*t"))),
+        Update("d", "step", terms("x1"), every=2), Update("w", "sample", terms("e*t"))),
         (Trace("x1", 5e-3), Gate("y1", "triangle"), Gate("y2", "fast_sigmoid")), Error("softmax"), Feedback("fixed"),
         SHOWN, bias=True)
     with pytest.raises(UnsupportedError) as told:
