@@ -77,15 +77,15 @@ def lava() -> str:
     differing = ", ".join(f"{count} of {what}" for what, count in found["differing"].items())
     told = (f"Two classes, {'-'.join(map(str, found['network']))}: {found['before']:.2f} % of {found['tested']} test "
             f"images before, {found['after']:.2f} % after {found['images']} images ({found['columns']:,} columns) in "
-            f"Lava. Beside the emulator: {differing} differ.")
+            f"Lava; counts that are alike are no answer. Beside the emulator: {differing} differ.")
     names = {"synapse": "emulator, each synapse rounds by itself", "lava": "emulator, rounding as Lava",
              "no learning": "emulator, without learning", "Lava": "Lava 0.10"}
     rows = [(names[who], number(each["wall_ms"]), number(each["cpu_ms"]) if who != "Lava" else "")
             for who, each in speed["ms_a_sample"].items()]
     return "\n\n".join([
         told, table((f"{'-'.join(map(str, speed['network']))}, online", "ms a sample", "of CPU time"), rows),
-        f"Lava takes {number(speed['ratio'])} times as long; an epoch of MNIST takes the emulator "
-        f"{number(speed['epoch_s'])} s.", measured("learning_lava")])
+        f"All on one core, Lava's processes too. Lava takes {number(speed['ratio'])} times as long; "
+        f"an epoch of MNIST takes the emulator {number(speed['epoch_s'])} s.", measured("learning_lava")])
 
 
 _CONTINUAL = {
