@@ -73,8 +73,10 @@ def of_each(name: str, settings: Any, options: Any, variants: Sequence[str],
         if (variant, fold) not in chosen:
             found = next((run["factor"] for run in done().values() if (run["variant"], run["fold"]) == (variant, fold)),
                          None)
-            part = next(each for each in digits(1, True, False) if each.fold == fold)
-            chosen[variant, fold] = found or max(FACTORS, key=lambda each: measured(variant, part, each)["accuracy"])
+            if found is None:
+                part = next(each for each in digits(1, True, False) if each.fold == fold)
+                found = max(FACTORS, key=lambda each: measured(variant, part, each)["accuracy"])
+            chosen[variant, fold] = found
         return chosen[variant, fold]
 
     for part in (mnist if options.task == "mnist" else digits)(seeds, options.validate, options.quick):

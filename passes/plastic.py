@@ -20,6 +20,7 @@ from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.integer.learning import LIMITS, LONGEST_TAU, PRE_TRACES, IntegerRule, IntegerTrace
 from ..ir.integer.network import IntegerDense, IntegerProjection
 from ..ir.integer.plastic import LARGEST_REWARD, LearningNeuron, PlasticNetwork
+from ..ir.integer.plastic_checks import FIELDS
 from ..ir.learning.rule import Factor, Feedback, Gate, LearningRule, Noise, Term, Trace, Update
 from ..ir.nodes import Array
 from .plastic_checks import OnChip, check_on_chip
@@ -30,8 +31,6 @@ __all__ = ["ChipChoices", "Plastic", "SampleColumns", "make_plastic"]
 
 _ONE = 6
 """Bits that an error of one spike is shifted left by: as far as a trace holds it."""
-_MOST_SHIFT = 16
-"""That a learning neuron has of its error."""
 _LEFT = 0.5
 """Of a trace, when the next sample begins: more is told."""
 _OPEN = 8
@@ -122,11 +121,10 @@ class _Maker:
         self.seed, self.choices, self.rate, self.faults = seed, choices, rate, faults
         self.network = quantised.network
         self.on = OnChip.of(rule)
-        self.chip = self.on.chip
         self.by_name = {each.name: each for each in self.network.projections}
         beside = [term for update in rule.updates for term in update.terms
                   if {"x1", "x2"} & {each.variable for each in term.factors}]
-        self.open = 1 if self.chip or not beside else _OPEN
+        self.open = 1 if self.on.chip or not beside else _OPEN
         self.tag_shift: dict[str, int] = {}
         self.error_shift: dict[str, int] = {}
 
@@ -193,7 +191,7 @@ class _Maker:
                                 if tau < LONGEST_TAU else "Give it a time constant, and choose `gap`.")
 
     def _steps(self, duration: float) -> int:
-        return round(duration if self.chip else duration / self.network.dt)
+        return round(duration if self.on.chip else duration / self.network.dt)
 
     # Neurons and synapses.
 
@@ -203,11 +201,11 @@ class _Maker:
 
     def _weight_scale(self, name: str) -> float:
         record = self.quantised.projections[name]
-        return 1.0 if self.chip else float(record.factor.mean()) / 2.0**record.exponent
+        return 1.0 if self.on.chip else float(record.factor.mean()) / 2.0**record.exponent
 
     def _neuron(self, name: str, columns: SampleColumns) -> LearningNeuron:
         gate = next((each for each in self.rule.variables if isinstance(each, Gate)), None)
-        scale = 1.0 if self.chip else float(self.quantised.populations[name].scale.mean()) / 64
+        scale = 1.0 if self.on.chip else float(self.quantised.populations[name].scale.mean()) / 64
         error, shift = self.rule.error, self.error_shift[name]
         own = next((each for each in self.rule.variables if isinstance(each, Trace) and each.name == "y1"), None)
         trace = IntegerTrace(0, 0) if own is None else self._trace(own, name, columns)
@@ -228,7 +226,7 @@ class _Maker:
         for name in self.learning:
             traces, target = self._traces(name, columns), self.by_name[name].target
             self.tag_shift[name] = self._tag_shift(traces, columns)
-            if self.chip:
+            if self.on.chip:
                 continue
             scales = self._scales(name, traces, self.error_shift.get(target, 0))
             short = max((_bits_short(term, update.variable, scales, self._rate(name)) for update in self._awake()
@@ -239,12 +237,12 @@ class _Maker:
                 self.tag_shift[name] += extra
                 short -= extra
             if target not in self.choices.error_shift and short > 0 and self.rule.error and not self.on.rewarded:
-                self.error_shift[target] += max(0, min(short, _MOST_SHIFT - self.error_shift[target]))
+                self.error_shift[target] += max(0, min(short, FIELDS["shift"][1] - self.error_shift[target]))
 
     def _error_shift(self, name: str, columns: SampleColumns) -> int:
         if name in self.choices.error_shift:
             return self.choices.error_shift[name]
-        if self.chip or self.rule.error is None or self.on.rewarded:
+        if self.on.chip or self.rule.error is None or self.on.rewarded:
             return 0
         if name == self.output and self.on.holds:
             return -_ONE  # an error spike a column at most
@@ -257,7 +255,7 @@ class _Maker:
 
     def _count_step(self, name: str, columns: SampleColumns) -> int:
         """Three standard deviations of a neuron's noise fill the trace; the counts of outputs are as they are."""
-        if columns.noise is None or name == self.output or self.chip:
+        if columns.noise is None or name == self.output or self.on.chip:
             return 1
         most = 3 * (2 * columns.sleep * columns.noise.high) ** 0.5
         return int(2 ** max(0, min(6, int(log2(127 / most)))))
@@ -306,7 +304,7 @@ class _Maker:
         """What a variable of the model is multiplied by on the chip."""
         gated = "y0" if not self.on.tells_spikes else "y3" if self.on.rewarded else "y1"
         kept = {key: each for key, each in traces.items() if not self.on.three or key in PRE_TRACES}
-        if self.chip:
+        if self.on.chip:
             return ChipScales({}, kept, gated=gated)
         by_name = {"w": self._weight_scale(name)}
         by_name |= {each.name: traces[each.name].impulse / each.impulse for each in self.rule.variables
@@ -334,14 +332,14 @@ class _Maker:
     def _error_scale(self, population: str) -> float:
         """What an error of one is in a dendrite: of an output a spike, of a hidden neuron a weight of feedback, which
         is held as the weights that it stands for."""
-        if population == self.output or self.chip:
+        if population == self.output or self.on.chip:
             return 1.0
         onto = [name for name in self.learning if self.by_name[name].target == self.output]
         return self._weight_scale(onto[0]) if onto else 1.0
 
     def _trace(self, trace: Trace, target: str, columns: SampleColumns) -> IntegerTrace:
         tau = self._tau(trace, target)
-        if self.chip:
+        if self.on.chip:
             return IntegerTrace(trace.impulse, tau)
         summed = columns.shown if tau >= LONGEST_TAU else 1 / (1 - exp(-1 / tau)) if tau else 1.0
         impulse = self.choices.impulse if self.choices.impulse is not None and trace.name == "x1" else max(
@@ -356,7 +354,7 @@ class _Maker:
         if isinstance(trace.tau, str):
             decays = record.membrane if trace.tau == "tau_mem" else record.current or record.membrane
             return 0.0 if decays[1] <= 0 else -1 / log(decays[1])
-        return trace.tau if self.chip else trace.tau / self.network.dt
+        return trace.tau if self.on.chip else trace.tau / self.network.dt
 
     def _tag_shift(self, traces: Mapping[str, IntegerTrace], columns: SampleColumns) -> int:
         if self.choices.tag_shift is not None:
@@ -366,7 +364,7 @@ class _Maker:
     def _mirror(self, projection: IntegerProjection, feedback: Feedback,
                 neurons: Mapping[str, LearningNeuron]) -> IntegerRule:
         """x1 is the output's count, y1 the noise, of which y2 and y3 tell the parts; both are whole numbers already."""
-        scale = 1.0 if self.chip else self._error_scale(projection.target)
+        scale = 1.0 if self.on.chip else self._error_scale(projection.target)
         step = neurons[projection.target].count_step
         return integer_rule(
             [Update(each.variable, "pre", each.terms) for each in feedback.updates],

@@ -11,7 +11,7 @@ from .learning import rule_faults
 from .network import IntegerDense, IntegerNetwork, IntegerProjection
 from .plastic import LearningNeuron, PlasticNetwork
 
-__all__ = ["ERROR_BITS", "check_plastic", "verify_plastic"]
+__all__ = ["ERROR_BITS", "FIELDS", "check_plastic", "verify_plastic"]
 
 ERROR_BITS = 8
 """Of the messages of error spikes: 2 N, N up to 127."""
@@ -19,6 +19,7 @@ FIELDS: Mapping[str, tuple[int, int]] = {
     "gate_width": (1, 1 << 17), "gate_value": (1, 127), "shift": (0, 16), "gain": (0, 7),
     "count_step": (1, 64), "error_threshold": (1, (1 << 23) - 1), "trace_impulse": (0, 127), "trace_decay": (0, 4096),
 }
+"""The least and the largest value of each field of a learning neuron."""
 
 
 def check_plastic(plastic: PlasticNetwork) -> list[Diagnostic]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number, is_whole
+from ...ir.integer.plastic_checks import FIELDS
 from ...ir.learning.layout import LearningLayout
 from ...passes.plastic import ChipChoices
 
@@ -22,7 +23,7 @@ _IMPULSE = 1, 127
 """What a trace holds at most."""
 _TAG_SHIFT = -16, 16
 """Further apart than the least and the largest coefficient of the engine."""
-_ERROR_SHIFT = -7, 16
+_ERROR_SHIFT = -FIELDS["gain"][1], FIELDS["shift"][1]
 """What a learning neuron shifts by."""
 _THRESHOLD = 1, (1 << 17) - 1
 """Lava's vth."""
