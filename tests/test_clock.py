@@ -448,8 +448,9 @@ def test_a_module_behaves_as_torch_expects(tmp_path: Any) -> None:
     changed.save(tmp_path / "net")
     loaded = spikec.load(tmp_path / "net")
     assert loaded.target == "clock"
-    np.testing.assert_array_equal(loaded.run(raster, probes={"o.v": None}).probes["o.v"],
-                                  twin(raster).voltage("o").detach().numpy())
+    # not to the last bit: torch's convolutions round by where their arguments lie in memory on some processors
+    np.testing.assert_allclose(loaded.run(raster, probes={"o.v": None}).probes["o.v"],
+                               twin(raster).voltage("o").detach().numpy(), rtol=1e-12, atol=1e-12)
     module.load_state_dict(twin.state_dict())
     assert torch.equal(module(raster).voltage("o"), twin(raster).voltage("o"))
     assert module.float()(raster).voltage("o").dtype == torch.float32
