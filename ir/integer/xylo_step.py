@@ -76,7 +76,7 @@ def simulate_xylo(network: XyloNetwork, events: Array, state: XyloState | None =
     spikes = {name: np.zeros(each, dtype=np.uint8) for name, each in shape.items()}
     clipped = dict.fromkeys(BLOCKS, 0)
     for column in range(steps):
-        for name, arriving in (("hidden", ((tables["w_in"], counts[:, column]), (tables["w_rec"], fired["hidden"]))),
+        for name, arriving in (("hidden", ((tables["w_in"], counts[:, column].astype(np.int64)), (tables["w_rec"], fired["hidden"]))),
                                ("outputs", ((tables["w_out"], fired["hidden"]),))):
             for table, sent in arriving:
                 i[name], cut = _added(i[name], table, sent)
@@ -93,7 +93,7 @@ def simulate_xylo(network: XyloNetwork, events: Array, state: XyloState | None =
 
 
 def check_events(network: XyloNetwork, events: object) -> Array:
-    """(batch, time, inputs) int64, 15 at most.
+    """(batch, time, inputs) uint8, 15 at most.
 
     Raises:
         BadInputError: they are of another form, or no counts (SC403).
@@ -106,7 +106,9 @@ def check_events(network: XyloNetwork, events: object) -> Array:
     elif array.size and array.min() < 0:
         faults.add("SC403", "a count of events is negative", value=int(array.min()), limit=">= 0")
     faults.raise_if_errors()
-    return np.minimum(array.astype(np.int64), MOST_EVENTS)
+    if array.size and array.max() > MOST_EVENTS:
+        array = np.minimum(array, MOST_EVENTS)
+    return np.ascontiguousarray(array, dtype=np.uint8)
 
 
 def first_xylo_state(network: XyloNetwork, batch: int) -> XyloState:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.integer.xylo import MOST_OUT_SPIKES, MOST_SPIKES, XyloNetwork, XyloNeurons, verify_xylo
+from ...ir.integer.xylo import MOST_OUT_SPIKES, MOST_SPIKES, XyloNetwork, verify_xylo
 from ...ir.integer.xylo_step import (
     BLOCKS,
     XyloResult,
@@ -23,30 +23,25 @@ from ...ir.nodes import Array
 from .. import jit
 from ..threads import run_tasks
 
-__all__ = ["ARGS", "BLOCK", "LANES", "XyloEngine", "xylo_source"]
+__all__ = ["ARGS", "LANES", "XyloEngine", "xylo_source"]
 
 LANES = 16
 """Neurons of a vector loop: a register of 64 bytes."""
-
-
-def _fields(whole: str, **pointers: str) -> tuple[tuple[str, str, int], ...]:
-    return (*(("int64_t", name, 0) for name in whole.split()),
-            *((f"{kind} *", name, 0) for name, kind in pointers.items()))
-
-
-_BLOCK = _fields("n pad most", dash_mem="const int32_t", dash_syn="const int32_t", threshold="const int32_t",
-                 bias="const int32_t", alias="const int32_t", i="int32_t", v="int32_t", fired="int32_t",
-                 spikes="uint8_t", shown_i="int16_t", shown_v="int16_t")
-_ARGS = _fields("steps n_in", blocks="const Block", counts="const uint8_t", w_in="const int16_t",
-                w_rec="const int16_t", w_out="const int16_t", range_in="const int32_t", range_rec="const int32_t",
-                range_out="const int32_t", clipped="int64_t")
-BLOCK, ARGS = (jit.arguments_type(each) for each in (_BLOCK, _ARGS))
+_FIELDS = (
+    *(("int64_t", name, 0) for name in ("steps", "n_in", "n_hidden", "n", "pad")),
+    *((f"{kind} *", name, 0) for kind, names in (
+        ("const uint8_t", "counts"), ("const int16_t", "from_in from_hidden"),
+        ("const int32_t", "range_in range_hidden dash_mem dash_syn threshold bias most alias"), ("int32_t", "i v now"),
+        ("uint8_t", "fired spikes spikes_out"), ("int16_t", "shown_i shown_v shown_i_out shown_v_out"),
+        ("int64_t", "clipped")) for name in names.split()),
+)
+ARGS = jit.arguments_type(_FIELDS)
 
 
 @functools.cache
 def xylo_source() -> str:
     """The text of the kernel."""
-    return jit.render("xylo.jinja", lanes=LANES, block_fields=jit.structure(_BLOCK), fields=jit.structure(_ARGS))
+    return jit.render("xylo.jinja", lanes=LANES, fields=jit.structure(_FIELDS))
 
 
 @functools.cache
@@ -63,12 +58,23 @@ class XyloEngine:
 
     def __init__(self, network: XyloNetwork) -> None:
         self.network = verify_xylo(network)
-        shifted = network.shifted
-        self._tables = {name: _padded_rows(table) for name, table in shifted.items()}
-        self._ranges = {name: _ranges(table) for name, table in shifted.items()}
-        self._neurons = {"hidden": _padded_neurons(network.hidden), "outputs": _padded_neurons(network.outputs)}
+        self._sizes = {"hidden": network.hidden.n, "outputs": network.outputs.n}
+        n = sum(self._sizes.values())
+        self._pad = -(-n // LANES) * LANES
+        tables = network.shifted
+        rows = {"in": self._padded(np.pad(tables["w_in"], ((0, 0), (0, self._sizes["outputs"]))), np.int32),
+                "hidden": self._padded(np.concatenate([tables["w_rec"], tables["w_out"]], 1), np.int32)}
+        self._held: dict[str, Array | None] = {
+            **{f"from_{name}": table.astype(np.int16) for name, table in rows.items()},
+            **{f"range_{name}": _ranges(table) for name, table in rows.items()}}
+        for name, rest in (("dash_mem", 0), ("dash_syn", 0), ("threshold", 1), ("bias", 0)):
+            values = np.concatenate([getattr(network.hidden, name), getattr(network.outputs, name)])
+            self._held[name] = np.pad(values.astype(np.int32), (0, self._pad - n), constant_values=rest)
+        self._held["most"] = np.repeat(np.array([MOST_SPIKES, MOST_OUT_SPIKES], dtype=np.int32),
+                                       [self._sizes["hidden"], self._pad - self._sizes["hidden"]])
         alias = network.alias
-        self._alias = None if alias is None or (alias < 0).all() else np.ascontiguousarray(alias, dtype=np.int32)
+        self._held["alias"] = None if alias is None or (alias < 0).all() else np.pad(
+            alias.astype(np.int32), (0, n - len(alias)), constant_values=-1)
 
     def run(self, events: Array, state: XyloState | None = None, *, spikes: Iterable[str] = BLOCKS,
             states: Iterable[str] = ()) -> XyloResult:
@@ -83,33 +89,32 @@ class XyloEngine:
             BadInputError: the events, the state, or what is asked for, is malformed (SC403).
             KernelError: the kernel cannot be built here (SC421, SC422).
         """
-        wanted, shown = _blocks(spikes), _blocks(states)
-        counts = check_events(self.network, events).astype(np.uint8)
+        wanted, shown, sizes = _blocks(spikes), _blocks(states), self._sizes
+        counts = check_events(self.network, events)
         batch, steps, n_in = counts.shape
         start = first_xylo_state(self.network, batch) if state is None else check_xylo_state(
             self.network, state, batch)
-        sizes = {"hidden": self.network.hidden.n, "outputs": self.network.outputs.n}
         found = {name: np.empty((batch, steps, sizes[name]), dtype=np.uint8) for name in wanted}
         i, v = ({name: np.empty((batch, steps, sizes[name]), dtype=np.int16) for name in shown} for _ in range(2))
-        now = {key: {name: _padded(getattr(start, key)[name]) for name in BLOCKS} for key in ("i", "v", "spikes")}
+        now = {key: self._padded(np.concatenate([getattr(start, key)[name] for name in BLOCKS], 1), kind)
+               for key, kind in (("i", np.int32), ("v", np.int32), ("spikes", np.uint8))}
         clipped = np.zeros((batch, 2), dtype=np.int64)
-        blocks = (BLOCK * 2)()
-        for place, (name, most) in enumerate((("hidden", MOST_SPIKES), ("outputs", MOST_OUT_SPIKES))):
-            block = blocks[place]
-            block.n, block.pad, block.most = sizes[name], now["i"][name].shape[1], most
-            _point(block, self._neurons[name] | {
-                "alias": self._alias if name == "hidden" else None, "i": now["i"][name], "v": now["v"][name],
-                "fired": now["spikes"][name], "spikes": found.get(name), "shown_i": i.get(name),
-                "shown_v": v.get(name)})
-        arguments: Any = ARGS(steps=steps, n_in=n_in)
-        arguments.blocks = ctypes.addressof(blocks)
-        _point(arguments, {"counts": counts, "clipped": clipped, **self._tables,
-                           **{name.replace("w_", "range_"): each for name, each in self._ranges.items()}})
+        arguments: Any = ARGS(steps=steps, n_in=n_in, n_hidden=sizes["hidden"], n=sum(sizes.values()), pad=self._pad)
+        scratch = np.empty((batch, self._pad), dtype=np.int32)
+        _point(arguments, {
+            **self._held, "counts": counts, "i": now["i"], "v": now["v"], "now": scratch, "fired": now["spikes"],
+            "spikes": found.get("hidden"), "spikes_out": found.get("outputs"), "shown_i": i.get("hidden"),
+            "shown_v": v.get("hidden"), "shown_i_out": i.get("outputs"), "shown_v_out": v.get("outputs"),
+            "clipped": clipped})
         run_tasks(_library().run, arguments, batch)
-        return XyloResult(spikes=found, i=i, v=v,
-                          clipped=dict(zip(BLOCKS, map(int, clipped.sum(0)), strict=True)),
-                          state=XyloState(**{key: {name: np.ascontiguousarray(each[:, :sizes[name]])
-                                                   for name, each in values.items()} for key, values in now.items()}))
+        after = {key: dict(zip(BLOCKS, np.split(values[:, :sum(sizes.values())].astype(np.int32), [sizes["hidden"]], 1),
+                               strict=True)) for key, values in now.items()}
+        return XyloResult(spikes=found, i=i, v=v, clipped=dict(zip(BLOCKS, map(int, clipped.sum(0)), strict=True)),
+                          state=XyloState(**after))
+
+    def _padded(self, values: Array, kind: type[np.integer[Any]]) -> Array:
+        """(rows, n) with zeros up to whole lanes."""
+        return np.ascontiguousarray(np.pad(values, ((0, 0), (0, self._pad - values.shape[1]))), dtype=kind)
 
 
 def _blocks(names: Iterable[str]) -> list[str]:
@@ -126,30 +131,11 @@ def _point(item: ctypes.Structure, arrays: Mapping[str, Array | None]) -> None:
         setattr(item, name, None if array is None else array.ctypes.data)
 
 
-def _width(n: int) -> int:
-    return -(-n // LANES) * LANES
-
-
-def _padded(values: Array) -> Array:
-    """(batch, n) as int32, with zeros up to whole lanes."""
-    found = np.zeros((len(values), _width(values.shape[1])), dtype=np.int32)
-    found[:, :values.shape[1]] = values
-    return found
-
-
-def _padded_rows(table: Array) -> Array:
-    return _padded(table).astype(np.int16)
-
-
-def _padded_neurons(neurons: XyloNeurons) -> dict[str, Array]:
-    return {name: np.concatenate([np.asarray(getattr(neurons, name), dtype=np.int32),
-                                  np.full(_width(neurons.n) - neurons.n, rest, dtype=np.int32)])
-            for name, rest in (("dash_mem", 0), ("dash_syn", 0), ("threshold", 1), ("bias", 0))}
-
-
 def _ranges(table: Array) -> Array:
-    """(sources, 2) int32: the lanes from and up to which a row is not all zero, whole blocks of them."""
+    """(sources, 3) int32: the lanes from and up to which a row is not all zero, whole blocks of them, and its largest
+    magnitude."""
     there = table != 0
     first = np.where(there.any(1), there.argmax(1), 0) // LANES * LANES
     last = np.where(there.any(1), table.shape[1] - there[:, ::-1].argmax(1), 0)
-    return np.ascontiguousarray(np.stack([first, -(-last // LANES) * LANES], 1), dtype=np.int32)
+    return np.ascontiguousarray(np.stack([first, -(-last // LANES) * LANES, np.abs(table).max(1, initial=0)], 1),
+                                dtype=np.int32)
