@@ -9,6 +9,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Graph
 from ..ir.text import read
 from ..passes.manager import PassManager
+from ..targets.analog.program import ANALOG_TARGETS, AnalogProgram
 from ..targets.artefact import GRAPH, check_artefact
 from ..targets.clock.program import ClockProgram
 from ..targets.event.program import Program
@@ -19,7 +20,7 @@ from .pipeline import lower
 
 __all__ = ["AnyProgram", "compile", "load"]
 
-AnyProgram = Program | ClockProgram | LoihiProgram
+AnyProgram = Program | ClockProgram | LoihiProgram | AnalogProgram
 
 
 @overload
@@ -37,21 +38,27 @@ def compile(graph: Graph | Builder, target: Literal["loihi1", "loihi2"], dump_ir
 
 
 @overload
+def compile(graph: Graph | Builder, target: Literal["brainscales2", "generic_analog"],
+            dump_ir: str | Path | None = None, **options: Any) -> AnalogProgram: ...
+
+
+@overload
 def compile(graph: Graph | Builder, target: str, dump_ir: str | Path | None = None, **options: Any) -> AnyProgram: ...
 
 
 def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path | None = None,
             **options: Any) -> AnyProgram:
     """Makes a program for `target`: lowers `graph` for `event`, keeps it node by node for `clock`, lowers and quantises
-    it for `loihi1` and `loihi2`. A `Builder` is built first. `dump_ir`: a folder for the text of the graph after each
-    pass. `options`: of the target, for Loihi those of `targets.loihi.options.LoihiOptions`.
+    it for chips. A `Builder` is built first. `dump_ir`: a folder for the text of the graph after each pass. `options`:
+    of the target, for Loihi those of `targets.loihi.options.LoihiOptions`, for analog chips those of
+    `targets.analog.options.AnalogOptions`.
 
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
             (SC530) or option (SC533), or `dump_ir` is no path (SC525) or cannot be written (SC522).
-        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324), or the target
-            is only planned (SC531).
-        DoesNotFitError: the network does not fit the chip (SC330, SC331).
+        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324, SC371,
+            SC372), or the target is only planned (SC531).
+        DoesNotFitError: the network does not fit the chip (SC330, SC331, SC374, SC375).
     """
     target_named(target)
     if isinstance(graph, Builder):
@@ -63,6 +70,8 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
                    "spikec.compiler.frontends.load_model (model files); spikec.load reads a compiled folder."))
     if target in LOIHI_TARGETS:
         return LoihiProgram(graph, target, lower, options, dump_ir).fitted()
+    if target in ANALOG_TARGETS:
+        return AnalogProgram(graph, target, lower, options, dump_ir)
     if options:
         raise BadInputError(Diagnostic("SC533", f"the target {target} has no options", value=", ".join(options)))
     if target == "clock":
@@ -83,4 +92,6 @@ def load(folder: str | Path) -> AnyProgram:
     target = check_artefact(folder)
     if target in LOIHI_TARGETS:
         return LoihiProgram.load(Path(folder), target, lower)
+    if target in ANALOG_TARGETS:
+        return AnalogProgram.load(Path(folder), target, lower)
     return compile(read(Path(folder) / GRAPH), target)

@@ -28,7 +28,7 @@ from .module import EventModule
 from .outputs import Outputs, RunState
 from .signals import Played, Spikes, SweepResult
 
-__all__ = ["GUARD", "MeasuredModule", "Outside", "Playback", "of_model"]
+__all__ = ["GUARD", "MeasuredModule", "Outside", "Playback", "checked_spikes", "of_model"]
 
 GUARD = 0.1
 """Least slope of a nominal membrane at a measured spike, as a fraction of what `Played` says. On a chip many a neuron
@@ -121,7 +121,7 @@ class MeasuredModule(EventModule):
         activity = engine.begin(self._values, engine.inputs(events, dt), duration)
         given = {name: _events(spikes) for name, spikes in activity.spikes.items()}
         found = self._outside(self.network_now(), given, activity.duration)
-        measured = _checked(self._network, found, given, activity.duration)
+        measured = checked_spikes(self._network, found, given, activity.duration)
         there = {name: as_spikes(each).to(self._values.device) for name, each in measured.items()}
         for name in activity.spikes.keys() & there.keys():
             sent = activity.spikes[name]
@@ -157,7 +157,7 @@ def _events(spikes: Spikes) -> Events:
     return Events(spikes.times.detach().cpu().numpy(), spikes.indices.cpu().numpy(), spikes.offsets.cpu().numpy())
 
 
-def _checked(network: Network, found: Any, given: Mapping[str, Events], duration: float) -> dict[str, Events]:
+def checked_spikes(network: Network, found: Any, given: Mapping[str, Events], duration: float) -> dict[str, Events]:
     """What the outside program said of all populations, and of inputs that it names, looked at.
 
     Raises:

@@ -41,8 +41,10 @@ TARGETS: dict[str, Target] = {
                "chip in the loop, surrogate", "on chip", "Lava's fixed-point models, bit by bit", drift=0.2),
         Target("xylo", "SynSense Xylo", "planned", "steps",
                "chip in the loop", "none", "the vendor's bit-exact simulator"),
-        Target("brainscales2", "BrainScaleS-2", "planned", "continuous",
-               "chip in the loop", "planned", "an emulator with the published mismatch and noise"),
+        Target("brainscales2", "BrainScaleS-2, as an emulated chip and generated scripts", "available", "continuous",
+               "chip in the loop", "none", "an emulator with the published mismatch and noise", drift=0.5),
+        Target("generic_analog", "an analog chip of the user's own description, emulated", "available", "continuous",
+               "chip in the loop", "none", "an emulator with the mismatch and noise of its description", drift=0.5),
         Target("dynapse2", "DYNAP-SE2", "planned", "continuous",
                "chip in the loop", "none", "an emulator with the published mismatch and noise"),
     )

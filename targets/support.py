@@ -60,7 +60,8 @@ def _always(subject: Subject) -> str | None:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What becomes of nodes of these kinds that meet the condition. `source`: where the fact is published, for chips;
-    `limit`: the number that the value is held against."""
+    `limit`: the number that the value is held against. `measured`: compiling looks at this itself, with the numbers of
+    the case, and a refusal is left to it."""
 
     kinds: tuple[type[Node], ...]
     verdict: Verdict
@@ -68,6 +69,7 @@ class Rule:
     when: Condition = _always
     limit: Limit | None = None
     source: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a target can do with one node, and why not more."""
+    """What a target can do with one node, and why not more. `refusals`: reasons not to compile it at all."""
 
     verdict: Verdict
     reasons: tuple[Reason, ...] = ()
+    refusals: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def loads(support: Support, model: Model) -> tuple[Load, ...]:
 def _judged(support: Support, subject: Subject) -> Judgement:
     verdict: Verdict | None = None
     reasons: dict[Reason, Verdict] = {}
+    refusals: list[Reason] = []
     for rule in support.rules:
         value = rule.when(subject) if type(subject.node) in rule.kinds else None
         if value is None:
@@ -142,10 +146,14 @@ def _judged(support: Support, subject: Subject) -> Judgement:
         if verdict is None or _RANK[rule.verdict] > _RANK[verdict]:
             verdict = rule.verdict
         if rule.reason:
-            reasons[Reason(_text(rule, value), rule.source or (rule.limit.source if rule.limit else ""))] = rule.verdict
+            reason = Reason(_text(rule, value), rule.source or (rule.limit.source if rule.limit else ""))
+            reasons[reason] = rule.verdict
+            if rule.verdict == "unsupported" and not rule.measured:
+                refusals.append(reason)
     if verdict is None:
-        return Judgement("unsupported", (Reason(f"no rule for {type(subject.node).__name__}"),))
-    return Judgement(verdict, tuple(sorted(reasons, key=lambda reason: -_RANK[reasons[reason]])))
+        unknown = (Reason(f"no rule for {type(subject.node).__name__}"),)
+        return Judgement("unsupported", unknown, unknown)
+    return Judgement(verdict, tuple(sorted(reasons, key=lambda reason: -_RANK[reasons[reason]])), tuple(refusals))
 
 
 def _text(rule: Rule, value: str) -> str:

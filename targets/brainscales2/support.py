@@ -1,5 +1,5 @@
 """What BrainScaleS-2 (HICANN-X v3) can do with each kind of node. Its circuits run a thousand times faster than the
-model; time constants are compared after that."""
+model; time constants are compared after that. The numbers that a program is held against are those of `chip.toml`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SUPPORT = Support(
              source="hxtorch (3bfc7aa), Synapse"),
         Rule(CONNECTIONS, "approximate", "the bias moves the leak potential, an analog value of 10 bits", biased,
              source=_CALIX),
-        Rule((CubaLIF,), "approximate", "analog circuits: thresholds off by 0.13 ± 0.08 of their value, noise, jitter",
+        Rule((CubaLIF,), "approximate", "analog circuits: thresholds off by 5 ± 3 % of their distance from rest, and noise",
              source=_MISMATCH),
         Rule((LIF,), "approximate", "analog circuits, and the shortest synapse (0.3 us) in place of an impulse",
              source=_CALIX),
@@ -59,16 +59,19 @@ SUPPORT = Support(
         Rule((I, IF), "unsupported", "a membrane without a leak; the longest time constant is 60 us", source=_CALIX),
         Rule(MEMBRANES, "approximate", "runs in continuous time; the model states steps", on_a_grid),
         Rule(MEMBRANES, "unsupported", "time constant of the membrane out of range at a speed-up of 1000 (0.5..60 us)",
-             tau_outside("tau_mem", *TAU_MEM, SPEED_UP), source=_CALIX),
+             tau_outside("tau_mem", *TAU_MEM, SPEED_UP), source=_CALIX, measured=True),
         Rule(MEMBRANES, "unsupported", "time constant of the synapse out of range at a speed-up of 1000 (0.3..30 us)",
-             tau_outside("tau_syn", *TAU_SYN, SPEED_UP), source=_CALIX),
+             tau_outside("tau_syn", *TAU_SYN, SPEED_UP), source=_CALIX, measured=True),
         Rule(SPIKING, "unsupported", "reset by subtraction; the circuits are reset to a potential", subtracts,
              source=_CALIX),
         Rule(SPIKING, "unsupported", "the refractory period is too long", above("refractory", REFRACTORY.value),
-             limit=REFRACTORY),
-        Rule(MEMBRANES, "unsupported", "more inputs than a neuron can have", fan_in_beyond(FAN_IN), limit=FAN_IN),
-        Rule((Delay,), "unsupported", "delays; the chip has none", source=_DELAYS),
-        Rule(WEIGHTED, "unsupported", "delays; the chip has none", delayed, source=_DELAYS),
+             limit=REFRACTORY, measured=True),
+        Rule(MEMBRANES, "unsupported", "more inputs than a neuron can have", fan_in_beyond(FAN_IN), limit=FAN_IN,
+             measured=True),
+        Rule((Delay,), "approximate", "a neuron for each delayed axon, 2 to 3.5 tau_syn late, with jitter",
+             source=_DELAYS),
+        Rule(WEIGHTED, "approximate", "a neuron for each delayed axon, 2 to 3.5 tau_syn late, with jitter", delayed,
+             source=_DELAYS),
     ),
     (Capacity(circuits, CIRCUITS),),
     "judged by published facts; whether the events of a model can be routed only the chip's own router can say",

@@ -30,10 +30,10 @@ from ...passes.scales import ScalePlan, ScaleSearch
 from ...passes.soft_reset import hold_in_current
 from ...passes.split_populations import SplitNetwork, split_populations
 from ...passes.state_delays import StateDelays
+from ..accept import accept
 from ..artefact import GRAPH, write_artefact
 from ..lava.program import LavaProgram
 from ..program import GraphProgram
-from .accept import accept
 from .calibrate import Calibration, calibrated
 from .map_network import map_network
 from .mapping_check import verify_mapping

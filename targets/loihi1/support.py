@@ -17,7 +17,7 @@ NEURONS = Limit(131_072, "neurons, 128 cores of 1024 compartments",
 SUPPORT = Support(
     (*CHIP_RULES, *lava_rules(LONGEST_DELAY),
      Rule(MEMBRANES, "unsupported", "more sources than reach a core, and a neuron cannot be split",
-          fan_in_beyond(IN_AXONS), limit=IN_AXONS)),
+          fan_in_beyond(IN_AXONS), limit=IN_AXONS, measured=True)),
     (Capacity(lambda model: model.neurons, NEURONS),),
     "judged by published facts; what Lava's fixed-point models can say is taken for what the chip does",
 )

@@ -1,0 +1,173 @@
+"""The chip in the loop: weights go out in the chip's steps, spikes come back in its time, and gradients are those of
+the nominal model, with the weights that the chip holds, at the measured times (`runtime/measured.py`).
+
+What is measured by is a callable, `Measure`; the emulator's `measure` is one, and a user's chip another.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...ir.analog.network import AnalogNetwork, codes_of
+from ...ir.derived import Leaf, expr_of
+from ...ir.diagnostics import Diagnostic, SpikecError
+from ...ir.events import Events
+from ...ir.graph import Graph
+from ...ir.network import Dense, Network
+from ...ir.nodes import Array
+from ..engine import Values
+from ..measured import GUARD, MeasuredModule
+
+__all__ = ["AnalogModule", "InTheLoop", "Measure", "MeasureError"]
+
+Measure = Callable[[Mapping[str, Array], Mapping[str, Events], float], Mapping[str, Events]]
+"""One run on a chip: `measure(codes, spikes, duration) -> spikes`.
+
+`codes`: by projection, int32 (n_target, n_source), weights in steps of the chip, signed. `spikes`: of every input, in
+seconds on the chip; `duration` likewise. Gives the spikes of every spiking population over the batch, in seconds on the
+chip, ascending within each sample, none after `duration`; and of inputs, if it likes, the same events at the times at
+which they really went in.
+"""
+
+
+class MeasureError(SpikecError):
+    """What measures fails. A training can be resumed from its checkpoint."""
+
+    exit_code = 3
+
+
+class InTheLoop:
+    """Called with a network in the chip's form, it hands its weights to `measure` in steps, and gives the spikes in the
+    model's time. `time_limit`: seconds that one run may take.
+
+    Raises:
+        MeasureError: `measure` raises, or does not come back in time (SC377).
+    """
+
+    def __init__(self, held: AnalogNetwork, levels: int, measure: Measure, time_limit: float = math.inf) -> None:
+        self.held, self.measure, self.time_limit = held, measure, time_limit
+        self.most = {each.name: levels * each.rows for each in held.projections}
+        self.sent: dict[str, Array] = {}
+        """The codes of the last run."""
+
+    def __call__(self, network: Network, events: Mapping[str, Events], duration: float) -> Any:
+        speed, codes = self.held.speed_up, {}
+        for each, projection in zip(self.held.projections, network.projections, strict=True):
+            assert isinstance(projection.connection, Dense)
+            weight = np.asarray(projection.connection.weight, np.float64)
+            codes[each.name] = codes_of(weight, each.step[:, None], self.most[each.name]).astype(np.int32)
+        self.sent = codes
+        given = {name: _timed(each, 1 / speed) for name, each in events.items()}
+        found = self._measured(codes, given, duration / speed)
+        if not isinstance(found, Mapping):
+            return found
+        return {name: _timed(each, speed, duration) for name, each in found.items()}
+
+    def _measured(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float) -> Any:
+        if math.isinf(self.time_limit):
+            return _called(self.measure, codes, spikes, duration)
+        found: list[Any] = []
+
+        def work() -> None:
+            try:
+                found.append(_called(self.measure, codes, spikes, duration))
+            except MeasureError as error:
+                found.append(error)
+
+        # a daemon: what hangs in a driver cannot be ended from here, and must not keep the program from ending
+        thread = threading.Thread(target=work, name="measure", daemon=True)
+        thread.start()
+        thread.join(self.time_limit)
+        if not found:
+            raise MeasureError(Diagnostic("SC377", "the measurement does not come back", limit=f"{self.time_limit:g} s",
+                                          remedy="Reset the chip, and resume the training from its checkpoint."))
+        if isinstance(found[0], MeasureError):
+            raise found[0]
+        return found[0]
+
+
+class AnalogModule(MeasuredModule):
+    """A `MeasuredModule` whose weights are those that the chip holds: rounded to its steps, in the forward pass and for
+    the gradient. Its parameters are the exact ones, which add up changes smaller than a step; they are kept within what
+    the chip's rows can hold, where a parameter is a weight of a projection as it is. Delays likewise.
+    """
+
+    _shared = MeasuredModule._shared | {"_on_chip", "_delays"}
+
+    def __init__(self, graph: Graph, network: Network, loop: InTheLoop, delays: tuple[float, float] | None,
+                 dtype: torch.dtype = torch.float32, train: Iterable[str] | None = None, guard: float = GUARD) -> None:
+        self.__dict__["_on_chip"], self.__dict__["_delays"] = (loop.held, loop.most), delays
+        super().__init__(graph, network, loop, dtype, train, guard)
+
+    def forward(self, events: Any, duration: float | None = None, state: Any = None, dt: float | None = None) -> Any:
+        """See `MeasuredModule.forward`. `duration` may be left out as on the event target."""
+        self._keep_within()
+        return super().forward(events, duration, state, dt)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        held, most = self.__dict__["_on_chip"]
+        values = _Steps(self._network, self._common_dtype(), self._by_node(), held, most)
+        self.__dict__.update(_values=values)
+
+    @torch.no_grad()
+    def _keep_within(self) -> None:
+        held, most = self.__dict__["_on_chip"]
+        owned = {key: self.get_parameter(label) for label, key in self._map.items()}
+        for each, projection in zip(held.projections, self._network.projections, strict=True):
+            assert isinstance(projection.connection, Dense)
+            leaf = expr_of(projection.connection.weight)
+            if isinstance(leaf, Leaf) and owned[leaf.node, leaf.param].requires_grad:
+                weight = owned[leaf.node, leaf.param]
+                bound = torch.from_numpy(most[each.name] * each.step[:, None]).to(weight)
+                weight.clamp_(-bound, bound)
+            delay = None if projection.delay is None else expr_of(projection.delay)
+            if self._delays is not None and isinstance(delay, Leaf) and owned[delay.node, delay.param].requires_grad:
+                owned[delay.node, delay.param].clamp_(*self._delays)
+
+
+class _Steps(Values):
+    """Values whose weights are whole numbers of steps; gradients pass as if they were not rounded."""
+
+    def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor],
+                 held: AnalogNetwork, most: Mapping[str, int]) -> None:
+        super().__init__(network, dtype, parameters)
+        self._steps = [torch.from_numpy(each.step) for each in held.projections]
+        self._most = [most[each.name] for each in held.projections]
+
+    def weight(self, number: int) -> Tensor:
+        exact = super().weight(number)
+        step = self._steps[number].to(exact.device)
+        kept = (codes_of(exact.detach().double(), step, self._most[number]) * step).to(exact.dtype)
+        bound = (self._most[number] * step).to(exact.dtype)
+        return exact.clamp(-bound, bound) + (kept - exact.clamp(-bound, bound)).detach()
+
+
+def _called(measure: Measure, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float) -> Any:
+    try:
+        return measure(codes, spikes, duration)
+    except SpikecError:
+        raise
+    except Exception as error:
+        raise MeasureError(Diagnostic("SC377", f"the measurement fails: {type(error).__name__}: {error}"[:300],
+                                      remedy="Mend it, and resume the training from its checkpoint.")) from error
+
+
+def _timed(events: Any, factor: float, end: float = math.inf) -> Any:
+    """Events on another scale of time, what rounding puts beyond the end at the end; what is malformed as it is, for
+    the checks to tell."""
+    if not isinstance(events, Events):
+        return events
+    times = np.asarray(events.times)
+    if times.dtype.kind != "f":
+        return events
+    scaled: Any = times * factor
+    near = (scaled > end) & (scaled <= end * (1 + 1e-9))
+    return Events(np.where(near, end, scaled), events.indices, events.offsets)

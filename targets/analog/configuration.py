@@ -1,0 +1,50 @@
+"""An analog program as data: arrays of what the circuits are set to, and the description of the chip as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+
+from ...ir.analog.chip import AnalogChip, Figure, Span, Spread
+from ...ir.analog.network import AnalogNetwork
+from ...ir.nodes import Array
+
+__all__ = ["chip_from_json", "chip_to_json", "configuration"]
+
+
+def configuration(held: AnalogNetwork) -> dict[str, Array]:
+    """Every array of populations p0, p1, … and projections w0, w1, … by name; the order is that of the network."""
+    found: dict[str, Array] = {}
+    for prefix, parts in (("p", held.populations.values()), ("w", held.projections)):
+        for number, each in enumerate(parts):
+            values = {entry.name: getattr(each, entry.name) for entry in fields(each)}
+            found |= {f"{prefix}{number}/{name}": np.asarray(value) for name, value in values.items()
+                      if isinstance(value, np.ndarray)}
+    return found
+
+
+def chip_to_json(chip: AnalogChip) -> dict[str, Any]:
+    """Everything that is stated of a chip."""
+    return {"name": chip.name, "title": chip.title, "note": chip.note,
+            "figures": {name: asdict(each) for name, each in chip.figures.items()},
+            "spans": {name: asdict(each) for name, each in chip.spans.items()},
+            "spreads": {name: asdict(each) for name, each in chip.spreads.items()}}
+
+
+def chip_from_json(told: Mapping[str, Any]) -> AnalogChip:
+    """The chip again. What is malformed raises KeyError, TypeError or ValueError."""
+    def figure(entry: Mapping[str, Any]) -> Figure:
+        return Figure(float(entry["value"]), str(entry["unit"]), str(entry["source"]), entry["basis"])
+
+    def span(entry: Mapping[str, Any]) -> Span:
+        return Span(float(entry["low"]), float(entry["high"]), str(entry["unit"]), str(entry["source"]), entry["basis"])
+
+    return AnalogChip(
+        name=str(told["name"]), title=str(told["title"]), note=str(told["note"]),
+        figures={str(name): figure(entry) for name, entry in told["figures"].items()},
+        spans={str(name): span(entry) for name, entry in told["spans"].items()},
+        spreads={str(name): Spread(*(figure(entry[part.name]) for part in fields(Spread)))
+                 for name, entry in told["spreads"].items()})

@@ -1,0 +1,82 @@
+"""What can be chosen when a model is compiled for an analog chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from ...ir.diagnostics import Diagnostics
+from ...ir.facts import is_number, is_whole
+from ...runtime.analog.device import MISMATCHES, Mismatch
+
+__all__ = ["AnalogOptions"]
+
+_MOST_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalogOptions:
+    """`chip`: a description (`.toml`) in the place of spikec's own. `bits`, `cv`: of `generic_analog`, magnitude bits of
+    a weight, and the coefficient of variation of everything. `seed`: the serial number of the emulated chip.
+    `mismatch`: how its circuits deviate; `noise`: whether runs differ. `speed_up`: model time over chip time; None: the
+    chip's. `full_scale`: what the largest weight adds to the synaptic current, in distances from rest to threshold;
+    None: the chip's. `rows`: rows a source, by projection, or one number for all: larger weights, for more inputs."""
+
+    chip: str | Path | None = None
+    bits: int | None = None
+    cv: float | None = None
+    seed: int = 0
+    mismatch: Mismatch = "published"
+    noise: bool = True
+    speed_up: float | None = None
+    full_scale: float | None = None
+    rows: int | Mapping[str, int] = field(default=1)
+
+    @classmethod
+    def of(cls, target: str, given: Mapping[str, Any]) -> Self:
+        """Options by name.
+
+        Raises:
+            BadInputError: naming every option that is unknown or out of range (SC533).
+        """
+        faults = Diagnostics()
+        names = [each.name for each in fields(cls)]
+        for unknown in sorted(given.keys() - set(names)):
+            faults.add("SC533", f"the target {target} has no option '{unknown}'", limit=", ".join(names))
+        found = cls(**{name: value for name, value in given.items() if name in names})
+        for name in ("bits", "cv"):
+            if getattr(found, name) is not None and target != "generic_analog":
+                faults.add("SC533", f"{name} is for generic_analog; this chip's is known", value=target,
+                           remedy="Describe a chip of your own in a .toml file: chip=FILE.")
+        if not (is_whole(found.seed) and found.seed >= 0):
+            faults.add("SC533", "seed is a whole number", value=repr(found.seed), limit=">= 0")
+        if found.mismatch not in MISMATCHES:
+            faults.add("SC533", "mismatch is not known", value=repr(found.mismatch), limit=", ".join(MISMATCHES))
+        if not isinstance(found.noise, bool):
+            faults.add("SC533", "noise is a truth value", value=repr(found.noise))
+        for name in ("speed_up", "full_scale"):
+            value = getattr(found, name)
+            if value is not None and not (is_number(value) and 0 < value < 1e12):
+                faults.add("SC533", f"{name} is out of range", value=repr(value), limit="> 0")
+        for name, value in found.rows.items() if isinstance(found.rows, Mapping) else [("rows", found.rows)]:
+            if not (is_whole(value) and 1 <= value <= _MOST_ROWS):
+                faults.add("SC533", "rows a source are out of range", node=str(name), value=repr(value),
+                           limit=f"1..{_MOST_ROWS}")
+        faults.raise_if_errors()
+        return found
+
+    def rows_of(self, projections: list[str]) -> dict[str, int]:
+        """Rows a source of every projection.
+
+        Raises:
+            BadInputError: rows are given of a projection that there is not (SC533).
+        """
+        if not isinstance(self.rows, Mapping):
+            return dict.fromkeys(projections, int(self.rows))
+        faults = Diagnostics()
+        for name in sorted(self.rows.keys() - set(projections)):
+            faults.add("SC533", "rows names no projection", value=str(name), limit=", ".join(projections))
+        faults.raise_if_errors()
+        return {name: int(self.rows.get(name, 1)) for name in projections}

@@ -1,0 +1,222 @@
+"""A program for an analog chip: a model in the numbers of its circuits, which runs on an emulated chip, or on a real one
+that the user plugs in."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ...ir.analog.chip import AnalogChip
+from ...ir.analog.network import AnalogNetwork
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
+from ...ir.graph import Graph
+from ...ir.network import Network
+from ...ir.npz import pack_npz, write_atomically
+from ...ir.text import read, write
+from ...passes.analog_codes import analog_network
+from ...passes.analog_form import AnalogForm
+from ...passes.circuits import Places, check_places
+from ..artefact import GRAPH, write_artefact
+from ..accept import accept
+from ..program import GraphProgram
+from .description import own_chip, read_chip, uniform_chip
+from .options import AnalogOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...runtime.analog.device import Device
+    from ...runtime.analog.emulator import Emulator
+    from ...runtime.analog.in_the_loop import AnalogModule, Measure
+    from ...runtime.outputs import Result
+
+__all__ = ["ANALOG_TARGETS", "AnalogProgram"]
+
+ANALOG_TARGETS = ("brainscales2", "generic_analog")
+OPTIONS, CONFIGURATION = "options.json", "configuration.npz"
+_COMPILE_AGAIN = "Compile the model again."
+
+
+class AnalogProgram(GraphProgram):
+    """A model on an analog chip; `compile` and `load` make it. `network`: the model, lowered, in the form of the chip's
+    circuits. `held`: in the numbers that they are set to. `chip`: what there is of it.
+
+    Raises:
+        BadInputError: an option is out of range (SC533), or the description of a chip is malformed (SC370).
+        UnsupportedError: what the chip cannot do (SC302 to SC306, SC324, SC371), or be set to (SC372).
+        DoesNotFitError: the network takes more than the chip has (SC374, SC375).
+    """
+
+    def __init__(self, graph: Graph, target: str, lower: Callable[..., Network],
+                 options: Mapping[str, Any] | None = None, dump_ir: str | Path | None = None,
+                 chip: AnalogChip | None = None) -> None:
+        super().__init__(graph)
+        self.target = target  # type: ignore[misc]  # one class, several chips
+        self._lower, self._given = lower, dict(options or {})
+        self.options = AnalogOptions.of(target, self._given)
+        faults = Diagnostics()
+        self.chip = chip or self._described()
+        accept(graph, target, faults)
+        self.speed_up = self.options.speed_up or self.chip["time.speed_up"]
+        form = AnalogForm(self.chip.spans["tau_syn"].low * self.speed_up,
+                          self.chip.spans["refractory"].low * self.speed_up)
+        self.network = form.run(lower(graph, dump_ir, faults, True))
+        self.rows = self.options.rows_of([each.name for each in self.network.projections])
+        self.held = self.held_as(self.network, faults)
+        for each in faults.found:
+            warnings.warn(str(each), SpikecWarning, stacklevel=3)
+
+    def _described(self) -> AnalogChip:
+        chip = own_chip(self.target) if self.options.chip is None else read_chip(self.options.chip)
+        return uniform_chip(chip, self.options.bits, self.options.cv)
+
+    def held_as(self, network: Network, faults: Diagnostics | None = None) -> AnalogNetwork:
+        """A network of this program's form, with other parameters, in the chip's numbers; warnings go to `faults`."""
+        found = Diagnostics() if faults is None else faults
+        held = analog_network(network, self.chip, speed_up=self.speed_up,
+                              full_scale=self.options.full_scale or self.chip["weights.full_scale"], rows=self.rows,
+                              faults=found)
+        check_places(network, self.chip, self.rows, Places(
+            {name: each.place for name, each in held.populations.items()},
+            {each.name: each.relays for each in held.projections if each.relays is not None}))
+        return held
+
+    @cached_property
+    def device(self) -> Device:
+        """The emulated chip of the serial number that the options say, calibrated if they say so."""
+        from ...runtime.analog.device import Device
+
+        return Device(self.chip, self.options.seed, self.options.mismatch)
+
+    def emulator(self, seed: int = 0) -> Emulator:
+        """The chip with this program on it. `seed`: of the noise of its runs."""
+        from ...runtime.analog.emulator import Emulator
+
+        return Emulator(self.network, self.held, self.device, self.options.noise, seed)
+
+    @property
+    def codes(self) -> dict[str, Any]:
+        """Weights in steps, (n_target, n_source), by projection: what `measure` takes."""
+        return {each.name: each.codes for each in self.held.projections}
+
+    def run(self, events: Any, duration: float | None = None, probes: Mapping[str, Any] | None = None,
+            state: Any = None, *, seed: int = 0, measure: Measure | None = None, time_limit: float = math.inf,
+            dt: float | None = None) -> Result:
+        """Runs a batch of samples on the chip: one run, with one draw of its noise, in the model's time.
+
+        Args:
+            events, duration, probes, dt: as of `Program.run`. Membranes are what the chip's converter reads of them.
+            state: none; every run starts at rest.
+            seed: of the noise.
+            measure: a chip in the place of the emulated one, as of `module`; it has no membranes.
+            time_limit: seconds that `measure` may take.
+
+        Raises:
+            BadInputError: naming every fault of the events, the duration, the probes and the state (SC402 to SC407), or
+                of what `measure` gives (SC485, SC486).
+            MeasureError: `measure` fails (SC377).
+        """
+        from ...runtime.analog.run import run_program
+
+        return run_program(self, events, duration, probes, state, seed, measure, time_limit, dt)
+
+    def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None, *, seed: int = 0,
+               measure: Measure | None = None, guard: float | None = None,
+               time_limit: float = math.inf) -> AnalogModule:
+        """A `torch.nn.Module` over the parameters of the model graph, whose spikes are the chip's, and whose gradients
+        are exact ones of the nominal model at these spikes.
+
+        Args:
+            dtype: of parameters and gradients (default float32).
+            train: names of the parameters that require grad; without it weights, biases and scales.
+            seed: of the emulated chip's noise.
+            measure: one run on a chip, in the place of the emulated one; `runtime.analog.in_the_loop.Measure` says what
+                it takes and gives.
+            guard: as of `MeasuredModule`.
+            time_limit: seconds that `measure` may take.
+
+        Raises:
+            BadInputError: as `MeasuredModule` (SC412, SC487).
+            UnsupportedError: the network has no exact gradient (SC411).
+        """
+        import torch
+
+        from ...runtime.analog.in_the_loop import AnalogModule, InTheLoop
+        from ...runtime.measured import GUARD
+
+        loop = InTheLoop(self.held, self.chip.levels, measure or self.emulator(seed).measure, time_limit)
+        return AnalogModule(self.graph, self.network, loop, self.delays,
+                            torch.float32 if dtype is None else dtype, train, GUARD if guard is None else guard)
+
+    @property
+    def delays(self) -> tuple[float, float] | None:
+        """The shortest and the longest delay that the chip makes, in seconds of the model; None where it makes none, or
+        the network has none."""
+        taus = [float(np.asarray(self.network.populations[each.target].tau_syn).mean())
+                for each in self.network.projections if each.delay is not None]
+        span = self.chip.spans.get("delay")
+        return None if span is None or not taus else (span.low * max(taus), span.high * min(taus))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the compiled folder: the model graph with its arrays, the options with the description of the chip,
+        the configuration of its circuits, a manifest of hashes.
+
+        Raises:
+            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
+                was there stays.
+        """
+        write_artefact(folder, self.target, self._fill)
+
+    def _fill(self, place: Path) -> None:
+        write(self.graph, place / GRAPH)
+        for name, content in self.files().items():
+            write_atomically(place / name, content)
+
+    def files(self) -> dict[str, bytes]:
+        """All files but the graph and the manifest, which follow from graph, options and the chip."""
+        from .configuration import chip_to_json, configuration
+
+        told = {"options": {**{name: value for name, value in self._given.items() if name != "chip"}},
+                "chip": chip_to_json(self.chip)}
+        return {OPTIONS: json.dumps(told, indent=1).encode() + b"\n",
+                CONFIGURATION: pack_npz(configuration(self.held))}
+
+    @classmethod
+    def load(cls, folder: Path, target: str, lower: Callable[..., Network]) -> Self:
+        """The program of a folder whose manifest was checked. Nothing in it is executed: graph, options and chip are
+        read, the rest is made of them again, and every file is to be that, byte by byte.
+
+        Raises:
+            BadInputError: what is in the folder is no such program, or was changed (SC520), or what `compile` says.
+        """
+        from .configuration import chip_from_json
+
+        try:
+            told = json.loads((folder / OPTIONS).read_bytes())
+            options = dict(told["options"])
+            chip = chip_from_json(told["chip"])
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            if isinstance(error, BadInputError):
+                raise
+            raise BadInputError(Diagnostic("SC520", f"'{folder}' says no options or no chip: {error!r}",
+                                           remedy=_COMPILE_AGAIN)) from error
+        with warnings.catch_warnings():  # they were issued when it was compiled
+            warnings.simplefilter("ignore", SpikecWarning)
+            program = cls(read(folder / GRAPH), target, lower, options, chip=chip)
+        faults = Diagnostics()
+        for name, content in program.files().items():
+            if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+                faults.add("SC520", f"'{folder / name}' is not what is made of the graph and the options beside it",
+                           remedy=_COMPILE_AGAIN)
+        faults.raise_if_errors()
+        return program
+
+    def _like(self, graph: Graph) -> Self:
+        return type(self)(graph, self.target, self._lower, self._given, chip=self.chip)
