@@ -21,8 +21,8 @@ from ...ir.nodes import Array
 __all__ = ["MISMATCHES", "Device", "Mismatch"]
 
 Mismatch = Literal["none", "published", "uncalibrated", "calibrated"]
-"""`published`: what was published of calibrated chips, with nothing added. `uncalibrated`: spreads as they are before any
-calibration. `calibrated`: those, after a calibration has been run (`runtime/analog/calibration.py`)."""
+"""`published`: what was published of calibrated chips, with nothing added. `uncalibrated`: spreads as they are before
+any calibration. `calibrated`: those, after a calibration has been run (`runtime/analog/calibration.py`)."""
 MISMATCHES: tuple[str, ...] = get_args(Mismatch)
 _QUANTITIES = ("threshold", "leak", "reset", "tau_mem", "tau_syn", "gain", "weight")
 _POTENTIALS = ("threshold", "leak", "reset")
@@ -30,8 +30,8 @@ _POTENTIALS = ("threshold", "leak", "reset")
 
 @dataclass(frozen=True, eq=False)
 class Device:
-    """A chip with its serial number. Of potentials the deviation of a circuit is a fraction of the distance from rest to
-    threshold, added; of everything else a factor, log-normal, so that none is negative.
+    """A chip with its serial number. Of potentials the deviation of a circuit is a fraction of the distance from rest
+    to threshold, added; of everything else a factor, log-normal, so that none is negative.
 
     `left`: by quantity, (circuits,), what a calibration has left of it; it takes the place of the pattern.
     """

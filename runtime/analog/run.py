@@ -40,7 +40,8 @@ def run_program(program: AnalogRunnable, events: Any, duration: Any, probes: Map
     inputs = emulator.engine.inputs(events, dt)
     given = {name: Events(each.times.numpy(), each.indices.numpy(), each.offsets.numpy())
              for name, each in inputs.items()}
-    end = emulator.engine.horizon(emulator.engine.constants(torch.float64), inputs) if duration is None else float(duration)
+    constants = emulator.engine.constants(torch.float64)
+    end = emulator.engine.horizon(constants, inputs) if duration is None else float(duration)
     if measure is not None:
         loop = InTheLoop(program.held, program.chip.levels, measure, time_limit)
         return _result(program, checked_spikes(program.network, loop(program.network, given, end), given, end), {}, {},

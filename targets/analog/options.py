@@ -18,8 +18,8 @@ _MOST_ROWS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalogOptions:
-    """`chip`: a description (`.toml`) in the place of spikec's own. `bits`, `cv`: of `generic_analog`, magnitude bits of
-    a weight, and the coefficient of variation of everything. `seed`: the serial number of the emulated chip.
+    """`chip`: a description (`.toml`) in the place of spikec's own. `bits`, `cv`: of `generic_analog`, magnitude bits
+    of a weight, and the coefficient of variation of everything. `seed`: the serial number of the emulated chip.
     `mismatch`: how its circuits deviate; `noise`: whether runs differ. `speed_up`: model time over chip time; None: the
     chip's. `full_scale`: what the largest weight adds to the synaptic current, in distances from rest to threshold;
     None: the chip's. `rows`: rows a source, by projection, or one number for all: larger weights, for more inputs."""

@@ -1,5 +1,5 @@
-"""A program for an analog chip: a model in the numbers of its circuits, which runs on an emulated chip, or on a real one
-that the user plugs in."""
+"""A program for an analog chip: a model in the numbers of its circuits, which runs on an emulated chip, or on a real
+one that the user plugs in."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ...ir.text import read, write
 from ...passes.analog_codes import analog_network
 from ...passes.analog_form import AnalogForm
 from ...passes.circuits import Places, check_places
-from ..artefact import GRAPH, write_artefact
 from ..accept import accept
+from ..artefact import GRAPH, write_artefact
 from ..program import GraphProgram
 from .description import own_chip, read_chip, uniform_chip
 from .options import AnalogOptions
