@@ -18,6 +18,7 @@ from ...ir.analog.network import AnalogNetwork
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.graph import Graph
 from ...ir.network import Network
+from ...ir.nodes import Delay
 from ...ir.npz import pack_npz, write_atomically
 from ...ir.text import read, write
 from ...passes.analog_codes import analog_network
@@ -67,7 +68,10 @@ class AnalogProgram(GraphProgram):
         self.speed_up = self.options.speed_up or self.chip["time.speed_up"]
         form = AnalogForm(self.chip.spans["tau_syn"].low * self.speed_up,
                           self.chip.spans["refractory"].low * self.speed_up)
-        self.network = form.run(lower(graph, dump_ir, faults, True))
+        # delays of axons stay apart, so that each can train; those of synapses are to be alike, or there is no axon
+        axonal = not any(getattr(node, "delay", None) is not None and not isinstance(node, Delay)
+                         for node in graph.nodes.values())
+        self.network = form.run(lower(graph, dump_ir, faults, axonal))
         self.rows = self.options.rows_of([each.name for each in self.network.projections])
         self.held = self.held_as(self.network, faults)
         for each in faults.found:
