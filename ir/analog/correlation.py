@@ -102,17 +102,16 @@ class CorrelationSensors:
         return cls(like.amplitude * factors(), like.tau * factors(),
                    like.baseline + random.normal(0.0, BASELINE_SPREAD, like.baseline.shape), READ_NOISE)
 
-    def measured_baseline(self, random: np.random.Generator) -> Array:
-        """(2, n_target) whole LSB, as a chip measures it: the mean over rows of what is read after a reset."""
-        empty = np.zeros_like(self.amplitude)
-        return np.rint(self.read(empty, random).mean(axis=2)).astype(np.int64)
-
     def read(self, collected: Array, random: np.random.Generator) -> Array:
         """(2, n_target, n_source) whole numbers 0..255, of what was `collected` (LSB, as `collected` gives it)."""
         level = self.baseline[:, :, None] - collected
         if self.noise:
             level = level + random.normal(0.0, self.noise, level.shape)
         return np.clip(np.rint(level), 0, LARGEST_READ).astype(np.int64)
+
+    def read_empty(self, random: np.random.Generator) -> Array:
+        """What is read right after a reset, of which a chip makes its baseline."""
+        return self.read(np.zeros_like(self.amplitude), random)
 
 
 def collected(sensors: CorrelationSensors, pre: Trains, post: Trains) -> Array:

@@ -49,7 +49,7 @@ from ..nodes import Array
 
 __all__ = [
     "LARGEST", "LARGEST_WEIGHT", "MOST_MANTISSA", "MOST_SHIFT", "WORD", "Observed", "PlasticTerm", "PlasticityProgram",
-    "check_program", "random_bits", "updated", "updated_weights",
+    "baseline_of", "check_program", "gate_of", "random_bits", "updated", "updated_weights",
 ]
 
 LARGEST_WEIGHT = 63
@@ -194,6 +194,17 @@ def updated(program: PlasticityProgram, weights: Array, observed: Observed, upda
         total = _saturated(total + rounded(product, term.shift))
     change = rounded(total, program.fraction)
     return np.clip(weights + change, program.low, program.high), change
+
+
+def baseline_of(reads: Array) -> Array:
+    """(2, n_target) of reads (2, n_target, n_source) of empty sensors: the mean over sources, halves up."""
+    n_source = reads.shape[2]
+    return np.asarray((np.asarray(reads, dtype=np.int64).sum(axis=2) + n_source // 2) // n_source)
+
+
+def gate_of(program: PlasticityProgram, readouts: Array) -> Array:
+    """(n_target,) of reads of the membrane (reads, n_target), LSB: how often it was within the gate."""
+    return np.asarray((np.abs(np.asarray(readouts, dtype=np.int64) - program.centre) < program.width).sum(axis=0))
 
 
 def updated_weights(program: PlasticityProgram, excitatory: Array, inhibitory: Array, observed: Observed,
