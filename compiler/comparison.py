@@ -17,6 +17,7 @@ import numpy as np
 from ..ir.events import Events
 from ..ir.nodes import Array
 from ..targets.loihi.check import ExactCheck
+from ..targets.xylo.check import XyloCheck
 
 __all__ = ["EXACT", "Comparison", "Divergence", "LayerComparison", "LayerPair", "Recording", "compare", "matched"]
 
@@ -121,7 +122,7 @@ class Comparison:
     tolerance_voltage: float | None
     notes: tuple[str, ...] = ()
     drift_limit: float | None = None
-    exact: ExactCheck | None = None
+    exact: ExactCheck | XyloCheck | None = None
     recordings: tuple[Recording, Recording] = field(default=(Recording({}, {}), Recording({}, {})), repr=False)
 
     @property

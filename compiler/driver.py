@@ -15,12 +15,13 @@ from ..targets.clock.program import ClockProgram
 from ..targets.event.program import Program
 from ..targets.loihi.program import LOIHI_TARGETS, LoihiProgram
 from ..targets.registry import target_named
+from ..targets.xylo.program import XyloProgram
 from .frontends.builder import Builder
 from .pipeline import lower
 
 __all__ = ["AnyProgram", "compile", "load"]
 
-AnyProgram = Program | ClockProgram | LoihiProgram | AnalogProgram
+AnyProgram = Program | ClockProgram | LoihiProgram | AnalogProgram | XyloProgram
 
 
 @overload
@@ -43,6 +44,11 @@ def compile(graph: Graph | Builder, target: Literal["brainscales2", "generic_ana
 
 
 @overload
+def compile(graph: Graph | Builder, target: Literal["xylo"], dump_ir: str | Path | None = None,
+            **options: Any) -> XyloProgram: ...
+
+
+@overload
 def compile(graph: Graph | Builder, target: str, dump_ir: str | Path | None = None, **options: Any) -> AnyProgram: ...
 
 
@@ -51,14 +57,14 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
     """Makes a program for `target`: lowers `graph` for `event`, keeps it node by node for `clock`, lowers and quantises
     it for chips. A `Builder` is built first. `dump_ir`: a folder for the text of the graph after each pass. `options`:
     of the target, for Loihi those of `targets.loihi.options.LoihiOptions`, for analog chips those of
-    `targets.analog.options.AnalogOptions`.
+    `targets.analog.options.AnalogOptions`, for Xylo those of `targets.xylo.options.XyloOptions`.
 
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
             (SC530) or option (SC533), or `dump_ir` is no path (SC525) or cannot be written (SC522).
-        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324, SC371,
-            SC372), or the target is only planned (SC531).
-        DoesNotFitError: the network does not fit the chip (SC330, SC331, SC374, SC375).
+        UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324, SC341
+            to SC344, SC371, SC372), or the target is only planned (SC531).
+        DoesNotFitError: the network does not fit the chip (SC330, SC331, SC340, SC374, SC375).
     """
     target_named(target)
     if isinstance(graph, Builder):
@@ -72,6 +78,8 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
         return LoihiProgram(graph, target, lower, options, dump_ir).fitted()
     if target in ANALOG_TARGETS:
         return AnalogProgram(graph, target, lower, options, dump_ir)
+    if target == XyloProgram.target:
+        return XyloProgram(graph, lower, options, dump_ir)
     if options:
         raise BadInputError(Diagnostic("SC533", f"the target {target} has no options", value=", ".join(options)))
     if target == "clock":
@@ -94,4 +102,6 @@ def load(folder: str | Path) -> AnyProgram:
         return LoihiProgram.load(Path(folder), target, lower)
     if target in ANALOG_TARGETS:
         return AnalogProgram.load(Path(folder), target, lower)
+    if target == XyloProgram.target:
+        return XyloProgram.load(Path(folder), lower)
     return compile(read(Path(folder) / GRAPH), target)

@@ -24,6 +24,7 @@ from ..ir.step import simulate_step
 from ..ir.wiring import Wiring
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS, target_named
+from ..targets.xylo.program import XyloProgram
 from .comparison import Recording
 from .driver import AnyProgram, compile, load
 from .frontends.builder import Builder
@@ -259,10 +260,10 @@ def _run_clock(side: Side, stimulus: Stimulus, names: Mapping[str, str], instant
     return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
 
 
-def _run_loihi(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+def _run_chip(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
                recorded: list[str]) -> Recording:
     """What every population did, each by its own latency earlier."""
-    program, dt = cast(LoihiProgram, _program(side)), _step(side)
+    program, dt = cast(LoihiProgram | XyloProgram, _program(side)), _step(side)
     rasters = _renamed(stimulus.rasters(dt), names, side)
     steps = max(raster.shape[1] for raster in rasters.values())
     result = program.run(rasters, probes={f"{name}.v": None for name in recorded}, drain=True)
@@ -296,7 +297,7 @@ def _run_source(side: Side, stimulus: Stimulus, names: Mapping[str, str], instan
 
 _RUNS: Mapping[str, Callable[[Side, Stimulus, Mapping[str, str], Array, list[str]], Recording]] = {
     "reference": _run_reference, "exact": _run_exact, "source": _run_source, "event": _run_event,
-    "clock": _run_clock, "loihi1": _run_loihi, "loihi2": _run_loihi,
+    "clock": _run_clock, "loihi1": _run_chip, "loihi2": _run_chip, "xylo": _run_chip,
 }
 
 

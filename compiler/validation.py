@@ -15,6 +15,8 @@ from ..ir.nodes import Array, is_spiking, params
 from ..targets.loihi.check import ExactCheck, check_program
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS
+from ..targets.xylo.check import XyloCheck, check_xylo_program
+from ..targets.xylo.program import XyloProgram
 from .comparison import EXACT, Comparison, LayerPair, compare
 from .frontends.models import stated_grid
 from .sides import REFERENCES, Side, loaded, open_sides
@@ -106,11 +108,13 @@ def _drift(*sides: Side) -> float | None:
     return max((limit for limit in limits if limit is not None), default=None)
 
 
-def _exact(*sides: Side) -> ExactCheck | None:
+def _exact(*sides: Side) -> ExactCheck | XyloCheck | None:
     """Whether what runs on a chip is what was compiled for it."""
     for side in sides:
         if isinstance(side.program, LoihiProgram):
             return check_program(side.program)
+        if isinstance(side.program, XyloProgram):
+            return check_xylo_program(side.program)
     return None
 
 

@@ -25,7 +25,7 @@ def command(
         Path | None, typer.Option(metavar="DIR", help="Write the text of the graph after each pass.")
     ] = None,
     calibration: Annotated[Path | None, typer.Option(
-        metavar="FILE.npz|FILE.npy", help="For Loihi: data on which ranges and rates are measured.")] = None,
+        metavar="FILE.npz|FILE.npy", help="For Loihi and Xylo: data on which ranges and rates are measured.")] = None,
     method: Annotated[str | None, typer.Option(
         metavar="mse|minmax|percentile", help="For Loihi: how scales are chosen.")] = None,
     percentile: Annotated[float | None, typer.Option(help="For Loihi: of the method percentile.")] = None,
@@ -33,6 +33,8 @@ def command(
     chips: Annotated[int | None, typer.Option(help="For Loihi: chips that the program may take.")] = None,
     message_bits: Annotated[list[str] | None, typer.Option(
         metavar="INPUT=BITS", help="For loihi2: an input whose spikes carry values.")] = None,
+    variant: Annotated[str | None, typer.Option(
+        metavar="audio2|audio3|imu", help="For xylo: which chip of the family.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Compile a model for a target and write it as a folder."""
@@ -43,7 +45,7 @@ def command(
     chosen = chosen_target(model, target)
     graph = open_graph(model, dt, spike, sample)
     given = {"method": method, "percentile": percentile, "weight_bits": weight_bits, "chips": chips,
-             "message_bits": _messages(message_bits) if message_bits else None}
+             "message_bits": _messages(message_bits) if message_bits else None, "variant": variant}
     options = {name: value for name, value in given.items() if value is not None}
     if calibration is not None:
         options |= _calibration(calibration, graph)

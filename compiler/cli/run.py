@@ -29,9 +29,10 @@ def command(
     dt: Annotated[float | None, typer.Option(
         help="Seconds a column of a raster; by default that of the model's grid.")] = None,
     backend: Annotated[str | None, typer.Option(
-        metavar="emulator|lava", help="Of a program for Loihi: what runs it. By default the emulator.")] = None,
+        metavar="emulator|lava|xylosim", help="Of a program for Loihi or Xylo: what runs it. By default the "
+        "emulator.")] = None,
     drain: Annotated[bool, typer.Option(
-        "--drain", help="Of a program for Loihi: go on until all that the input causes has come out.")] = False,
+        "--drain", help="Of a program for Loihi or Xylo: go on until all that the input causes has come out.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run a compiled folder on a file of events or a raster, and write the spikes of its outputs."""

@@ -22,6 +22,7 @@ IN_COMMANDS: Mapping[str, Mapping[str, str]] = {
     "SC225": {"Pass sample=": _SAMPLE, "Pass input_shape=(…) without the batch axis, or sample=": _SAMPLE},
     "SC302": {"Convert the network with spikec.convert_ann": _RETURNED.format("convert_ann(graph, data)")},
     "SC303": {"spikec.with_readouts(graph) puts a": _RETURNED.format("with_readouts(graph)") + "; it puts a"},
+    "SC340": {"variant='imu'": "--variant imu"},
     "SC402": {"Give duration=… in seconds": "Give --duration SECONDS"},
     "SC403": {"graph.replace(discretization=spikec.Discretization(dt=…)), or dt=… when importing":
               "--dt SECONDS --spike delta|box; --dt alone for a torch module"},

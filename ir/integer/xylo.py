@@ -1,11 +1,11 @@
-"""The integer network of SynSense's Xylo: one block of hidden neurons, one of outputs, in the numbers that the chip holds.
+"""The integer network of SynSense's Xylo: hidden neurons and outputs in the numbers that the chip holds.
 
 What it means, bit for bit, is what xylosim 0.1.3 computes (its `v2` core: XyloIAFNeuron.cpp, XyloLayer.cpp);
 `ir/integer/xylo_step.py` states it. In every column, with n the input events of the column (15 of a channel at most), s
 the spikes of the hidden neurons in the column before, and dec(x, k) = x - (x >> k), where a decay of zero becomes one
 towards zero:
 
-    I = dec(I + n W_in 2^shift_in + s W_rec 2^shift_rec, dash_syn)   every sum of one source clipped to 16 bits, in order
+    I = dec(I + n W_in 2^shift_in + s W_rec 2^shift_rec, dash_syn)   each source's sum clipped to 16 bits, in order
     V = clip(V + clip(clip(dec(V, dash_mem) - V + I) + bias))        to 16 bits
     s = the times that the threshold fits into V, 31 at most (1 of an output neuron); V = V - s threshold
 

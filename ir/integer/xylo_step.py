@@ -1,7 +1,7 @@
 """The meaning of a network for Xylo, column by column: plain numpy, the oracle of the emulator.
 
-Bit for bit what xylosim 0.1.3 computes (`xylosim.v2`): the order in which sources are added, where a sum is clipped, and
-what the spikes of an alias do were read in its XyloIAFNeuron.cpp and XyloLayer.cpp; `tests/test_xylo.py` runs both.
+Bit for bit what xylosim 0.1.3 computes (`xylosim.v2`): the order in which sources are added, where a sum is clipped,
+and what the spikes of an alias do were read in its XyloIAFNeuron.cpp and XyloLayer.cpp; `tests/test_xylo.py` runs both.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def simulate_xylo(network: XyloNetwork, events: Array, state: XyloState | None =
     spikes = {name: np.zeros(each, dtype=np.uint8) for name, each in shape.items()}
     clipped = dict.fromkeys(BLOCKS, 0)
     for column in range(steps):
-        for name, arriving in (("hidden", ((tables["w_in"], counts[:, column].astype(np.int64)), (tables["w_rec"], fired["hidden"]))),
-                               ("outputs", ((tables["w_out"], fired["hidden"]),))):
-            for table, sent in arriving:
-                i[name], cut = _added(i[name], table, sent)
-                clipped[name] += cut
+        given = counts[:, column].astype(np.int64)
+        for name, table, sent in (("hidden", "w_in", given), ("hidden", "w_rec", fired["hidden"]),
+                                  ("outputs", "w_out", fired["hidden"])):
+            i[name], cut = _added(i[name], tables[table], sent)
+            clipped[name] += cut
         for name, each in neurons.items():
             i[name] = i[name] - _decay(i[name], each.dash_syn)
             v[name] = _integrated(each, v[name], i[name])
