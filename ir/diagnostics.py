@@ -136,6 +136,7 @@ CODES: dict[str, str] = {
     "SC375": "network takes more circuits than the chip has",
     "SC376": "places of circuits are malformed",
     "SC377": "measurement on a chip fails",
+    "SC378": "circuit cannot be calibrated",
     "SC401": "neuron would fire twice at one instant",
     "SC402": "duration is needed",
     "SC403": "argument of a run is wrong",

@@ -61,9 +61,11 @@ class AnalogChip:
             `neurons.fan_in` (signed inputs of one circuit), `neurons.merged` (circuits that can be one neuron),
             `weights.levels` (magnitudes above zero), `weights.full_scale` (what the largest weight adds to the synaptic
             current, in distances from rest to threshold), `time.speed_up` (model time over chip time), `time.stamp`
-            (seconds; resolution of spike times), `time.inputs_a_stamp`, `readout.*`, `calibration.bits`, `noise.*`.
+            (seconds; resolution of spike times), `time.inputs_a_stamp`, `readout.*`, `calibration.*`, `noise.*`.
         spans: `tau_mem`, `tau_syn`, `refractory` in seconds on the chip; `potential` in steps of the readout; `delay`,
-            in time constants of the synapse, of the neurons that stand for delays; absent where there are none.
+            in time constants of the synapse, of the neurons that stand for delays; `dac`, potentials of the lowest and
+            the highest code, absent for the converter's range; `gain`, over the nominal one, to which a bias can bring
+            a circuit's synapses; absent where there are none.
         spreads: by quantity: `threshold`, `leak`, `reset`, `tau_mem`, `tau_syn`, `gain` (of one circuit's synapses
             together), `weight` (of each synapse).
     """

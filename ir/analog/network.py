@@ -66,10 +66,15 @@ class AnalogNetwork:
     full_scale: float
 
     @property
+    def taken(self) -> Array:
+        """The circuits of neurons, ascending."""
+        places = [each.place.reshape(-1) for each in self.populations.values()]
+        return np.sort(np.concatenate(places)) if places else np.zeros(0, np.int64)
+
+    @property
     def used(self) -> int:
-        """Circuits that are taken."""
-        return (sum(each.place.size for each in self.populations.values())
-                + sum(each.relays.size for each in self.projections if each.relays is not None))
+        """Circuits that are taken, by neurons and by what stands for delays."""
+        return len(self.taken) + sum(each.relays.size for each in self.projections if each.relays is not None)
 
 
 def codes_of(weight: Any, step: Any, most: int) -> Any:

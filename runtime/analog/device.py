@@ -18,14 +18,14 @@ from ...ir.analog.network import AnalogNetwork, AnalogPopulation, AnalogProjecti
 from ...ir.network import Network, Population
 from ...ir.nodes import Array
 
-__all__ = ["MISMATCHES", "Device", "Mismatch"]
+__all__ = ["MISMATCHES", "POTENTIALS", "QUANTITIES", "Device", "Mismatch"]
 
 Mismatch = Literal["none", "published", "uncalibrated", "calibrated"]
 """`published`: what was published of calibrated chips, with nothing added. `uncalibrated`: spreads as they are before
 any calibration. `calibrated`: those, after a calibration has been run (`runtime/analog/calibration.py`)."""
 MISMATCHES: tuple[str, ...] = get_args(Mismatch)
-_QUANTITIES = ("threshold", "leak", "reset", "tau_mem", "tau_syn", "gain", "weight")
-_POTENTIALS = ("threshold", "leak", "reset")
+QUANTITIES = ("threshold", "leak", "reset", "tau_mem", "tau_syn", "gain", "weight")
+POTENTIALS = ("threshold", "leak", "reset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,16 @@ class Device:
     @cached_property
     def patterns(self) -> Mapping[str, Array]:
         """By quantity, (circuits,): what is added, or the factor."""
-        found = {name: self._pattern(name) for name in _QUANTITIES[:-1]}
+        found = {name: self._pattern(name) for name in QUANTITIES[:-1]}
         return found if self.left is None else {**found, **self.left}
+
+    @cached_property
+    def offsets(self) -> Array:
+        """(circuits,) LSB, of the converter's channels: a fixed pattern as well."""
+        if self.mismatch == "none":
+            return np.zeros(self.chip.circuits)
+        draw = np.random.Generator(np.random.Philox(key=[self.seed, 1 << 48]))
+        return np.asarray(self.chip["readout.offset"] * draw.standard_normal(self.chip.circuits))
 
     def of(self, name: str, population: AnalogPopulation) -> Array:
         """(n,) of the neurons of a population: that of their first circuit."""
@@ -101,7 +109,7 @@ class Device:
     def _pattern(self, name: str) -> Array:
         std, mean = self._moments(name)
         numbers = self._generator(name).standard_normal(self.chip.circuits)
-        return mean + std * numbers if name in _POTENTIALS else (1 + mean) * np.exp(std * numbers)
+        return mean + std * numbers if name in POTENTIALS else (1 + mean) * np.exp(std * numbers)
 
     def _generator(self, name: str, circuit: int = 0) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed, _QUANTITIES.index(name) << 32 | circuit]))
+        return np.random.Generator(np.random.Philox(key=[self.seed, QUANTITIES.index(name) << 32 | circuit]))

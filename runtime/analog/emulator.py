@@ -27,6 +27,9 @@ from .device import Device
 
 __all__ = ["Emulator", "Links", "on_stamps"]
 
+_RUN, _READ = 1 << 62, 1 << 61
+"""Kinds of noise, in the second word of the generator's key: none is that of a device's patterns."""
+
 
 @dataclass(slots=True)
 class Links:
@@ -72,7 +75,7 @@ class Emulator:
     def run(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float,
             dtype: torch.dtype = torch.float64) -> tuple[Activity, dict[str, Events]]:
         """One run, in the model's time: what all populations did, and the inputs as they went in."""
-        draw = np.random.Generator(np.random.Philox(key=[self.seed, self.runs]))
+        draw = np.random.Generator(np.random.Philox(key=[self.seed, _RUN | self.runs]))
         self.runs += 1
         sent = {name: self._sent(each, duration) for name, each in spikes.items()}
         values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype))
@@ -97,11 +100,11 @@ class Emulator:
         rest, top = chip["readout.leak"], chip["readout.threshold"]
         leak = np.asarray(self.network.populations[name].v_leak) - held.span * self.device.of("leak", held)
         true = rest + (activity.voltage(name, times).numpy() - leak) / held.span * (top - rest)
+        true = true + self.device.offsets[held.place[:, 0]]
         if self.noise:
-            draw = np.random.Generator(np.random.Philox(key=[self.seed, 1 << 40 | self.runs]))
-            channel = np.random.Generator(np.random.Philox(key=[self.device.seed, 1 << 48]))
-            offsets = chip["readout.offset"] * channel.standard_normal(chip.circuits)
-            true = true + offsets[held.place[:, 0]] + chip["readout.noise"] * draw.standard_normal(true.shape)
+            number = list(self.network.populations).index(name)
+            draw = np.random.Generator(np.random.Philox(key=[self.seed, _READ | number << 40 | self.runs]))
+            true = true + chip["readout.noise"] * draw.standard_normal(true.shape)
         read = np.clip(np.rint(true), 0, 2 ** chip["readout.bits"] - 1)
         return np.asarray(leak + (read - rest) / (top - rest) * held.span)
 

@@ -19,7 +19,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.facts import is_number, is_whole
 from ...ir.paths import path_of
 
-__all__ = ["FIGURES", "SPANS", "SPREADS", "own_chip", "read_chip", "uniform_chip"]
+__all__ = ["ABSENT", "FIGURES", "SPANS", "SPREADS", "own_chip", "read_chip", "uniform_chip"]
 
 _TARGETS = Path(__file__).parent.parent
 _LARGEST = 1 << 20
@@ -54,10 +54,14 @@ FIGURES: Mapping[str, _Field] = {
     "readout.offset": _Field("LSB", 0, 1e6, needed=False),
     "calibration.bits": _Field("bits", 1, 24, whole=True, needed=False, absent=10),
     "calibration.reads": _Field("reads", 1, 1 << 16, whole=True, needed=False, absent=16),
+    "calibration.period": _Field("s", 0, 1, needed=False),
+    "calibration.reach": _Field("", 1, 100, needed=False, absent=1),
     "noise.threshold": _Field("of the distance from rest to threshold", 0, 1, needed=False),
     "noise.delay": _Field("tau_syn", 0, 10, needed=False),
 }
-"""Of every chip. `noise.threshold`: standard deviation from run to run; `noise.delay`: of what stands for a delay."""
+"""Of every chip. `calibration.period`: between samples of a decay, 0 for `readout.period`; `calibration.reach`: by what
+factor the time constants of a circuit without deviations go beyond their spans. `noise.threshold`: standard deviation
+from run to run; `noise.delay`: of what stands for a delay."""
 
 SPANS: Mapping[str, _Field] = {
     "tau_mem": _Field("s", 1e-12, 1e3),
@@ -65,6 +69,8 @@ SPANS: Mapping[str, _Field] = {
     "refractory": _Field("s", 0, 1e3),
     "potential": _Field("LSB", 0, 1 << 24, needed=False, absent=inf),
     "delay": _Field("tau_syn", 0, 1e6, needed=False),
+    "dac": _Field("LSB", -(1 << 24), 1 << 25, needed=False),
+    "gain": _Field("", 1e-6, 1e6, needed=False),
 }
 SPREADS = ("threshold", "leak", "reset", "tau_mem", "tau_syn", "gain", "weight")
 _PARTS: Mapping[str, _Field] = {
@@ -74,7 +80,8 @@ _PARTS: Mapping[str, _Field] = {
     "std": _Field("", 0, 2, needed=False),
 }
 _FORM = '[neurons.circuits] with value = 512, unit = "circuits", source = "where it is from", basis = "assumed"'
-_ABSENT = "not stated"
+ABSENT = "not stated"
+"""Source of a number that a description leaves out."""
 
 
 def own_chip(name: str) -> AnalogChip:
@@ -177,7 +184,7 @@ def _entries(told: Mapping[str, Any], group: str, faults: Diagnostics) -> list[t
 
 
 def _figure(name: str, entry: Any, field: _Field, faults: Diagnostics) -> Figure:
-    nothing = Figure(field.absent, field.unit, _ABSENT, "assumed")
+    nothing = Figure(field.absent, field.unit, ABSENT, "assumed")
     if entry is None:
         if field.needed:
             faults.add("SC370", "the description lacks a number", node=name, limit=_limit(field),

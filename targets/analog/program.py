@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,10 +30,12 @@ from ..artefact import GRAPH, write_artefact
 from ..program import GraphProgram
 from .description import own_chip, read_chip, uniform_chip
 from .options import AnalogOptions
+from .report import AnalogReport
 
 if TYPE_CHECKING:
     import torch
 
+    from ...runtime.analog.calibration import Calibration
     from ...runtime.analog.device import Device
     from ...runtime.analog.emulator import Emulator
     from ...runtime.analog.in_the_loop import AnalogModule, Measure
@@ -42,6 +45,8 @@ __all__ = ["ANALOG_TARGETS", "AnalogProgram"]
 
 ANALOG_TARGETS = ("brainscales2", "generic_analog")
 OPTIONS, CONFIGURATION = "options.json", "configuration.npz"
+_EMITTERS = {"brainscales2": "..brainscales2.emit"}
+"""What makes the files that a chip's own software takes."""
 _COMPILE_AGAIN = "Compile the model again."
 
 
@@ -93,11 +98,26 @@ class AnalogProgram(GraphProgram):
         return held
 
     @cached_property
+    def calibration(self) -> Calibration | None:
+        """Of the emulated chip, to what this program sets its circuits to; None where the options ask for none.
+        Circuits that cannot be calibrated are told, a warning (SC378)."""
+        if self.options.mismatch != "calibrated":
+            return None
+        from ...runtime.analog.calibration import calibrate, targets_of
+
+        found, faults = calibrate(self.chip, self.options.seed, targets_of(self.held, self.chip)), Diagnostics()
+        found.tell(self.held.taken, faults)
+        for each in faults.found:
+            warnings.warn(str(each), SpikecWarning, stacklevel=3)
+        return found
+
+    @cached_property
     def device(self) -> Device:
         """The emulated chip of the serial number that the options say, calibrated if they say so."""
         from ...runtime.analog.device import Device
 
-        return Device(self.chip, self.options.seed, self.options.mismatch)
+        left = None if self.calibration is None else self.calibration.left
+        return Device(self.chip, self.options.seed, self.options.mismatch, left)
 
     def emulator(self, seed: int = 0) -> Emulator:
         """The chip with this program on it. `seed`: of the noise of its runs."""
@@ -168,6 +188,11 @@ class AnalogProgram(GraphProgram):
         span = self.chip.spans.get("delay")
         return None if span is None or not taus else (span.low * max(taus), span.high * min(taus))
 
+    def report(self) -> AnalogReport:
+        """What the program takes of the chip, and what its numbers became; `print` shows it, `as_dict` is for
+        machines."""
+        return AnalogReport.of(self)
+
     def save(self, folder: str | Path) -> None:
         """Writes the compiled folder: the model graph with its arrays, the options with the description of the chip,
         the configuration of its circuits, a manifest of hashes.
@@ -189,8 +214,10 @@ class AnalogProgram(GraphProgram):
 
         told = {"options": {**{name: value for name, value in self._given.items() if name != "chip"}},
                 "chip": chip_to_json(self.chip)}
+        emitter = _EMITTERS.get(self.target)
+        made = import_module(emitter, __package__).program_files(self.network, self.held, self.chip) if emitter else {}
         return {OPTIONS: json.dumps(told, indent=1).encode() + b"\n",
-                CONFIGURATION: pack_npz(configuration(self.held))}
+                CONFIGURATION: pack_npz(configuration(self.held)), **made}
 
     @classmethod
     def load(cls, folder: Path, target: str, lower: Callable[..., Network]) -> Self:
