@@ -283,7 +283,7 @@ def _weight_errors(matrix: Array, tried: Array) -> Array:
 
 
 def _held(matrix: Array, scale: Array, shift: int) -> Array:
-    return np.clip(np.rint(matrix * scale / 2**shift), -_WEIGHT, _WEIGHT).astype(np.int8)
+    return np.asarray(np.clip(np.rint(matrix * scale / 2**shift), -_WEIGHT, _WEIGHT)).astype(np.int8)
 
 
 def _sqnr(wanted: Array, held: Array, scale: Array, shift: int) -> float:

@@ -127,7 +127,7 @@ def _fitted(rows: bytes) -> tuple[Array, Array, Array, Array]:
 def _near(kept: Array, up: int, least: int) -> Array:
     """The shift below or above what a share is kept by."""
     exact = -np.log2(np.clip(1 - kept, 2.0 ** -(MOST_DASH + 1), 1))
-    return np.clip(np.floor(exact + 1e-9) + up, least, MOST_DASH)
+    return np.asarray(np.clip(np.floor(exact + 1e-9) + up, least, MOST_DASH))
 
 
 def _response(numbers: Array, columns: int) -> Array:

@@ -22,7 +22,7 @@ from spikec.compiler.cli import interrupts, run
     (("compile", "net.py", "-o", "net"), 4, "net.py:NAME"),
     (("compile", "net.py:nothing", "-o", "net"), 4, "nothing"),
     (("compile", "absent.onnx", "-o", "net"), 4, "SC203"),
-    (("compile", "net.py:make", "-o", "net", "-t", "xylo"), 3, "SC531"),
+    (("compile", "net.py:make", "-o", "net", "-t", "dynapse2"), 3, "SC531"),
     (("compile", "net.py:make", "-o", "net", "-t", "loihi2"), 4, "--dt"),
     (("compile", "net.py:make", "-o", "net", "-t", "abacus"), 4, "SC530"),
     (("compile", "net.py:ambiguous", "-o", "net"), 3, "pool"),
@@ -176,7 +176,7 @@ def test_targets_lists_what_can_be_compiled_for(capsys: pytest.CaptureFixture[st
     code, told = say_json(capsys, "targets")
     assert code == 0
     assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {
-        "clock", "event", "loihi1", "loihi2"}
+        "brainscales2", "clock", "event", "generic_analog", "loihi1", "loihi2", "xylo"}
     assert "loihi2" in say(capsys, "targets")[1]
 
 

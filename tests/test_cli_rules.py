@@ -177,4 +177,4 @@ def test_a_rule_of_another_target_is_shown_with_a_note(place: Path, capsys: pyte
     code, _, err = say(capsys, "rules", "own.rule", "-t", "loihi2")
     assert (code, "SC550" in err, "Leave --target out" in err) == (4, True, True), err
     assert say(capsys, "rules", "-t", "abacus")[0] == 4
-    assert say(capsys, "rules", "-t", "xylo")[0] == 3
+    assert say(capsys, "rules", "-t", "dynapse2")[0] == 3

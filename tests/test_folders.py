@@ -178,12 +178,12 @@ def test_no_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_planned_target_is_refused_by_load_and_compile(folder: Path) -> None:
-    edit(folder, target="xylo")
+    edit(folder, target="dynapse2")
     with pytest.raises(spikec.UnsupportedError) as error:
         spikec.load(folder)
     assert error.value.diagnostics[0].code == "SC531"
     with pytest.raises(spikec.UnsupportedError):
-        spikec.compile(small_graph(), "xylo")
+        spikec.compile(small_graph(), "dynapse2")
 
 
 def test_a_link_in_place_of_a_folder_is_not_followed(folder: Path, tmp_path: Path) -> None:

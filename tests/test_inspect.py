@@ -126,6 +126,8 @@ def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_
 @pytest.mark.parametrize(("node", "target", "verdict"), [
     (cuba(reset="subtract"), "xylo", "approximate"),
     (cuba(), "xylo", "unsupported"),
+    (ir.CubaLI(tau_mem=20e-3, tau_syn=5e-3, shape=(3,)), "xylo", "approximate"),
+    (ir.LI(tau=20e-3, shape=(3,)), "xylo", "unsupported"),
     (cuba(), "loihi1", "approximate"),
     (cuba(reset="subtract"), "loihi1", "approximate"),
     (cuba(v_reset=-0.5), "loihi2", "approximate"),
@@ -281,7 +283,7 @@ def test_inspect_for_one_target_says_whether_it_can(place: Path, capsys: pytest.
     assert [each["name"] for each in told["targets"]] == ["event"]
     code, out, _ = say(capsys, "inspect", "net.py:make", "-t", "xylo")
     assert code == 3
-    assert "xylo (planned): cannot take this model" in out
+    assert "xylo (available): cannot take this model" in out
     assert say(capsys, "inspect", "net.py:make", "-t", "loihi1")[0] == 3
     assert say(capsys, "inspect", "net.py:make", "-t", "loihi1", "--dt", "1e-3", "--spike", "delta")[0] == 0
     assert say(capsys, "inspect", "net.py:make", "-t", "loihi3")[0] == 4

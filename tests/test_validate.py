@@ -184,7 +184,8 @@ def test_each_side_runs_as_what_it_is() -> None:
     assert (found.a, found.b) == ("Program on event", "Graph on exact")
     found = spikec.validate(stated, stated, "random:0.2:20")
     assert (found.a, found.b) == ("Graph on clock", "Graph on reference")
-    assert set(ENGINES) == {"reference", "exact", "source", "event", "clock", "loihi1", "loihi2"}
+    assert set(ENGINES) == {"reference", "exact", "source", "event", "clock", "loihi1", "loihi2", "brainscales2",
+                            "generic_analog", "xylo"}
 
 
 def test_what_cannot_run_a_side_is_told() -> None:
@@ -195,7 +196,7 @@ def test_what_cannot_run_a_side_is_told() -> None:
     with pytest.raises(BadInputError, match="SC530"):
         spikec.validate(network(), network(), target_a="loihi3")
     with pytest.raises(UnsupportedError, match="SC531"):
-        spikec.validate(network(), network(), target_a="xylo")
+        spikec.validate(network(), network(), target_a="dynapse2")
     with pytest.raises(BadInputError, match="SC232"):
         spikec.validate(network(), 3)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,8 @@ def check_xylo(network: XyloNetwork, faults: Diagnostics) -> None:
     (SC140)."""
     n, n_out = network.hidden.n, network.outputs.n
     forms = {"w_in": (network.n_in, n), "w_rec": (n, n), "w_out": (n, n_out)}
-    arrays = {name: (getattr(network, name), form, -128, 127) for name, form in forms.items()}
+    arrays: dict[str, tuple[Any, tuple[int, ...], int, int]] = {
+        name: (getattr(network, name), form, -128, 127) for name, form in forms.items()}
     for block, neurons, size in (("hidden", network.hidden, n), ("outputs", network.outputs, n_out)):
         limits = {"dash_mem": (0, MOST_DASH), "dash_syn": (0, MOST_DASH), "threshold": (1, LARGEST_STATE),
                   "bias": (SMALLEST_STATE, LARGEST_STATE)}

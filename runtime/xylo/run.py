@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecWarning
+from ...ir.diagnostics import Diagnostics, SpikecWarning
 from ...ir.events import Events
 from ...ir.graph import Discretization
 from ...ir.integer.xylo import LARGEST_STATE, SMALLEST_STATE, XyloNetwork
@@ -77,8 +77,12 @@ class Placed(Protocol):
 
     network: Network
     grid: Discretization
-    grids: Mapping[str, Discretization]
-    simulate: Callable[[XyloNetwork, Array], XyloResult]
+
+    @property
+    def grids(self) -> Mapping[str, Discretization]: ...
+
+    @property
+    def simulate(self) -> Callable[[XyloNetwork, Array], XyloResult]: ...
 
     @property
     def quantised(self) -> Quantised: ...
@@ -119,7 +123,7 @@ def run_xylo(program: Placed, events: Any, duration: Any, probes: Mapping[str, A
     given = np.concatenate([waiting, counts], 1)
     given = np.pad(given, ((0, 0), (0, steps + late - given.shape[1]), (0, 0)))
     readouts = [name for name, each in network.populations.items() if not each.spiking]
-    places = {name: each for name, each in quantised.populations.items()}
+    places = quantised.populations
     shown = {places[name].block for name in (*readouts, *(name for name, _ in wanted.values()))}
     if backend == "xylosim":
         found = program.simulate(quantised.network, given[:, :steps])

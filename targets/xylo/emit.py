@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...passes.quantise_xylo import QuantisedXylo
 
-__all__ = ["CONFIG", "PROGRAM", "README", "SPECIFICATION", "SIMULATOR", "program_files", "specification"]
+__all__ = ["CONFIG", "PROGRAM", "README", "SIMULATOR", "SPECIFICATION", "program_files", "specification"]
 
 SPECIFICATION, CONFIG, PROGRAM, README = "spec.npz", "xylo_config.json", "program.py", "README.md"
 SIMULATOR = "0.1.3"

@@ -75,14 +75,15 @@ class XyloReport:
         rows = []
         for name, each in quantised.populations.items():
             block = network.hidden if each.block == "hidden" else network.outputs
-            spans = (_span(getattr(block, field)[each.place]) for field in ("dash_mem", "dash_syn", "threshold", "bias"))
-            rows.append(PopulationRow(name, each.block, len(each.scale), each.latency, *spans,
-                                      float(each.misfit.max(initial=0))))
+            spans = {field: _span(getattr(block, field)[each.place])
+                     for field in ("dash_mem", "dash_syn", "threshold", "bias")}
+            rows.append(PopulationRow(name, each.block, len(each.scale), each.latency, **spans,
+                                      misfit=float(each.misfit.max(initial=0))))
         matrices = []
         for name, held, shift in zip(("in", "rec", "out"), (network.w_in, network.w_rec, network.w_out),
                                      quantised.plan.shifts, strict=True):
             sqnr = quantised.sqnr[name]
-            matrices.append(MatrixRow(name, *held.shape, int(np.count_nonzero(held)), shift,
+            matrices.append(MatrixRow(name, len(held), held.shape[1], int(np.count_nonzero(held)), shift,
                                       float(sqnr) if np.isfinite(sqnr) else None, quantised.saturated[name]))
         return cls(program.target, program.chip.name, program.grid, tuple(rows), tuple(matrices),
                    uses(network, program.chip), quantised.layout.input_delay, program.latency,

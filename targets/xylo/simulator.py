@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,14 @@ def simulate_xylosim(network: XyloNetwork, events: Array) -> XyloResult:
         BadInputError: the events are malformed (SC403).
     """
     try:
-        from xylosim.v2 import XyloLayer, XyloSynapse
+        v2: Any = import_module("xylosim.v2")
     except ImportError as error:
         raise UnsupportedError(Diagnostic("SC532", "xylosim is not installed", value="xylosim",
                                           remedy="pip install xylosim==0.1.3; it needs a C++ compiler.")) from error
     counts = check_events(network, events)
 
     def synapses(matrix: Array) -> list[list[Any]]:
-        return [[XyloSynapse(int(target), 0, int(row[target])) for target in np.flatnonzero(row)] for row in matrix]
+        return [[v2.XyloSynapse(int(target), 0, int(row[target])) for target in np.flatnonzero(row)] for row in matrix]
 
     # The layer keeps addresses of these objects, not the objects.
     held = {name: synapses(getattr(network, matrix)) for name, matrix in (
@@ -51,13 +52,13 @@ def simulate_xylosim(network: XyloNetwork, events: Array) -> XyloResult:
     i, v = ({name: np.zeros(each, dtype=np.int16) for name, each in shape.items()} for _ in range(2))
     spikes = {name: np.zeros(each, dtype=np.uint8) for name, each in shape.items()}
     for sample, raster in enumerate(counts if steps else ()):
-        layer = XyloLayer(**held, **settings)
+        layer = v2.XyloLayer(**held, **settings)
         layer.evolve(raster.tolist())
         for name, end, fired in (("hidden", "", layer.rec_recurrent_spikes), ("outputs", "_out", layer.rec_out_spikes)):
             if shape[name][2]:
                 i[name][sample] = np.array(getattr(layer, f"rec_i_syn{end}")).T
                 v[name][sample] = np.array(getattr(layer, f"rec_v_mem{end}")).T
                 spikes[name][sample] = np.array(fired)
-    last = {key: {name: each[name][:, -1].astype(np.int32) if steps else np.zeros((batch, each[name].shape[2]), np.int32)
-                  for name in shape} for key, each in (("i", i), ("v", v), ("spikes", spikes))}
+    last = {key: {name: np.pad(each[name], ((0, 0), (1, 0), (0, 0)))[:, -1].astype(np.int32) for name in shape}
+            for key, each in (("i", i), ("v", v), ("spikes", spikes))}
     return XyloResult(spikes=spikes, i=i, v=v, clipped=dict.fromkeys(shape, 0), state=XyloState(**last))

@@ -55,7 +55,7 @@ def support_for(chip: XyloChip) -> Support:
              source=_RULE),
         Rule((CubaLI,), "approximate", "an output neuron whose threshold is out of reach, read by its membrane",
              source="rockpool.ai, XyloSim: output_mode Vmem"),
-        Rule((CubaLIF,), "approximate", "a hidden neuron may fire up to 31 times in a step, where the model's grid says "
+        Rule((CubaLIF,), "approximate", "a hidden neuron may fire up to 31 times in a step, where the model's fires "
              "once", _fires_once, source=_RULE),
         Rule((CubaLIF,), "approximate", "an output neuron fires once in a step at most", fires_often, source=_RULE),
         Rule((LIF, IF, LI, I), "unsupported", "a membrane without a synaptic current; every synapse of the chip "
