@@ -223,14 +223,13 @@ class _Bench:
                    one_code: Array, lowest: int, deviation: Callable[[Array], Array], falling: bool = False,
                    before: Callable[[Array], Array] | None = None) -> Calibrated:
         """`one_code`: what a circuit without deviations would be set to; that is what is called not calibrated."""
-        codes = _bisected(measured, target, lowest, self.top, falling)
+        codes, reached = _bisected(measured, target, lowest, self.top, falling)
         remains = deviation(true(codes))
         limit = self.chip.spreads[name].left.value
         return Calibrated(
             target=target, codes=codes, before=deviation((before or measured)(one_code)),
             after=deviation(measured(codes)),
-            left=remains if name in POTENTIALS else remains + 1, reached=(codes > lowest) & (codes < self.top),
-            limit=limit if limit < 1 else None)
+            left=remains if name in POTENTIALS else remains + 1, reached=reached, limit=limit if limit < 1 else None)
 
     def read(self, true: Array) -> Array:
         """(circuits,) potentials, each the mean of as many reads as the chip's calibration takes, in steps of the
@@ -253,7 +252,11 @@ class _Bench:
                 times = self.sampled(wanted)
                 true = self.rest + self.distance * np.exp(-times / tau[block][these, None])
                 seen = self.converted(true, noise[these, :len(times)], self.device.offsets[block][these])
-                found[first + these] = fitted_decays(times, seen, wanted)
+                fitted = fitted_decays(times, seen, wanted)
+                # no decay to be seen: it is over before the first sample, or takes far longer than all of them
+                slow = seen.mean(1) > self.rest + self.distance / 2
+                ends = np.where(slow, wanted * _GRID[-1], wanted * _GRID[0])
+                found[first + these] = np.where(np.isnan(fitted), ends, fitted)
         return found
 
     def sampled(self, wanted: float) -> Array:
@@ -269,30 +272,37 @@ class _Bench:
         return np.asarray(np.clip(np.rint(seen), 0, self.full))
 
 
-def _bisected(measured: Callable[[Array], Array], target: Array, lowest: int, highest: int, falling: bool) -> Array:
-    """The codes in [lowest, highest] at which what is measured is nearest to the targets."""
+def _bisected(measured: Callable[[Array], Array], target: Array, lowest: int, highest: int,
+              falling: bool) -> tuple[Array, Array]:
+    """The codes in [lowest, highest] at which what is measured is nearest to the targets; and whether that is on both
+    sides of them."""
     low, high = np.full(len(target), lowest), np.full(len(target), highest)
     while (high - low > 1).any():
         middle = (low + high) // 2
         short = (measured(middle) < target) != falling
         low, high = np.where(short, middle, low), np.where(short, high, middle)
-    nearer = np.abs(measured(low) - target) <= np.abs(measured(high) - target)
-    return np.where(nearer, low, high)
+    below, above = measured(low), measured(high)
+    nearest = np.where(np.abs(below - target) <= np.abs(above - target), low, high)
+    beyond = (high == highest) & ((above < target) != falling)
+    return nearest, ~(beyond | (low == lowest) & ((below > target) != falling))
 
 
 def fitted_decays(times: Array, values: Array, around: float) -> Array:
     """(circuits,) time constants of `values` (circuits, times): least squares of a e^(-t / tau) + b, whose a and b are
-    found for each tau of a grid within a factor of 64 of `around`; between those of the grid, by a parabola."""
+    found for each tau of a grid within a factor of 64 of `around`; between those of the grid, by a parabola. NaN where
+    that explains less than half of how the values differ."""
     decays = np.exp(-times[None] / (around * _GRID[:, None]))
     centred = decays - decays.mean(1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
     along = np.where(norms[:, None] > 1e-12, centred / np.maximum(norms, 1e-12)[:, None], 0.0)
-    kept = ((values - values.mean(1, keepdims=True)) @ along.T) ** 2
+    apart = values - values.mean(1, keepdims=True)
+    kept = (apart @ along.T) ** 2
     best = np.clip(kept.argmax(1), 1, len(_GRID) - 2)
     left, middle, right = (np.take_along_axis(kept, (best + each)[:, None], 1)[:, 0] for each in (-1, 0, 1))
     bend = left - 2 * middle + right
     place = best + np.clip(np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, 1.0), 0.0), -1, 1)
-    return np.asarray(around * np.exp(np.interp(place, np.arange(len(_GRID)), np.log(_GRID))))
+    fitted = around * np.exp(np.interp(place, np.arange(len(_GRID)), np.log(_GRID)))
+    return np.where(middle > 0.5 * (apart ** 2).sum(1), fitted, np.nan)
 
 
 def trimmed_std(values: Array, cut: float = _TRIMMED) -> float:

@@ -61,24 +61,28 @@ class Emulator:
     def chip(self) -> AnalogChip:
         return self.device.chip
 
-    def measure(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float) -> dict[str, Events]:
+    def measure(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float,
+                delays: Mapping[str, Array] | None = None) -> dict[str, Events]:
         """One run on the chip. `codes`: weights in steps, (n_target, n_source), by projection. `spikes`: of the inputs,
-        seconds on the chip; `duration` likewise. Gives the spikes of every spiking population, and the inputs' at the
+        seconds on the chip; `duration` likewise. `delays`: by projection, (n_source,), where they are not those that
+        were compiled. Gives the spikes of every spiking population, and the inputs' at the
         times at which they went in."""
         speed = self.held.speed_up
         given = {name: _scaled(each, speed) for name, each in spikes.items()}
-        activity, sent = self.run(codes, given, duration * speed)
+        late = {name: np.asarray(each) * speed for name, each in (delays or {}).items()}
+        activity, sent = self.run(codes, given, duration * speed, late)
         shown = {name: self.stamped(activity.spikes[name], activity.duration)
                  for name, each in self.network.populations.items() if each.spiking}
         return {name: _scaled(each, 1 / speed) for name, each in (*sent.items(), *shown.items())}
 
     def run(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float,
+            delays: Mapping[str, Array] | None = None,
             dtype: torch.dtype = torch.float64) -> tuple[Activity, dict[str, Events]]:
         """One run, in the model's time: what all populations did, and the inputs as they went in."""
         draw = np.random.Generator(np.random.Philox(key=[self.seed, _RUN | self.runs]))
         self.runs += 1
         sent = {name: self._sent(each, duration) for name, each in spikes.items()}
-        values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype))
+        values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype), delays or {})
         activity = self.engine.begin(values, {name: as_spikes(each) for name, each in sent.items()}, duration)
         true = dict(activity.spikes)
         for name in true:
@@ -163,15 +167,19 @@ class _Held(Values):
     """Values that are given, not computed from parameters."""
 
     def __init__(self, network: Network, dtype: torch.dtype, weights: list[Tensor],
-                 cells: Mapping[str, tuple[Cell, bool]]) -> None:
+                 cells: Mapping[str, tuple[Cell, bool]], delays: Mapping[str, Array]) -> None:
         super().__init__(network, dtype)
-        self._weights, self._cells_given = weights, cells
+        self._weights, self._cells_given, self._delays = weights, cells, delays
 
     def weight(self, number: int) -> Tensor:
         return self._weights[number]
 
     def cell(self, name: str) -> tuple[Cell, bool]:
         return self._cells_given[name]
+
+    def delay(self, number: int) -> Tensor | None:
+        given = self._delays.get(self.network.projections[number].name)
+        return super().delay(number) if given is None else torch.from_numpy(np.array(given, np.float64))
 
 
 def _queued(slots: Array, capacity: int) -> Array:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...ir.analog.network import AnalogNetwork, codes_of
 from ...ir.derived import Leaf, expr_of
-from ...ir.diagnostics import Diagnostic, SpikecError
+from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecError
 from ...ir.events import Events
 from ...ir.graph import Graph
 from ...ir.network import Dense, Network
@@ -27,11 +27,12 @@ from ..measured import GUARD, MeasuredModule
 
 __all__ = ["AnalogModule", "InTheLoop", "Measure", "MeasureError"]
 
-Measure = Callable[[Mapping[str, Array], Mapping[str, Events], float], Mapping[str, Events]]
-"""One run on a chip: `measure(codes, spikes, duration) -> spikes`.
+Measure = Callable[..., Mapping[str, Events]]
+"""One run on a chip: `measure(codes, spikes, duration) -> spikes`, or, where the network has delays, `measure(codes,
+spikes, duration, delays=delays)`.
 
 `codes`: by projection, int32 (n_target, n_source), weights in steps of the chip, signed. `spikes`: of every input, in
-seconds on the chip; `duration` likewise. Gives the spikes of every spiking population over the batch, in seconds on the
+seconds on the chip; `duration` likewise. `delays`: by projection that has any, (n_source,), seconds on the chip. Gives the spikes of every spiking population over the batch, in seconds on the
 chip, ascending within each sample, none after `duration`; and of inputs, if it likes, the same events at the times at
 which they really went in.
 """
@@ -53,31 +54,48 @@ class InTheLoop:
 
     def __init__(self, held: AnalogNetwork, levels: int, measure: Measure, time_limit: float = math.inf) -> None:
         self.held, self.measure, self.time_limit = held, measure, time_limit
+        self._before: Network | None = None
         self.most = {each.name: levels * each.rows for each in held.projections}
         self.sent: dict[str, Array] = {}
         """The codes of the last run."""
 
     def __call__(self, network: Network, events: Mapping[str, Events], duration: float) -> Any:
+        self._check_circuits(network)
         speed, codes = self.held.speed_up, {}
+        delays = {each.name: np.asarray(each.delay, np.float64) / speed for each in network.projections
+                  if each.delay is not None}
         for each, projection in zip(self.held.projections, network.projections, strict=True):
             assert isinstance(projection.connection, Dense)
             weight = np.asarray(projection.connection.weight, np.float64)
             codes[each.name] = codes_of(weight, each.step[:, None], self.most[each.name]).astype(np.int32)
         self.sent = codes
         given = {name: _timed(each, 1 / speed) for name, each in events.items()}
-        found = self._measured(codes, given, duration / speed)
+        found = self._measured(codes, given, duration / speed, **({"delays": delays} if delays else {}))
         if not isinstance(found, Mapping):
             return found
         return {name: _timed(each, speed, duration) for name, each in found.items()}
 
-    def _measured(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float) -> Any:
+    def _check_circuits(self, network: Network) -> None:
+        """Raises BadInputError where what circuits are set to has changed since the first run (SC488)."""
+        before, faults = self._before or network, Diagnostics()
+        self._before = before
+        for name, then in before.populations.items():
+            for field in ("tau_mem", "tau_syn", "refractory", "v_leak", "v_threshold", "v_reset", "r", "w_in"):
+                first, now = getattr(then, field), getattr(network.populations[name], field)
+                if first is not None and not np.allclose(now, first, rtol=1e-6, atol=0):
+                    faults.add("SC488", f"{field} has changed, for which the chip is not set up", node=name,
+                               remedy="Train weights and delays, or compile again with "
+                                      "program.recompile(module.to_graph()).")
+        faults.raise_if_errors()
+
+    def _measured(self, *given: Any, **settings: Any) -> Any:
         if math.isinf(self.time_limit):
-            return _called(self.measure, codes, spikes, duration)
+            return _called(self.measure, *given, **settings)
         found: list[Any] = []
 
         def work() -> None:
             try:
-                found.append(_called(self.measure, codes, spikes, duration))
+                found.append(_called(self.measure, *given, **settings))
             except MeasureError as error:
                 found.append(error)
 
@@ -105,6 +123,9 @@ class AnalogModule(MeasuredModule):
                  dtype: torch.dtype = torch.float32, train: Iterable[str] | None = None, guard: float = GUARD) -> None:
         self.__dict__["_on_chip"], self.__dict__["_delays"] = (loop.held, loop.most), delays
         super().__init__(graph, network, loop, dtype, train, guard)
+        if train is None:  # a bias is a potential at rest, which runs do not set
+            for label, (_, param) in self._map.items():
+                self.get_parameter(label).requires_grad_(self.get_parameter(label).requires_grad and param != "bias")
 
     def forward(self, events: Any, duration: float | None = None, state: Any = None, dt: float | None = None) -> Any:
         """See `MeasuredModule.forward`. `duration` may be left out as on the event target."""
@@ -150,9 +171,9 @@ class _Steps(Values):
         return exact.clamp(-bound, bound) + (kept - exact.clamp(-bound, bound)).detach()
 
 
-def _called(measure: Measure, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float) -> Any:
+def _called(measure: Measure, *given: Any, **settings: Any) -> Any:
     try:
-        return measure(codes, spikes, duration)
+        return measure(*given, **settings)
     except SpikecError:
         raise
     except Exception as error:
