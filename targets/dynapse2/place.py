@@ -154,8 +154,8 @@ def _check_destinations(network: Network, core: Mapping[str, Array], watched: se
 
 def _tags(network: Network, heard: Mapping[str, Array], watched: set[str],
           faults: Diagnostics) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Sources from below, the watched from above; the tag of the board's clock goes to a source, whose events do not
-    go to the board."""
+    """Sources from below, the watched from above; the tag of the board's clock goes to no watched neuron, and to a
+    source only where no other is left."""
     inputs = sum(network.size(name) for name in network.inputs)
     neurons = sum(each.n for each in network.populations.values())
     needed = inputs + 2 * neurons
@@ -164,17 +164,18 @@ def _tags(network: Network, heard: Mapping[str, Array], watched: set[str],
                    value=f"{needed}: {inputs} inputs, and two for each of {neurons} neurons", limit=f"{TAGS.value:g}",
                    remedy="Take fewer inputs or neurons.")
         return {}, {}
-    free = [CLOCK_TAG, *range(CLOCK_TAG)]
+    watching = sum(network.size(name) for name in watched)
+    free = [*range(CLOCK_TAG - watching), CLOCK_TAG]
     tags, given = {}, 0
     for name, each in heard.items():
         tags[name] = np.full(len(each), -1, dtype=np.int64)
         used = np.ones_like(each) if name in network.inputs else each
         tags[name][used] = free[given:given + int(used.sum())]
         given += int(used.sum())
-    watch_tags, last = {}, len(free)
+    watch_tags, last = {}, CLOCK_TAG
     for name, population in network.populations.items():
         watch_tags[name] = np.full(population.n, -1, dtype=np.int64)
         if name in watched:
-            watch_tags[name][:] = free[last - population.n:last]
+            watch_tags[name][:] = np.arange(last - population.n, last)
             last -= population.n
     return tags, watch_tags
