@@ -32,9 +32,9 @@ Measure = Callable[..., Mapping[str, Events]]
 spikes, duration, delays=delays)`.
 
 `codes`: by projection, int32 (n_target, n_source), weights in steps of the chip, signed. `spikes`: of every input, in
-seconds on the chip; `duration` likewise. `delays`: by projection that has any, (n_source,), seconds on the chip. Gives the spikes of every spiking population over the batch, in seconds on the
-chip, ascending within each sample, none after `duration`; and of inputs, if it likes, the same events at the times at
-which they really went in.
+seconds on the chip; `duration` likewise. `delays`: by projection that has any, (n_source,), seconds on the chip. Gives
+the spikes of every spiking population over the batch, in seconds on the chip, ascending within each sample, none after
+`duration`; and of inputs, if it likes, the same events at the times at which they really went in.
 """
 
 
