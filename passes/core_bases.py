@@ -42,7 +42,8 @@ class CoreBases:
     @property
     def weights(self) -> Array:
         """What the core holds, in the shape and unit of the weights."""
-        return self.signs * (_BITS @ self.bases)[self.masks]
+        held: Array = self.signs * (_BITS @ self.bases)[self.masks]
+        return held
 
 
 def fit_core_bases(weights: Array, *, starts: int = 8, seed: int = 0) -> CoreBases:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
@@ -19,6 +20,7 @@ import pytest
 import spikec
 from spikec.compiler.pipeline import lower
 from spikec.ir import nodes as ir
+from spikec.ir.analog.dpi import linear_error
 from spikec.ir.diagnostics import BadInputError, Diagnostics, DoesNotFitError, SpikecError, UnsupportedError
 from spikec.ir.exact import simulate_exact
 from spikec.ir.network import Dense, Network
@@ -170,6 +172,19 @@ def test_the_effective_network_is_what_the_circuits_do() -> None:
         assert abs(len(found[name]) - len(wanted[name])) <= 0.05 * len(wanted[name]) + 1
     first, second = (np.sort(each["n0"].times)[:40] for each in (wanted, found))
     assert np.median(np.abs(first - second)) < 5e-5
+
+
+@pytest.mark.parametrize(("tau", "bound", "differ"), [(1e-3, 0.12, 0.05), (5e-3, 0.35, 0.06), (20e-3, 0.85, 0.1)])
+def test_how_far_the_circuits_are_from_the_model(tau: float, bound: float, differ: float) -> None:
+    """With the circuits' feedback and at most linear thresholds: the stated bound, and counts of spikes."""
+    graph = chain(12, 16, tau=tau, refractory=1e-3, seed=7)
+    held = held_of(graph)
+    assert linear_error(held.circuits[0].neurons(1))[0] < bound
+    random = np.random.default_rng(1)
+    events = spikec.Events.from_samples([(random.uniform(0, 25 * tau, 600), random.integers(0, 12, 600))])
+    wanted = len(simulate_exact(graph, events, 25 * tau).spikes["n0"])
+    assert wanted > 100
+    assert abs(len(run_dpi(dpi_network(held), {"in": events}, 25 * tau)["n0"]) / wanted - 1) < differ
 
 
 def test_a_leaky_population_has_a_short_synapse() -> None:
@@ -412,6 +427,66 @@ def test_the_files() -> None:
             tuple({"n0": "print(1)", "in": "';import os"}.get(name, name) for name in edge) for edge in graph.edges)))
     assert dynapse2_files(renamed)[RUN] == files[RUN]
     assert set(json.loads(dynapse2_files(renamed)[CONFIG])["inputs"]) == {"';import os"}
+
+
+class Board:
+    """A board whose clock is at 5 s, and that answers every event by a spike of the first watched neuron 1 ms later."""
+
+    def __init__(self, tag: int) -> None:
+        self.tag, self.waiting, self.sent, self.applied = tag, [], [], []
+
+    def get_model(self) -> Any:
+        return SimpleNamespace(clear_error_queue=lambda: None, apply_configuration=self.applied.append)
+
+    def _answers(self, events: list[Any]) -> None:
+        for each in events:
+            if each.event.tag == limits.CLOCK_TAG:
+                self.waiting.append(SimpleNamespace(event=each.event, timestamp=max(each.timestamp, 5_000_000)))
+            else:
+                self.sent.append(each)
+                self.waiting.append(SimpleNamespace(event=SimpleNamespace(tag=self.tag),
+                                                    timestamp=each.timestamp + 1000))
+
+    def input_interface_write_events(self, _: int, events: list[Any]) -> None:
+        self._answers(events)
+
+    grid_bus_write_events = _answers
+
+    def read_events(self) -> list[Any]:
+        found, self.waiting = self.waiting, []
+        return found
+
+
+def test_the_program_drives_a_board() -> None:
+    """Against stand-ins for the library and a board: what is sent when, and what becomes of what comes back."""
+    held = held_of(chain(6, 9, 3))
+    files = dynapse2_files(held)
+    program: dict[str, Any] = {"__name__": "run_samna"}
+    exec(compile(files[RUN], RUN, "exec"), program)
+    document = json.loads(files[CONFIG])
+
+    def core() -> Any:
+        return SimpleNamespace(neurons=[SimpleNamespace() for _ in range(256)],
+                               parameters={name: SimpleNamespace() for name in bias.BIASES})
+
+    samna = SimpleNamespace(dynapse2=SimpleNamespace(
+        Dendrite=int, Dynapse2Destination=SimpleNamespace, Dynapse2Synapse=SimpleNamespace,
+        NormalGridEvent=SimpleNamespace, Dynapse2Configuration=lambda: SimpleNamespace(
+            chips=[SimpleNamespace(cores=[core() for _ in range(4)])])))
+    board = Board(document["watched"][0]["tag"])
+    events = spikec.Events.from_samples([([0.01, 0.02], [1, 0]), ([], []), ([0.005], [5])])
+    arrays = {f"in/{name}": getattr(events, name) for name in ("times", "indices", "offsets")}
+    found = program["packed"](program["run"](samna, board, document, program["samples_of"](document, arrays), 0.1))
+    np.testing.assert_array_equal(found["n1/offsets"], [0, 2, 2, 3])
+    np.testing.assert_allclose(found["n1/times"], [0.011, 0.021, 0.006], rtol=0, atol=1.1e-6)
+    np.testing.assert_array_equal(found["n1/indices"], 0)
+    tags = held.placement.tags["in"]
+    assert [each.event.tag for each in board.sent] == [tags[1], tags[0], tags[5]]
+    assert len(board.applied) == 3
+    neuron = board.applied[0].chips[0].cores[0].neurons[0]
+    assert len(neuron.synapses) == 64 and len(neuron.destinations) == 4
+    with pytest.raises(SystemExit, match="format"):
+        program["configure"](samna, document | {"format": "other"})
 
 
 def test_placements_are_not_touched() -> None:

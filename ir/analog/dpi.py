@@ -71,8 +71,9 @@ class DpiPopulation:
         """f(I), one a neuron."""
         width = np.where(self.surge != 0, self.surge_width, 1.0)
         away = np.where(self.surge != 0, (self.surge_at - current) / width, 0.0)
-        return (self.feedback * (current / self.dark) ** self.exponent
-                + self.surge / (1 + np.exp(np.minimum(away, 700.0))))
+        found: Array = (self.feedback * (current / self.dark) ** self.exponent
+                        + self.surge / (1 + np.exp(np.minimum(away, 700.0))))
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

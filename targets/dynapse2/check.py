@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.network import Network
+from ...ir.network import Network, Sparse
 from ...ir.nodes import Array
 from .bias import COARSE, FINE, current_of
 from .limits import (
@@ -200,7 +200,7 @@ def _compare(network: Network, amperes: Mapping[Pair, list[float]], faults: Diag
     for projection in network.projections:
         weight, connection = projection.connection.weight, projection.connection
         for target in range(network.size(projection.target)):
-            if hasattr(connection, "indptr"):
+            if isinstance(connection, Sparse):
                 span = range(int(connection.indptr[target]), int(connection.indptr[target + 1]))
                 entries = [(int(connection.indices[place]), float(weight[place])) for place in span]
             else:

@@ -151,7 +151,8 @@ def _tell(held: Held, told: Diagnostics) -> None:
 
 def _levels(circuit: Circuit) -> Array:
     """The current of each mask."""
-    return (np.arange(16)[:, None] >> np.arange(4) & 1) @ np.array(circuit.levels)
+    found: Array = (np.arange(16)[:, None] >> np.arange(4) & 1) @ np.array(circuit.levels)
+    return found
 
 
 def _held_amperes(held: Held, projection: Projection) -> tuple[Array, Array]:
