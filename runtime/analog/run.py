@@ -10,6 +10,7 @@ import torch
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.events import Events
+from ...ir.facts import is_number, is_whole
 from ..engine import Activity
 from ..measured import checked_spikes
 from ..outputs import Result
@@ -18,7 +19,7 @@ from .emulator import Emulator
 from .in_the_loop import InTheLoop, Measure
 from .program import AnalogRunnable
 
-__all__ = ["run_program"]
+__all__ = ["check_measurement", "run_program"]
 
 _MOST_READS = 4096
 """Of the converter in one run, for the highest membrane of a readout."""
@@ -31,6 +32,7 @@ def run_program(program: AnalogRunnable, events: Any, duration: Any, probes: Map
     if state is not None:
         faults.add("SC403", "a stream does not go on: every run on the chip starts at rest", value=type(state).__name__,
                    remedy="Leave out state.")
+    check_measurement(seed, measure, time_limit, faults)
     check_duration(duration, faults)
     wanted = check_probes(program.network, {} if probes is None else probes, duration, faults)
     if measure is not None and wanted:
@@ -51,6 +53,16 @@ def run_program(program: AnalogRunnable, events: Any, duration: Any, probes: Map
               for name, each in program.network.populations.items() if each.spiking}
     seen = {label: emulator.membrane(activity, name, times) for label, (name, times) in wanted.items()}
     return _result(program, spikes, seen, _highest(program, emulator, activity, end), end)
+
+
+def check_measurement(seed: Any, measure: Any, time_limit: Any, faults: Diagnostics) -> None:
+    """Reports what is no seed of noise, no chip to measure by, and no time (SC403)."""
+    if not (is_whole(seed) and 0 <= seed < 2**63):
+        faults.add("SC403", "seed is a whole number", value=repr(seed)[:80], limit="0..2^63 - 1")
+    if measure is not None and not callable(measure):
+        faults.add("SC403", "measure is called with codes, spikes and a duration", value=type(measure).__name__)
+    if not (is_number(time_limit) and time_limit > 0):
+        faults.add("SC403", "time_limit is a time in seconds", value=repr(time_limit)[:80], limit="> 0 s")
 
 
 def _highest(program: AnalogRunnable, emulator: Emulator, activity: Activity, end: float) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.analog.chip import AnalogChip, Figure, Span, Spread
+from ...ir.analog.chip import AnalogChip
 from ...ir.analog.network import AnalogNetwork
 from ...ir.nodes import Array
+from .description import chip_of
 
 __all__ = ["chip_from_json", "chip_to_json", "configuration"]
 
@@ -35,16 +36,10 @@ def chip_to_json(chip: AnalogChip) -> dict[str, Any]:
 
 
 def chip_from_json(told: Mapping[str, Any]) -> AnalogChip:
-    """The chip again. What is malformed raises KeyError, TypeError or ValueError."""
-    def figure(entry: Mapping[str, Any]) -> Figure:
-        return Figure(float(entry["value"]), str(entry["unit"]), str(entry["source"]), entry["basis"])
-
-    def span(entry: Mapping[str, Any]) -> Span:
-        return Span(float(entry["low"]), float(entry["high"]), str(entry["unit"]), str(entry["source"]), entry["basis"])
-
-    return AnalogChip(
-        name=str(told["name"]), title=str(told["title"]), note=str(told["note"]),
-        figures={str(name): figure(entry) for name, entry in told["figures"].items()},
-        spans={str(name): span(entry) for name, entry in told["spans"].items()},
-        spreads={str(name): Spread(*(figure(entry[part.name]) for part in fields(Spread)))
-                 for name, entry in told["spreads"].items()})
+    """The chip again. What is malformed raises KeyError, TypeError, ValueError or AttributeError, a BadInputError where
+    it is a number that no chip has (SC370)."""
+    tables: dict[str, Any] = {key: told[key] for key in ("name", "title", "note")}
+    for name, entry in told["figures"].items():
+        group, _, key = name.partition(".")
+        tables.setdefault(group, {})[key] = entry
+    return chip_of({**tables, "span": told["spans"], "spread": told["spreads"]}, "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.facts import is_number, is_whole
 from ...ir.paths import path_of
 
-__all__ = ["ABSENT", "FIGURES", "SPANS", "SPREADS", "own_chip", "read_chip", "uniform_chip"]
+__all__ = ["ABSENT", "FIGURES", "SPANS", "SPREADS", "chip_of", "own_chip", "read_chip", "uniform_chip"]
 
 _TARGETS = Path(__file__).parent.parent
 _LARGEST = 1 << 20
@@ -100,7 +100,7 @@ def uniform_chip(chip: AnalogChip, bits: int | None = None, cv: float | None = N
         if not (is_whole(bits) and 1 <= bits <= 15):
             faults.add("SC533", "bits of a weight's magnitude", value=repr(bits), limit="1..15")
         else:
-            figures["weights.levels"] = Figure(2 ** int(bits) - 1, "levels", f"bits={bits}", "given")
+            figures["weights.levels"] = Figure(2.0 ** int(bits) - 1, "levels", f"bits={bits}", "given")
     if cv is not None:
         if not (is_number(cv) and 0 <= cv <= 2):
             faults.add("SC533", "cv is a coefficient of variation", value=repr(cv), limit="0..2")
@@ -120,21 +120,28 @@ def read_chip(path: str | Path) -> AnalogChip:
     """
     place = path_of(path, "the description of a chip")
     try:
-        size = place.stat().st_size
-        if size > _LARGEST:
-            raise BadInputError(Diagnostic("SC523", f"'{place}' is too large for a description of a chip",
-                                           value=f"{size} bytes", limit=f"{_LARGEST}"))
-        told = tomllib.loads(place.read_text(encoding="utf-8"))
+        with place.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise BadInputError(Diagnostic("SC523", f"'{place}' cannot be read: {error.strerror or error}")) from error
+    if len(content) > _LARGEST:
+        raise BadInputError(Diagnostic("SC523", f"'{place}' is too large for a description of a chip",
+                                       limit=f"{_LARGEST} bytes"))
+    try:
+        told = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise BadInputError(Diagnostic("SC370", f"'{place}' is no TOML: {error}", remedy=f"Write {_FORM}.")) from error
-    return _chip(told, place)
+    return chip_of(told, place.stem)
 
 
-def _chip(told: Mapping[str, Any], place: Path) -> AnalogChip:
+def chip_of(told: Mapping[str, Any], name: str) -> AnalogChip:
+    """A chip from the tables of a description. `name`: where it says none.
+
+    Raises:
+        BadInputError: as `read_chip` (SC370).
+    """
     faults = Diagnostics()
-    texts = {name: told.get(name, place.stem if name == "name" else "") for name in ("name", "title", "note")}
+    texts = {key: told.get(key, name if key == "name" else "") for key in ("name", "title", "note")}
     for name, text in texts.items():
         if not isinstance(text, str):
             faults.add("SC370", f"'{name}' of a chip is a text", value=repr(text)[:80])
@@ -184,7 +191,7 @@ def _entries(told: Mapping[str, Any], group: str, faults: Diagnostics) -> list[t
 
 
 def _figure(name: str, entry: Any, field: _Field, faults: Diagnostics) -> Figure:
-    nothing = Figure(field.absent, field.unit, ABSENT, "assumed")
+    nothing = Figure(float(field.absent), field.unit, ABSENT, "assumed")
     if entry is None:
         if field.needed:
             faults.add("SC370", "the description lacks a number", node=name, limit=_limit(field),
@@ -218,7 +225,7 @@ def _numbers(name: str, entry: Any, wanted: tuple[str, ...], field: _Field, faul
     before = len(faults.found)
     for key in wanted:
         value = entry[key]
-        if not (is_number(value) and isfinite(value) and field.low <= value <= field.high
+        if not (is_number(value) and field.low <= value <= field.high
                 and (not field.whole or float(value).is_integer())):
             faults.add("SC370", "a number of the chip is out of what can be", node=name,
                        value=f"{key} = {value!r}"[:80], limit=_limit(field))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,8 +50,8 @@ class AnalogOptions:
             if getattr(found, name) is not None and target != "generic_analog":
                 faults.add("SC533", f"{name} is for generic_analog; this chip's is known", value=target,
                            remedy="Describe a chip of your own in a .toml file: chip=FILE.")
-        if not (is_whole(found.seed) and found.seed >= 0):
-            faults.add("SC533", "seed is a whole number", value=repr(found.seed), limit=">= 0")
+        if not (is_whole(found.seed) and 0 <= found.seed < 2**63):
+            faults.add("SC533", "seed is a whole number", value=repr(found.seed)[:80], limit="0..2^63 - 1")
         if found.mismatch not in MISMATCHES:
             faults.add("SC533", "mismatch is not known", value=repr(found.mismatch), limit=", ".join(MISMATCHES))
         if not isinstance(found.noise, bool):
@@ -65,7 +65,10 @@ class AnalogOptions:
                 faults.add("SC533", "rows a source are out of range", node=str(name), value=repr(value),
                            limit=f"1..{_MOST_ROWS}")
         faults.raise_if_errors()
-        return found
+        # numbers of numpy become plain ones: what runs is what a saved folder says
+        given_numbers = {name: getattr(found, name) for name in ("seed", "bits", "cv", "speed_up", "full_scale")}
+        return replace(found, **{name: int(value) if is_whole(value) else float(value)
+                                 for name, value in given_numbers.items() if is_number(value)})
 
     def rows_of(self, projections: list[str]) -> dict[str, int]:
         """Rows a source of every projection.
@@ -76,7 +79,7 @@ class AnalogOptions:
         if not isinstance(self.rows, Mapping):
             return dict.fromkeys(projections, int(self.rows))
         faults = Diagnostics()
-        for name in sorted(self.rows.keys() - set(projections)):
+        for name in sorted(self.rows.keys() - set(projections), key=str):
             faults.add("SC533", "rows names no projection", value=str(name), limit=", ".join(projections))
         faults.raise_if_errors()
         return {name: int(self.rows.get(name, 1)) for name in projections}

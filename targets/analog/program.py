@@ -167,13 +167,18 @@ class AnalogProgram(GraphProgram):
             time_limit: seconds that `measure` may take.
 
         Raises:
-            BadInputError: as `MeasuredModule` (SC412, SC487).
+            BadInputError: as `MeasuredModule` (SC412, SC487), or of `seed`, `measure` or `time_limit` (SC403).
             UnsupportedError: the network has no exact gradient (SC411).
         """
         import torch
 
         from ...runtime.analog.in_the_loop import AnalogModule, InTheLoop
+        from ...runtime.analog.run import check_measurement
         from ...runtime.measured import GUARD
+
+        faults = Diagnostics()
+        check_measurement(seed, measure, time_limit, faults)
+        faults.raise_if_errors()
 
         loop = InTheLoop(self.held, self.chip.levels, measure or self.emulator(seed).measure, time_limit)
         return AnalogModule(self.graph, self.network, loop, self.delays,
@@ -212,11 +217,12 @@ class AnalogProgram(GraphProgram):
         """All files but the graph and the manifest, which follow from graph, options and the chip."""
         from .configuration import chip_to_json, configuration
 
-        told = {"options": {**{name: value for name, value in self._given.items() if name != "chip"}},
+        told = {"options": {name: dict(value) if isinstance(value, Mapping) else value
+                            for name, value in self._given.items() if name != "chip"},
                 "chip": chip_to_json(self.chip)}
         emitter = _EMITTERS.get(self.target)
         made = import_module(emitter, __package__).program_files(self.network, self.held, self.chip) if emitter else {}
-        return {OPTIONS: json.dumps(told, indent=1).encode() + b"\n",
+        return {OPTIONS: json.dumps(told, indent=1, default=np.generic.item).encode() + b"\n",
                 CONFIGURATION: pack_npz(configuration(self.held)), **made}
 
     @classmethod
