@@ -11,20 +11,25 @@ BENCH_ARGS ?= --full
 FRAMEWORKS := .venv-conformance
 PINS := $(wildcard tests/conformance/requirements/*.txt)
 
-.PHONY: demo test lava lint bench conformance gpu clean
+.PHONY: demo test lava xylosim lint bench conformance gpu clean
 
 # Trains, saves, loads and runs a network on real data. The last line says accuracy and time.
 demo: $(READY) lava
 	$(PY) examples/demo.py
 
 # Ruff and the type checker are tests too (tests/test_types.py).
-test: $(READY) lava
+test: $(READY) lava xylosim
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 # An environment that runs Lava, in the user's cache, unless one is there or SPIKEC_LAVA_PYTHON names one. Where it
 # cannot be made, as without a network, what needs it is skipped.
 lava: $(READY)
 	@$(PY) -m spikec lava check >/dev/null 2>&1 || $(PY) -m spikec lava install || echo "Lava is left out"
+
+# The vendor's simulator of Xylo, which is built from its source. Where it cannot be, what needs it is skipped.
+xylosim: $(READY)
+	@$(PY) -c "import xylosim.v2" 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check xylosim==0.1.3 \
+		|| echo "xylosim is left out"
 
 lint: $(READY)
 	$(PY) -m pytest -q tests/test_types.py tests/test_architecture.py

@@ -102,7 +102,6 @@ def quantise_xylo(network: Network, grids: Discretization | Mapping[str, Discret
     laws = {name: law for name, law in found.items() if law is not None}
     layout = xylo_layout(network, {each.name: _columns(each, dt) for each in network.projections},
                          {name: 0 if law is None else law.lag for name, law in found.items()}, faults)
-    _check_spikes(network, layout, by_name, faults)
     faults.raise_if_errors(UnsupportedError)
     _tell_early(layout, laws, faults)
     wanted = _matrices(network, layout, laws)
@@ -138,15 +137,6 @@ def _columns(projection: Projection, dt: float) -> Array:
     if projection.delay is None:
         return np.zeros(1, dtype=np.int64)
     return np.rint(np.asarray(projection.delay) / dt).astype(np.int64)
-
-
-def _check_spikes(network: Network, layout: XyloLayout, grids: Mapping[str, Discretization],
-                  faults: Diagnostics) -> None:
-    for name in layout.outputs:
-        if network.populations[name].spiking and grids[name].spikes == "many":
-            faults.add("SC346", "an output neuron of the chip fires at most once a step, and keeps the rest", node=name,
-                       value="spikes=many", limit="1 a step", severity="warning",
-                       remedy="Keep the rates of outputs below one spike a step.")
 
 
 def _tell_early(layout: XyloLayout, laws: Mapping[str, XyloLaw], faults: Diagnostics) -> None:

@@ -1,9 +1,9 @@
 """A population on its grid in the form of Xylo: decays by shifts, a gain of weights, a constant.
 
 The model's neuron is V* = beta V + p I + b0 x + c, I* = alpha I + b1 x (`ir/step_form.py`); the chip's is
-I* = alpha' (I + a), V* = beta' V + I* + bias, where alpha' and beta' are 1 - 2^-k. Of the shifts on either side of each
-decay those are taken with which the response of the membrane to one spike is most like the model's, in the sum of
-squares over columns, and so is the gain of the weights. A constant current settles at the model's membrane.
+I* = alpha' (I + a), V* = beta' V + I* + bias, where alpha' and beta' are 1 - 2^-k. Of the shifts around each decay
+those are taken with which the response of the membrane to one spike is most like the model's, in the sum of squares
+over columns, and so is the gain of the weights. A constant current settles at the model's membrane.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TOLD, REFUSED = 0.05, 0.35
 _LONGEST = 4096
 """Columns that a response is looked at for; of slower ones, as many."""
 _TIME_CONSTANTS = 8
+_NEAR = (0, 1, -1, 2)
+"""Shifts that are tried, from the one below a decay: two that are off may make up for each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -52,7 +54,7 @@ class XyloLaw:
 def xylo_law(population: Population, grid: Discretization, faults: Diagnostics) -> XyloLaw | None:
     """The law of a population; None where the chip has none, which `faults` tell (SC342). Adds SC341 where no shift
     decays like the model, and warnings where the chip starts (SC345) or resets (SC346) otherwise."""
-    name, n = population.name, population.n
+    n = population.n
     if not _is_possible(population, grid, faults):
         return None
     form = form_of(population, grid)
@@ -74,9 +76,6 @@ def xylo_law(population: Population, grid: Discretization, faults: Diagnostics) 
     constant = by_bias * np.asarray(population.bias) + entry(form.c[0]) * settles
     threshold = np.asarray(population.v_threshold, dtype=np.float64) if population.spiking else np.ones(n)
     _tell_start(population, form, through * np.asarray(population.bias), entry(form.a[1][1]), threshold, faults)
-    if population.spiking and not (threshold > 0).all():
-        faults.add("SC342", "a threshold of the chip is above zero", node=name, value=f"{threshold.min():g}",
-                   limit="> 0", remedy="Shift the membranes, so that they rest at zero.")
     return XyloLaw(dash_mem=dash_mem, dash_syn=dash_syn, gain=gain, misfit=misfit, constant=constant, by_bias=by_bias,
                    threshold=threshold, lag=int(form.lag) + int(form.b[0] is None))
 
@@ -113,19 +112,19 @@ def _fitted(rows: bytes) -> tuple[Array, Array, Array, Array]:
     norm = np.sqrt((wanted**2).sum(1))
     best = np.full((4, len(numbers)), np.inf)
     best[2] = 0.0
-    for mem, syn in product((0, 1), repeat=2):
+    for mem, syn in product(_NEAR, repeat=2):
         dash_mem, dash_syn = _near(beta, mem, 0), _near(alpha, syn, 1)
         left, held = 1 - 2.0**-dash_mem, 1 - 2.0**-dash_syn
         found = _response(np.stack([left, held, held, held, held], 1), columns)
         gain = (wanted * found).sum(1) / (found**2).sum(1)
         misfit = np.sqrt(((wanted - gain[:, None] * found)**2).sum(1)) / np.where(norm > 0, norm, 1)
-        better = misfit < best[3]
+        better = misfit < best[3] - 1e-12
         best[:, better] = np.stack([dash_mem, dash_syn, gain, misfit])[:, better]
     return best[0].astype(np.int64), best[1].astype(np.int64), best[2], best[3]
 
 
 def _near(kept: Array, up: int, least: int) -> Array:
-    """The shift below or above what a share is kept by."""
+    """The shift below what a share is kept by, or so many above that."""
     exact = -np.log2(np.clip(1 - kept, 2.0 ** -(MOST_DASH + 1), 1))
     return np.asarray(np.clip(np.floor(exact + 1e-9) + up, least, MOST_DASH))
 

@@ -124,7 +124,7 @@ def run_xylo(program: Placed, events: Any, duration: Any, probes: Mapping[str, A
     given = np.pad(given, ((0, 0), (0, steps + late - given.shape[1]), (0, 0)))
     readouts = [name for name, each in network.populations.items() if not each.spiking]
     places = quantised.populations
-    shown = {places[name].block for name in (*readouts, *(name for name, _ in wanted.values()))}
+    shown = {"outputs", *(places[name].block for name, _ in wanted.values())}
     if backend == "xylosim":
         found = program.simulate(quantised.network, given[:, :steps])
     else:
@@ -144,7 +144,7 @@ def run_xylo(program: Placed, events: Any, duration: Any, probes: Mapping[str, A
 
 def _tell(program: Placed, found: XyloResult, fired: Mapping[str, Array], readouts: list[str]) -> None:
     """Warnings of what the chip did otherwise than the model would: a sum that was cut off, a readout that came to the
-    end of its register, several spikes of a neuron in one step."""
+    end of its register, several spikes of a neuron in one step, or fewer than the model fires."""
     faults = Diagnostics()
     for block in BLOCKS:
         if found.clipped[block]:
@@ -158,7 +158,13 @@ def _tell(program: Placed, found: XyloResult, fired: Mapping[str, Array], readou
                        limit=f"{SMALLEST_STATE}..{LARGEST_STATE}", severity="warning",
                        remedy="Compile with calibration data of this kind.")
     for name, counts in fired.items():
-        several = counts > 1
+        several, place = counts > 1, program.quantised.populations[name]
+        if program.grids[name].spikes == "many" and place.block == "outputs" and name not in readouts:
+            kept = found.v[place.block][..., place.place] >= program.quantised.network.outputs.threshold[place.place]
+            if kept.any():
+                faults.add("SC346", "outputs had more than one spike to fire in a step, and kept the rest", node=name,
+                           value=f"in {kept.mean():.2%} of the steps", limit="1 a step", severity="warning",
+                           remedy="Keep the rates of outputs below one spike a step.")
         if program.grids[name].spikes == "one" and several.any():
             faults.add("SC346", "neurons fired several times in a step, where the model's fire once and keep the rest",
                        node=name, value=f"{counts[several].sum() / counts.sum():.2%} of the spikes", limit="1 a step",

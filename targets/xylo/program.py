@@ -16,7 +16,7 @@ from ...ir.checks import verify
 from ...ir.columns import columns_of_grid
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Discretization, Graph, same_node
-from ...ir.integer.xylo import SMALLEST_STATE
+from ...ir.integer.xylo import LARGEST_STATE
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
 from ...ir.npz import pack_npz, read_npz, write_atomically
@@ -49,8 +49,12 @@ __all__ = ["XyloProgram"]
 
 PLAN, SCALES = "plan.json", "scales.npz"
 _COMPILE_AGAIN = "Compile the model again."
-_ROUNDS = 3
-"""Of calibration, the last of which looks at what the others chose."""
+_ROUNDS = 8
+"""Of calibration at most, until no state comes to the end of its register."""
+_FURTHER = 4
+"""Times that a state is taken to go beyond that, which is then looked at."""
+_FULL = 0.85 * LARGEST_STATE
+"""Of a current after its decay, which has taken an eighth and more off; a membrane is held to it, too."""
 _BITS = 4
 """Of a count of input events."""
 
@@ -267,8 +271,7 @@ class XyloProgram(GraphProgram):
         return quantise_xylo(self.network, self.grids, plan=plan, peaks=peaks, diagnostics=faults)
 
     def _calibrated(self, faults: Diagnostics) -> tuple[QuantisedXylo, dict[str, Array]]:
-        """Scales for what states come to on the calibration data. Where one came to the end of its register, it is
-        taken to go twice as far."""
+        """Scales for what states come to on the calibration data."""
         from ...runtime.xylo.engine import XyloEngine
 
         told = Diagnostics()
@@ -276,14 +279,16 @@ class XyloProgram(GraphProgram):
         counts, _, _ = self.inputs.counts(quantised.layout.inputs, self.options.calibration, self.options.duration)
         counts = np.pad(counts, ((0, 0), (quantised.layout.input_delay, 0), (0, 0)))
         for _ in range(_ROUNDS):
-            found = XyloEngine(quantised.network).run(counts, states=("hidden", "outputs"))
+            found, full = XyloEngine(quantised.network).run(counts, states=("hidden", "outputs")), False
             for name, each in quantised.populations.items():
                 states = np.stack([np.abs(values[each.block][..., each.place].astype(np.int32)).max((0, 1), initial=0)
                                    for values in (found.i, found.v)])
-                states = np.where(states >= -SMALLEST_STATE - 1, 2 * states, states)
-                peaks[name] = states.max(0) / each.scale
+                full |= bool((states > _FULL).any())
+                peaks[name] = np.where(states > _FULL, _FURTHER * states, states).max(0) / each.scale
             told.found.clear()  # the last round's warnings are the program's
             quantised = self._quantised(told, peaks=peaks)
+            if not full:
+                break
         faults.extend(told.found)
         return quantised, peaks
 
