@@ -91,7 +91,7 @@ class _Collected:
 
 
 def make_ppu_rule(rule: LearningRule, *, projection: str, lsb: float, choices: PpuChoices, seed: int, tau_mem: float,
-                  threshold: float, output: bool, faults: Diagnostics) -> PpuRule | None:
+                  threshold: float, output: bool, faults: Diagnostics, rate: float = 1.0) -> PpuRule | None:
     """The program of one projection.
 
     Args:
@@ -99,6 +99,7 @@ def make_ppu_rule(rule: LearningRule, *, projection: str, lsb: float, choices: P
         tau_mem: of its target's neurons, s; threshold: of these, for a gate; output: whether they are the labels'.
         faults: takes what cannot be (SC360), a coefficient out of range (SC361), and warnings of what is otherwise
             (SC363).
+        rate: what updates of weights are multiplied by; of 0 no weight changes.
 
     Returns:
         None where it cannot be.
@@ -109,7 +110,7 @@ def make_ppu_rule(rule: LearningRule, *, projection: str, lsb: float, choices: P
     found = reader.collected()
     if len(faults.errors) > before:
         return None
-    fraction, terms = reader.terms(found)
+    fraction, terms = reader.terms([_Collected(rate * each.coefficient, each.factors) for each in found if rate])
     low, high = -LARGEST_WEIGHT, LARGEST_WEIGHT
     if rule.bounds is not None:
         low, high = max(low, ceil(rule.bounds[0] / lsb - 1e-9)), min(high, floor(rule.bounds[1] / lsb + 1e-9))

@@ -29,8 +29,9 @@ the number of the rounding in the update, counted in the order above; with all s
 and `mixed` the hash of 32 bits in `ir/integer/learning_numbers.py`:
 
     key = mixed(mixed(mixed(seed) + update) + 256 row + rounding)        low, high: its halves
-    x = 40503 column + low;   x = swap(25173 x + high, 8);   x = swap(46533 x + low, 7);   x = swap(11589 x + high, 8)
-    r = x >> (16 - k)         swap(x, n) = (x << n) + (x >> (16 - n))
+    x = 40503 column + low
+    x = swap(x (2x + 1) + high);   x = swap(x (2x + 1) + low);   x = swap(x (2x + 1) + high);   x = x (2x + 1) + low
+    r = x >> (16 - k)         swap(x) = (x << 8) + (x >> 8)
 
 so a vector unit needs sums, products and shifts alone.
 """
@@ -164,9 +165,10 @@ def random_bits(seed: int, update: int, rounding: int, n_target: int, n_source: 
     keys = mixed(mixed(mixed(np.array([seed])) + update) + 256 * np.arange(n_source) + rounding)
     low, high = keys & 0xFFFF, keys >> 16
     found = 40503 * np.arange(n_target)[:, None] + low
-    for factor, plus, turn in ((25173, high, 8), (46533, low, 7), (11589, high, 8)):
-        found = found * factor + plus & 0xFFFF
-        found = (found << turn) + (found >> 16 - turn) & 0xFFFF
+    for plus in (high, low, high):
+        found = found * (2 * found + 1) + plus & 0xFFFF
+        found = (found << 8) + (found >> 8) & 0xFFFF
+    found = found * (2 * found + 1) + low & 0xFFFF
     return np.asarray(found)
 
 
