@@ -31,7 +31,8 @@ from spikec.targets.xylo.simulator import simulate_xylosim
 RATE, ACTIVITY = 0.1, 0.1
 """Events of a channel, and about the spikes of a hidden neuron, a step."""
 INPUTS, OUTPUTS, BATCH = 16, 8, 256
-SIZES: dict[str, tuple[int, int, int]] = {"16-63-8, all to all": (63, 63, 63), "16-1000-8, 32 synapses each": (1000, 64, 24)}
+SIZES: dict[str, tuple[int, int, int]] = {
+    "16-63-8, all to all": (63, 63, 63), "16-1000-8, 32 synapses each": (1000, 64, 24)}
 """Hidden neurons, synapses of an input, and recurrent ones of a hidden neuron; all have 8 more onto the outputs."""
 
 

@@ -66,6 +66,21 @@ def test_the_emulator_is_the_oracle(extreme: bool, seed: int, n: int, alias: boo
     assert expected.clipped == found.clipped
 
 
+@pytest.mark.parametrize("shift", [0, 8])
+def test_the_emulator_is_the_oracle_where_few_synapses_are_there(shift: int) -> None:
+    """Rows of which few entries are not zero are added entry by entry, as long as nothing can be cut off."""
+    rng = np.random.default_rng(shift)
+    network = numbers(rng, n=300, n_in=12, alias=False)
+    network = replace(network, w_in=network.w_in * (rng.random((12, 300)) < 0.1), shift_in=shift,
+                      w_rec=network.w_rec * (rng.random((300, 300)) < 0.05), shift_rec=shift // 2)
+    events = events_of(rng, network, samples=2, steps=100)
+    expected, found = simulate_xylo(network, events), XyloEngine(network).run(events, states=BLOCKS)
+    assert_same(expected, found)
+    assert expected.clipped == found.clipped
+    assert (expected.clipped["hidden"] > 0) == (shift > 0)
+    assert expected.spikes["hidden"].sum() > 1000
+
+
 def test_random_networks_are_put_to_the_test() -> None:
     """The others would say nothing of networks that are silent, or in which no sum is ever cut off."""
     spikes, several, clipped, lowest = 0, 0, 0, 0

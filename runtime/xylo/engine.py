@@ -23,25 +23,30 @@ from ...ir.nodes import Array
 from .. import jit
 from ..threads import run_tasks
 
-__all__ = ["ARGS", "LANES", "XyloEngine", "xylo_source"]
+__all__ = ["ARGS", "LANES", "TABLE", "XyloEngine", "xylo_source"]
 
 LANES = 16
 """Neurons of a vector loop: a register of 64 bytes."""
+_FEW = 3
+"""Lanes of a row for each that is not zero, from which on these are added one by one."""
+_TABLE = (("const int16_t *", "dense", 0), ("const int32_t *", "row", 0), ("const int32_t *", "places", 0),
+          ("const int32_t *", "values", 0))
 _FIELDS = (
     *(("int64_t", name, 0) for name in ("steps", "n_in", "n_hidden", "n", "pad")),
     *((f"{kind} *", name, 0) for kind, names in (
-        ("const uint8_t", "counts"), ("const int16_t", "from_in from_hidden"),
-        ("const int32_t", "range_in range_hidden dash_mem dash_syn threshold bias most alias"), ("int32_t", "i v now"),
+        ("const uint8_t", "counts"), ("const Table", "tables"),
+        ("const int32_t", "dash_mem dash_syn threshold bias most alias"), ("int32_t", "i v now"),
         ("uint8_t", "fired spikes spikes_out"), ("int16_t", "shown_i shown_v shown_i_out shown_v_out"),
         ("int64_t", "clipped")) for name in names.split()),
 )
-ARGS = jit.arguments_type(_FIELDS)
+TABLE, ARGS = jit.arguments_type(_TABLE), jit.arguments_type(_FIELDS)
 
 
 @functools.cache
 def xylo_source() -> str:
     """The text of the kernel."""
-    return jit.render("xylo.jinja", lanes=LANES, fields=jit.structure(_FIELDS))
+    return jit.render("xylo.jinja", lanes=LANES, table_fields=jit.structure(_TABLE),
+                      fields=jit.structure(_FIELDS))
 
 
 @functools.cache
@@ -62,11 +67,10 @@ class XyloEngine:
         n = sum(self._sizes.values())
         self._pad = -(-n // LANES) * LANES
         tables = network.shifted
-        rows = {"in": self._padded(np.pad(tables["w_in"], ((0, 0), (0, self._sizes["outputs"]))), np.int32),
-                "hidden": self._padded(np.concatenate([tables["w_rec"], tables["w_out"]], 1), np.int32)}
-        self._held: dict[str, Array | None] = {
-            **{f"from_{name}": table.astype(np.int16) for name, table in rows.items()},
-            **{f"range_{name}": _ranges(table) for name, table in rows.items()}}
+        rows = (np.pad(tables["w_in"], ((0, 0), (0, self._sizes["outputs"]))),
+                np.concatenate([tables["w_rec"], tables["w_out"]], 1))
+        self._tables = [_table(self._padded(each, np.int32)) for each in rows]
+        self._held: dict[str, Array | None] = {}
         for name, rest in (("dash_mem", 0), ("dash_syn", 0), ("threshold", 1), ("bias", 0)):
             values = np.concatenate([getattr(network.hidden, name), getattr(network.outputs, name)])
             self._held[name] = np.pad(values.astype(np.int32), (0, self._pad - n), constant_values=rest)
@@ -100,6 +104,10 @@ class XyloEngine:
                for key, kind in (("i", np.int32), ("v", np.int32), ("spikes", np.uint8))}
         clipped = np.zeros((batch, 2), dtype=np.int64)
         arguments: Any = ARGS(steps=steps, n_in=n_in, n_hidden=sizes["hidden"], n=sum(sizes.values()), pad=self._pad)
+        tables = (TABLE * 2)()
+        for item, arrays in zip(tables, self._tables, strict=True):
+            _point(item, arrays)
+        arguments.tables = ctypes.addressof(tables)
         scratch = np.empty((batch, self._pad), dtype=np.int32)
         _point(arguments, {
             **self._held, "counts": counts, "i": now["i"], "v": now["v"], "now": scratch, "fired": now["spikes"],
@@ -131,11 +139,15 @@ def _point(item: ctypes.Structure, arrays: Mapping[str, Array | None]) -> None:
         setattr(item, name, None if array is None else array.ctypes.data)
 
 
-def _ranges(table: Array) -> Array:
-    """(sources, 3) int32: the lanes from and up to which a row is not all zero, whole blocks of them, and its largest
-    magnitude."""
-    there = table != 0
+def _table(rows: Array) -> dict[str, Array]:
+    """What the kernel reads of (sources, lanes) int32."""
+    there = rows != 0
     first = np.where(there.any(1), there.argmax(1), 0) // LANES * LANES
-    last = np.where(there.any(1), table.shape[1] - there[:, ::-1].argmax(1), 0)
-    return np.ascontiguousarray(np.stack([first, -(-last // LANES) * LANES, np.abs(table).max(1, initial=0)], 1),
-                                dtype=np.int32)
+    last = -(-np.where(there.any(1), rows.shape[1] - there[:, ::-1].argmax(1), 0) // LANES) * LANES
+    few = _FEW * there.sum(1) < last - first
+    source, places = np.nonzero(there & few[:, None])
+    ends = np.searchsorted(source, np.arange(len(rows) + 1))
+    return {"dense": rows.astype(np.int16), "places": places.astype(np.int32),
+            "values": np.ascontiguousarray(rows[source, places]),
+            "row": np.ascontiguousarray(np.stack([first, last, np.abs(rows).max(1, initial=0), ends[:-1], ends[1:]], 1),
+                                        dtype=np.int32)}

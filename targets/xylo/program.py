@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from ...ir.checks import verify
 from ...ir.columns import columns_of_grid
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ...ir.graph import Discretization, Graph, same_node
 from ...ir.integer.xylo import LARGEST_STATE
 from ...ir.network import Network
@@ -24,10 +23,9 @@ from ...ir.shapes import infer_shapes
 from ...ir.text import read, write
 from ...passes.quantise_xylo import QuantisedXylo, XyloPlan, quantise_xylo
 from ...passes.state_delays import StateDelays
+from ..accept import accept
 from ..artefact import GRAPH, write_artefact
-from ..model import Model
 from ..program import GraphProgram
-from ..support import judge
 from .emit import program_files
 from .fit import check_fit
 from .options import XyloOptions
@@ -84,7 +82,7 @@ class XyloProgram(GraphProgram):
         if grid is None:
             raise BadInputError(Diagnostic("SC403", "a program for Xylo needs a grid, and the model states none",
                                            remedy="Set graph.discretization, or give --dt and --spike."))
-        self._accept(faults)
+        accept(graph, self.target, faults, support_for(self.chip))
         columns_of_grid(graph, grid)
         self.grid: Discretization = grid
         self.network = lower(StateDelays().run(graph), dump_ir, faults)
@@ -255,16 +253,6 @@ class XyloProgram(GraphProgram):
 
     def __reduce__(self) -> Any:
         return _again, (type(self), self.graph, self._lower, self._given, self.plan, self.peaks)
-
-    def _accept(self, faults: Diagnostics) -> None:
-        """Raises UnsupportedError with every node of which the rules of the variant say so (SC324)."""
-        verify(self.graph)
-        for name, judgement in judge(support_for(self.chip), Model(self.graph)).items():
-            if judgement.verdict == "unsupported":
-                faults.add("SC324", f"xylo cannot do this: {judgement.reasons[0].text}", node=name,
-                           value=type(self.graph.nodes[name]).__name__,
-                           remedy="Change the model, or compile for clock or event.")
-        faults.raise_if_errors(UnsupportedError)
 
     def _quantised(self, faults: Diagnostics, plan: XyloPlan | None = None,
                    peaks: Mapping[str, Array] | None = None) -> QuantisedXylo:
