@@ -2,9 +2,10 @@
 33e4876), written again from its equations, for networks whose spikes a chip gives.
 
 A neuron with tau_mem = tau_syn = 1 whose inputs i came before its spike, with a = sum w_i exp(t_i) and
-b = sum w_i t_i exp(t_i), fires at t = b / a - W(z), z = -(theta / a) exp(b / a). Its derivatives are taken with the nominal W, at the time that
-was measured; where there is no real W, the nominal neuron would not have fired, and they are zero. Where what a sample
-would change of a weight is larger than a bound, the sample changes none of that neuron's weights.
+b = sum w_i t_i exp(t_i), fires at t = b / a - W(z), z = -(theta / a) exp(b / a). Its derivatives are taken with the
+nominal W, at the time that was measured; where there is no real W, the nominal neuron would not have fired, and they
+are zero. Where what a sample would change of a weight is larger than a bound, the sample changes none of that neuron's
+weights.
 """
 
 from __future__ import annotations
