@@ -70,10 +70,12 @@ def test_the_emulator_is_the_oracle(extreme: bool, seed: int, n: int, alias: boo
 def test_the_emulator_is_the_oracle_where_few_synapses_are_there(shift: int) -> None:
     """Rows of which few entries are not zero are added entry by entry, as long as nothing can be cut off."""
     rng = np.random.default_rng(shift)
-    network = numbers(rng, n=300, n_in=12, alias=False)
+    network = numbers(rng, n=300, n_in=12, alias=False, bias=False)
+    network = replace(network, hidden=replace(network.hidden, threshold=np.full(300, 300), dash_mem=np.full(300, 3),
+                                              dash_syn=np.full(300, 2)))
     network = replace(network, w_in=network.w_in * (rng.random((12, 300)) < 0.1), shift_in=shift,
                       w_rec=network.w_rec * (rng.random((300, 300)) < 0.05), shift_rec=shift // 2)
-    events = events_of(rng, network, samples=2, steps=100)
+    events = rng.poisson(0.2, (2, 100, 12))
     expected, found = simulate_xylo(network, events), XyloEngine(network).run(events, states=BLOCKS)
     assert_same(expected, found)
     assert expected.clipped == found.clipped
