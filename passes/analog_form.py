@@ -25,7 +25,8 @@ _LARGEST = 1 << 26
 class AnalogForm(Pass[Network, Network]):
     """Every population becomes `cuba`, every projection `Dense` with at most one delay a source.
 
-    An impulse onto the membrane becomes the charge of the shortest synapse there is. A constant current moves the
+    An impulse onto the membrane becomes the charge of the shortest synapse there is, a box that of an impulse of its
+    area: the chip's spikes are short. A constant current moves the
     potential at which the membrane rests, v_leak + r w_in bias, and the membrane starts there: on the chip it has
     rested before the run.
 
@@ -72,7 +73,10 @@ class AnalogForm(Pass[Network, Network]):
 
     def _laid_out(self, network: Network, each: Projection) -> Projection:
         shape = network.size(each.target), network.size(each.source)
-        return replace(each, connection=Dense(weight=_matrix(each.connection, shape)))
+        weight, grid = _matrix(each.connection, shape), network.discretization
+        if grid is not None and grid.spike == "box":
+            weight = apply("multiply", weight, np.float64(grid.dt))
+        return replace(each, connection=Dense(weight=weight))
 
 
 def _matrix(connection: Connection, shape: tuple[int, int]) -> Array | Derived:

@@ -26,8 +26,8 @@ def cuba(n: int, rng: np.random.Generator, **settings: Any) -> ir.CubaLIF:
     """Neurons within the ranges of both chips, thresholds near 1, whose synapses add a weight to the current."""
     tau_syn = np.full(n, rng.uniform(4e-3, 8e-3))
     values = {"shape": (n,), "tau_syn": tau_syn, "w_in": tau_syn, "tau_mem": tau_syn * rng.uniform(1.2, 2.5, n),
-              "v_threshold": rng.uniform(0.8, 1.2, n), "v_leak": rng.uniform(-0.1, 0.1, n),
-              "v_reset": rng.uniform(-0.2, 0.1, n)}
+              "v_threshold": rng.uniform(0.8, 1.2, n), "v_leak": rng.uniform(-0.05, 0.05, n),
+              "v_reset": rng.uniform(0.0, 0.1, n)}
     return ir.CubaLIF(**(values | settings))
 
 
@@ -37,8 +37,8 @@ def net(seed: int = 0, *, kind: str = "CubaLIF", recurrent: bool = False, delay:
     rng = np.random.default_rng(seed)
     hidden: ir.Neuron
     if kind == "LIF":
-        hidden = ir.LIF(shape=(n,), tau=rng.uniform(8e-3, 15e-3, n), v_leak=rng.uniform(-0.1, 0.1, n),
-                        v_reset=rng.uniform(-0.2, 0.1, n), v_threshold=rng.uniform(0.8, 1.2, n), refractory=refractory)
+        hidden = ir.LIF(shape=(n,), tau=rng.uniform(8e-3, 15e-3, n), v_leak=rng.uniform(-0.05, 0.05, n),
+                        v_reset=rng.uniform(0.0, 0.1, n), v_threshold=rng.uniform(0.8, 1.2, n), refractory=refractory)
         unit, hold = np.asarray(hidden.tau), 1.0
     else:
         hidden = cuba(n, rng, refractory=refractory)
@@ -46,19 +46,19 @@ def net(seed: int = 0, *, kind: str = "CubaLIF", recurrent: bool = False, delay:
     nodes: dict[str, ir.Node] = {"in": ir.Input(shape=(n_in,))}
     if delay:
         tau = float(np.asarray(getattr(hidden, "tau_syn", 3e-4)).reshape(-1)[0])
-        nodes["wait"] = ir.Delay(delay=rng.uniform(2.0, 3.5, n_in) * tau)
-    weight = rng.uniform(-0.1, 0.4, (n, n_in)) * unit[:, None]
-    nodes["fc"] = ir.Affine(weight=weight, bias=rng.uniform(0.0, 0.5, n) / hold) if bias else ir.Linear(weight=weight)
+        nodes["wait"] = ir.Delay(delay=rng.uniform(2.0, 3.2, n_in) * tau)
+    weight = rng.uniform(-0.05, 0.45, (n, n_in)) * unit[:, None]
+    nodes["fc"] = ir.Affine(weight=weight, bias=rng.uniform(0.0, 0.1, n) / hold) if bias else ir.Linear(weight=weight)
     nodes["hidden"] = hidden
     edges = []
     if recurrent:
-        wait = rng.uniform(2.0, 3.5, n) * (3e-4 if kind == "LIF" else float(np.asarray(hidden.tau_syn)[0]))
+        wait = rng.uniform(2.0, 3.2, n) * (3e-4 if kind == "LIF" else float(np.asarray(hidden.tau_syn)[0]))
         nodes["loop"] = ir.Linear(weight=rng.normal(-0.1, 0.2, (n, n)) * unit[:, None])
         edges = [("hidden", "loop"), ("loop", "hidden")]
         if delay:
             nodes["later"] = ir.Delay(delay=wait)
             edges = [("hidden", "later"), ("later", "loop"), ("loop", "hidden")]
-    nodes["fc2"] = ir.Linear(weight=rng.uniform(-0.2, 0.6, (3, n)))
+    nodes["fc2"] = ir.Linear(weight=rng.uniform(-0.2, 1.0, (3, n)) * 2)
     nodes["last"] = ir.CubaLI(shape=(3,), tau_mem=8e-3, tau_syn=5e-3, w_in=5e-3) if readout else cuba(3, rng)
     nodes["out"] = ir.Output(shape=(3,))
     chain = [name for name in nodes if name not in ("loop", "later")]
@@ -66,9 +66,9 @@ def net(seed: int = 0, *, kind: str = "CubaLIF", recurrent: bool = False, delay:
 
 
 def as_graph(network: Network, weights: list[np.ndarray[Any, Any]]) -> Graph:
-    """The graph of a network of `cuba` populations and dense projections, with other weights: for the oracle, which
-    takes graphs."""
-    nodes: dict[str, ir.Node] = {name: ir.Input(shape=shape) for name, shape in network.inputs.items()}
+    """The graph of a network of `cuba` populations and dense projections, with other weights, all shapes flat: for the
+    oracle, which takes graphs."""
+    nodes: dict[str, ir.Node] = {name: ir.Input(shape=(network.size(name),)) for name in network.inputs}
     edges = []
     for name, each in network.populations.items():
         values = {key: getattr(each, key) for key in ("r", "w_in", "tau_mem", "tau_syn", "v_leak", "v0")}
@@ -76,16 +76,10 @@ def as_graph(network: Network, weights: list[np.ndarray[Any, Any]]) -> Graph:
             refractory = np.zeros(each.n) if each.refractory is None else each.refractory
             after = np.zeros(each.n) if each.reset == "zero" else each.v_reset
             values |= {"v_threshold": each.v_threshold, "v_reset": after, "refractory": refractory}
-        shaped = {key: np.broadcast_to(np.asarray(value), (each.n,)).reshape(each.shape)
-                  for key, value in values.items()}
-        nodes[name] = (ir.CubaLIF if each.spiking else ir.CubaLI)(shape=each.shape, **shaped)
+        shaped = {key: np.broadcast_to(np.asarray(value), (each.n,)) for key, value in values.items()}
+        nodes[name] = (ir.CubaLIF if each.spiking else ir.CubaLI)(shape=(each.n,), **shaped)
     for number, (each, weight) in enumerate(zip(network.projections, weights, strict=True)):
-        source, shape = f"flat{number}", nodes[each.source].shape
         before = each.source
-        if len(shape) != 1:
-            nodes[source] = ir.Flatten()
-            edges.append((before, source))
-            before = source
         if each.delay is not None:
             nodes[f"wait{number}"] = ir.Delay(delay=np.broadcast_to(np.asarray(each.delay), (weight.shape[1],)))
             edges.append((before, f"wait{number}"))
@@ -93,7 +87,7 @@ def as_graph(network: Network, weights: list[np.ndarray[Any, Any]]) -> Graph:
         nodes[f"fc{number}"] = ir.Linear(weight=weight)
         edges += [(before, f"fc{number}"), (f"fc{number}", each.target)]
     for number, (name, each) in enumerate(network.populations.items()):
-        nodes[f"out{number}"] = ir.Output(shape=each.shape)
+        nodes[f"out{number}"] = ir.Output(shape=(each.n,))
         edges.append((name, f"out{number}"))
     return Graph(nodes, tuple(edges))
 
