@@ -6,15 +6,16 @@
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
 time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py,
 loihi_in_the_loop.py, loihi_peers.py, learning_float.py, learning_loihi.py, continual.py, loihi_speed.py and
-learning_lava.py (where Lava is there), tables.py; and clock_speed.py, which is not run here, since it needs all
-frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read from the folder that
-SPIKEC_DATA names.
+learning_lava.py (where Lava is there), xylo_speed.py (where xylosim is), tables.py; and clock_speed.py, which is not
+run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read
+from the folder that SPIKEC_DATA names.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 from common import HERE, arguments, data_folder, read_result
 
@@ -32,6 +33,8 @@ def main() -> int:
     lava = not subprocess.run([sys.executable, "-m", "spikec", "lava", "check"], check=False).returncode
     if lava:
         failed += _run("loihi_speed.py", size)
+    if find_spec("xylosim") is not None:
+        failed += _run("xylo_speed.py", size)
     for script in LOCAL:
         failed += _run(script, size, "--task", "digits")
     if data_folder() is not None:

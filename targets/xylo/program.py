@@ -53,8 +53,6 @@ _FURTHER = 4
 """Times that a state is taken to go beyond that, which is then looked at."""
 _FULL = 0.85 * LARGEST_STATE
 """Of a current after its decay, which has taken an eighth and more off; a membrane is held to it, too."""
-_BITS = 4
-"""Of a count of input events."""
 
 
 class XyloProgram(GraphProgram):
@@ -132,7 +130,7 @@ class XyloProgram(GraphProgram):
         from ...runtime.xylo.inputs import EventCounts
 
         shapes, _ = infer_shapes(self.graph)
-        return EventCounts(self.graph, self.grid, shapes, dict.fromkeys(self.graph.inputs, _BITS))
+        return EventCounts(self.graph, self.grid, shapes, {})
 
     @staticmethod
     def simulate(network: XyloNetwork, events: Array) -> XyloResult:
