@@ -19,7 +19,7 @@ from ...ir.analog.chip import AnalogChip
 from ...ir.analog.network import AnalogNetwork, AnalogPopulation, AnalogProjection
 from ...ir.network import Network
 from ...ir.nodes import Array
-from .relays import relay_of
+from .relays import Relay, relay_of
 
 __all__ = ["LABEL", "RANGES", "TECHNICAL", "described", "faults_for_hxtorch", "faults_for_pynn", "in_order", "keys_of",
            "reachable", "weight_scale"]
@@ -146,12 +146,12 @@ def _projection(held: AnalogNetwork, chip: AnalogChip, each: AnalogProjection,
     return told
 
 
-def _relays(held: AnalogNetwork, chip: AnalogChip, each: AnalogProjection) -> list[Any]:
-    assert each.delay is not None
+def _relays(held: AnalogNetwork, chip: AnalogChip, each: AnalogProjection) -> list[Relay | None]:
+    delays = [] if each.delay is None else [float(delay) for delay in each.delay]
     shortest = max(RANGES["tau_mem"][0], RANGES["tau_syn"][0])
     longest = min(RANGES["tau_mem"][1], RANGES["tau_syn"][1])
-    return [relay_of(float(delay), held.full_scale * LEVELS / chip.levels,
-                     chip["readout.threshold"] - chip["readout.leak"], shortest, longest) for delay in each.delay]
+    weight, span = held.full_scale * LEVELS / chip.levels, chip["readout.threshold"] - chip["readout.leak"]
+    return [relay_of(delay, weight, span, shortest, longest) for delay in delays]
 
 
 def _grid(held: AnalogNetwork) -> float:
