@@ -191,7 +191,8 @@ class PpuLearner:
             self._tell_full(f"factor {link.name}", float((np.abs(factor) >= 127).mean()))
         observed = Observed(
             causal=reads[:, 0], acausal=reads[:, 1], baseline=each.baseline, rate=post.counts.clip(0, 255),
-            wanted=wanted, source_rate=pre.counts.clip(0, 255), factor=factor, reward=reward,
+            wanted=wanted if link.target == self._links.output else None,
+            source_rate=pre.counts.clip(0, 255), factor=factor, reward=reward,
             gate=gate_of(program, gates[link.target]) if "gate" in program.observed else None)
         before = self.codes[link.name]
         if program.terms:
