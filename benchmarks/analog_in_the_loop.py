@@ -119,16 +119,13 @@ def encoded(task: str, settings: Settings) -> dict[str, Labelled]:
         return {split: (encoders.yin_yang(getattr(data, split).inputs, t_max=settings.t_max),
                         getattr(data, split).labels) for split in ("train", "validation", "test")}
     data = datasets.load_mnist()
-    parts = {"train": (data.train, slice(0, 55_000)), "validation": (data.train, slice(55_000, None)),
-             "test": (data.test, slice(None))}
-    return {name: (_first_spikes(small(split.inputs[chosen]), settings), np.asarray(split.labels[chosen]))
-            for name, (split, chosen) in parts.items()}
+    return {split: (_first_spikes(small(getattr(data, split).inputs), settings),
+                    np.asarray(getattr(data, split).labels, np.int64)) for split in ("train", "validation", "test")}
 
 
 def small(images: Any) -> np.ndarray[Any, Any]:
-    """(n, 28, 28) or (n, 784) -> (n, 256) in [0, 1]."""
-    pixels = np.asarray(images, np.float32).reshape(-1, 1, 28, 28)[:, :, 2:26, 2:26]
-    pixels = pixels / max(1.0, float(pixels.max()))
+    """(n, 28, 28) bytes -> (n, 256) in [0, 1]."""
+    pixels = np.asarray(images, np.float32).reshape(-1, 1, 28, 28)[:, :, 2:26, 2:26] / 255
     with torch.no_grad():
         cut = torch.nn.functional.interpolate(torch.from_numpy(pixels), (16, 16), mode="area")
     return cut.reshape(len(pixels), 256).numpy()

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..ir.events import Events
 from ..ir.nodes import Array
+from ..targets.analog.check import AnalogCheck
 from ..targets.loihi.check import ExactCheck
 from ..targets.xylo.check import XyloCheck
 
@@ -122,7 +123,7 @@ class Comparison:
     tolerance_voltage: float | None
     notes: tuple[str, ...] = ()
     drift_limit: float | None = None
-    exact: ExactCheck | XyloCheck | None = None
+    exact: ExactCheck | XyloCheck | AnalogCheck | None = None
     recordings: tuple[Recording, Recording] = field(default=(Recording({}, {}), Recording({}, {})), repr=False)
 
     @property

@@ -22,6 +22,7 @@ from ..ir.graph import Discretization, Graph
 from ..ir.nodes import Array, Input, Neuron
 from ..ir.step import simulate_step
 from ..ir.wiring import Wiring
+from ..targets.analog.program import ANALOG_TARGETS
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS, target_named
 from ..targets.xylo.program import XyloProgram
@@ -298,6 +299,7 @@ def _run_source(side: Side, stimulus: Stimulus, names: Mapping[str, str], instan
 _RUNS: Mapping[str, Callable[[Side, Stimulus, Mapping[str, str], Array, list[str]], Recording]] = {
     "reference": _run_reference, "exact": _run_exact, "source": _run_source, "event": _run_event,
     "clock": _run_clock, "loihi1": _run_chip, "loihi2": _run_chip, "xylo": _run_chip,
+    **dict.fromkeys(ANALOG_TARGETS, _run_event),
 }
 
 

@@ -12,6 +12,8 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.facts import check_dt, is_number
 from ..ir.graph import Graph
 from ..ir.nodes import Array, is_spiking, params
+from ..targets.analog.check import AnalogCheck, check_analog_program
+from ..targets.analog.program import AnalogProgram
 from ..targets.loihi.check import ExactCheck, check_program
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS
@@ -108,13 +110,15 @@ def _drift(*sides: Side) -> float | None:
     return max((limit for limit in limits if limit is not None), default=None)
 
 
-def _exact(*sides: Side) -> ExactCheck | XyloCheck | None:
+def _exact(*sides: Side) -> ExactCheck | XyloCheck | AnalogCheck | None:
     """Whether what runs on a chip is what was compiled for it."""
     for side in sides:
         if isinstance(side.program, LoihiProgram):
             return check_program(side.program)
         if isinstance(side.program, XyloProgram):
             return check_xylo_program(side.program)
+        if isinstance(side.program, AnalogProgram):
+            return check_analog_program(side.program)
     return None
 
 
