@@ -9,7 +9,7 @@ from rest to threshold that is its strength. The largest weight of a row has the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -67,9 +67,8 @@ def span_of(population: Population) -> Array:
 
 def _projection(each: Projection, network: Network, chip: AnalogChip, full_scale: float, rows: int, speed_up: float,
                 places: Places, faults: Diagnostics) -> AnalogProjection:
-    assert isinstance(each.connection, Dense)
     step = step_of(network.populations[each.target], full_scale, chip.levels)
-    weight, most = np.asarray(each.connection.weight, np.float64), chip.levels * rows
+    weight, most = np.asarray(cast(Dense, each.connection).weight, np.float64), chip.levels * rows
     codes = codes_of(weight, step[:, None], most).astype(np.int32)
     clipped = int((np.abs(weight) > (most + 0.5) * step[:, None]).sum())
     if clipped:

@@ -4,7 +4,7 @@ rest, all to all, and no constant currents."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -63,9 +63,9 @@ class AnalogForm(Pass[Network, Network]):
         n = population.n
         if population.kind == "leaky":
             population = replace(population, kind="cuba", w_in=np.ones(n), tau_syn=np.full(n, self.shortest))
-        assert population.v_leak is not None and population.w_in is not None
-        by_bias = apply("multiply", apply("multiply", population.r, population.w_in), population.bias)
-        rest = apply("add", population.v_leak, by_bias) if np.any(np.asarray(population.bias)) else population.v_leak
+        leak = cast(Array, population.v_leak)
+        by_bias = apply("multiply", apply("multiply", population.r, cast(Array, population.w_in)), population.bias)
+        rest = apply("add", leak, by_bias) if np.any(np.asarray(population.bias)) else leak
         held = population.refractory
         if population.spiking and self.refractory:
             held = np.maximum(0.0 if held is None else np.asarray(held), np.full(n, self.refractory))
@@ -75,7 +75,7 @@ class AnalogForm(Pass[Network, Network]):
         shape = network.size(each.target), network.size(each.source)
         weight, grid = _matrix(each.connection, shape), network.discretization
         if grid is not None and grid.spike == "box":
-            weight = apply("multiply", weight, np.float64(grid.dt))
+            weight = apply("multiply", weight, np.array(grid.dt))
         return replace(each, connection=Dense(weight=weight))
 
 

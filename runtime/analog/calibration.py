@@ -167,7 +167,7 @@ class _Bench:
         moved = self.device.patterns[name] * self.distance
 
         def true(codes: Array) -> Array:
-            return dac.low + (dac.high - dac.low) * codes / self.top + moved
+            return np.asarray(dac.low + (dac.high - dac.low) * codes / self.top + moved)
 
         def measured(codes: Array) -> Array:
             return self.read(true(codes))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -65,8 +65,7 @@ class InTheLoop:
         delays = {each.name: np.asarray(each.delay, np.float64) / speed for each in network.projections
                   if each.delay is not None}
         for each, projection in zip(self.held.projections, network.projections, strict=True):
-            assert isinstance(projection.connection, Dense)
-            weight = np.asarray(projection.connection.weight, np.float64)
+            weight = np.asarray(cast(Dense, projection.connection).weight, np.float64)
             codes[each.name] = codes_of(weight, each.step[:, None], self.most[each.name]).astype(np.int32)
         self.sent = codes
         given = {name: _timed(each, 1 / speed) for name, each in events.items()}
@@ -141,17 +140,17 @@ class AnalogModule(MeasuredModule):
     @torch.no_grad()
     def _keep_within(self) -> None:
         held, most = self.__dict__["_on_chip"]
+        ends: tuple[float, float] | None = self.__dict__["_delays"]
         owned = {key: self.get_parameter(label) for label, key in self._map.items()}
         for each, projection in zip(held.projections, self._network.projections, strict=True):
-            assert isinstance(projection.connection, Dense)
-            leaf = expr_of(projection.connection.weight)
+            leaf = expr_of(cast(Dense, projection.connection).weight)
             if isinstance(leaf, Leaf) and owned[leaf.node, leaf.param].requires_grad:
                 weight = owned[leaf.node, leaf.param]
                 bound = torch.from_numpy(most[each.name] * each.step[:, None]).to(weight)
                 weight.clamp_(-bound, bound)
             delay = None if projection.delay is None else expr_of(projection.delay)
-            if self._delays is not None and isinstance(delay, Leaf) and owned[delay.node, delay.param].requires_grad:
-                owned[delay.node, delay.param].clamp_(*self._delays)
+            if ends is not None and isinstance(delay, Leaf) and owned[delay.node, delay.param].requires_grad:
+                owned[delay.node, delay.param].clamp_(*ends)
 
 
 class _Steps(Values):
@@ -166,9 +165,10 @@ class _Steps(Values):
     def weight(self, number: int) -> Tensor:
         exact = super().weight(number)
         step = self._steps[number].to(exact.device)
-        kept = (codes_of(exact.detach().double(), step, self._most[number]) * step).to(exact.dtype)
+        kept: Tensor = (codes_of(exact.detach().double(), step, self._most[number]) * step).to(exact.dtype)
         bound = (self._most[number] * step).to(exact.dtype)
-        return exact.clamp(-bound, bound) + (kept - exact.clamp(-bound, bound)).detach()
+        within = exact.clamp(-bound, bound)
+        return within + (kept - within).detach()
 
 
 def _called(measure: Measure, *given: Any, **settings: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -19,7 +19,8 @@ __all__ = ["chip_from_json", "chip_to_json", "configuration"]
 def configuration(held: AnalogNetwork) -> dict[str, Array]:
     """Every array of populations p0, p1, … and projections w0, w1, … by name; the order is that of the network."""
     found: dict[str, Array] = {}
-    for prefix, parts in (("p", held.populations.values()), ("w", held.projections)):
+    groups: tuple[tuple[str, Iterable[Any]], ...] = (("p", held.populations.values()), ("w", held.projections))
+    for prefix, parts in groups:
         for number, each in enumerate(parts):
             values = {entry.name: getattr(each, entry.name) for entry in fields(each)}
             found |= {f"{prefix}{number}/{name}": np.asarray(value) for name, value in values.items()

@@ -54,8 +54,9 @@ class AnalogOptions:
             faults.add("SC533", "seed is a whole number", value=repr(found.seed)[:80], limit="0..2^63 - 1")
         if found.mismatch not in MISMATCHES:
             faults.add("SC533", "mismatch is not known", value=repr(found.mismatch), limit=", ".join(MISMATCHES))
-        if not isinstance(found.noise, bool):
-            faults.add("SC533", "noise is a truth value", value=repr(found.noise))
+        noise: Any = found.noise
+        if not isinstance(noise, bool):
+            faults.add("SC533", "noise is a truth value", value=repr(noise))
         for name in ("speed_up", "full_scale"):
             value = getattr(found, name)
             if value is not None and not (is_number(value) and 0 < value < 1e12):
@@ -66,9 +67,10 @@ class AnalogOptions:
                            limit=f"1..{_MOST_ROWS}")
         faults.raise_if_errors()
         # numbers of numpy become plain ones: what runs is what a saved folder says
-        given_numbers = {name: getattr(found, name) for name in ("seed", "bits", "cv", "speed_up", "full_scale")}
-        return replace(found, **{name: int(value) if is_whole(value) else float(value)
-                                 for name, value in given_numbers.items() if is_number(value)})
+        values = ((name, getattr(found, name)) for name in ("seed", "bits", "cv", "speed_up", "full_scale"))
+        plain: dict[str, Any] = {name: int(value) if is_whole(value) else float(value)
+                                 for name, value in values if is_number(value)}
+        return replace(found, **plain)
 
     def rows_of(self, projections: list[str]) -> dict[str, int]:
         """Rows a source of every projection.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -156,8 +156,7 @@ def _population(each: AnalogPopulation) -> PopulationRow:
 
 def _projection(each: AnalogProjection, network: Network, held: AnalogNetwork, number: int,
                 levels: int) -> ProjectionRow:
-    connection = network.projections[number].connection
-    assert isinstance(connection, Dense)
+    connection = cast(Dense, network.projections[number].connection)
     wanted, steps = np.asarray(connection.weight, np.float64), np.abs(each.codes)
     error = float(((each.codes * each.step[:, None] - wanted) ** 2).sum())
     return ProjectionRow(
