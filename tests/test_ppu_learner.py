@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import spikec
 from spikec import Builder, Events, Graph
@@ -16,9 +17,10 @@ from spikec.ir.nodes import CubaLIF
 from spikec.ir.rules import biograd, reward_stdp, rule_named, stdp_pair
 from spikec.passes.ppu_rules import GateReads, PpuChoices
 from spikec.runtime import jit
-from spikec.runtime.learning.rule_step import merged
+from spikec.runtime.learning.rule_step import RuleStep, merged
 from spikec.targets.brainscales2.emulated_reads import EmulatedReads
 from spikec.targets.brainscales2.learner import PpuLearner
+from spikec.targets.brainscales2.ppu_learning import ppu_learner
 from spikec.targets.brainscales2.third_factor import summed_error, wanted_spikes
 
 CHANNELS, CLASSES, SHOWN = 12, 3, 0.03
@@ -203,3 +205,36 @@ def test_the_summed_error_is_that_of_the_grid() -> None:
     assert wanted_spikes(three_factor(error="spike", start=0.0, period=4), 1, CLASSES).tolist() == [0, 8, 0]
     softmax = summed_error(three_factor(spikes=False), np.zeros(0), np.zeros(0), 2, CLASSES)
     np.testing.assert_allclose(softmax.summed, [20 / 3, 20 / 3, -40 / 3])
+
+
+def test_a_program_gives_its_learner_and_a_trainer_drives_it() -> None:
+    program = spikec.compile(network(5), target="brainscales2", rows={"fc0": 2, "fc1": 1}, full_scale=1.0)
+    learner = ppu_learner(program, three_factor(rate=3e-3), seed=2)
+    assert set(learner.codes) == {"fc1"}
+    before = learner.codes["fc1"].copy()
+    learner.learn(*samples(20))
+    assert (learner.codes["fc1"] != before).any()
+    graph = learner.to_graph()
+    np.testing.assert_array_equal(graph.nodes["fc0"].weight, program.graph.nodes["fc0"].weight)  # type: ignore[attr-defined]
+    other = spikec.compile(network(), target="generic_analog")
+    with pytest.raises(BadInputError, match="SC403"):
+        ppu_learner(other, three_factor())
+    with pytest.raises(BadInputError, match="SC514"):
+        ppu_learner(program, "no_such_rule")
+
+    class Learning:
+        """A program with a learner, as the trainer takes it."""
+
+        target, network = "brainscales2", program.network
+
+        def learner(self, rule: LearningRule, *, seed: int, device: str) -> PpuLearner:
+            return ppu_learner(program, rule, seed=seed)
+
+    step = RuleStep(Learning(), three_factor(), keywords={}, scheduler=0.5, epochs=2, seed=0,
+                    device=torch.device("cpu"))
+    events, labels = samples(6)
+    step.prepare(0, 2)
+    batch = step.learn(events, torch.from_numpy(labels))
+    assert batch.predicted is not None and len(batch.predicted) == 6 and "error" in batch.errors
+    figures = step.end_epoch(0)
+    assert figures.updated["fc1"] > 0 and step.rate == 0.5

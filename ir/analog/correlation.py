@@ -107,7 +107,7 @@ class CorrelationSensors:
         level = self.baseline[:, :, None] - collected
         if self.noise:
             level = level + random.normal(0.0, self.noise, level.shape)
-        return np.clip(np.rint(level), 0, LARGEST_READ).astype(np.int64)
+        return np.asarray(np.clip(np.rint(level), 0, LARGEST_READ).astype(np.int64))
 
     def read_empty(self, random: np.random.Generator) -> Array:
         """What is read right after a reset, of which a chip makes its baseline."""

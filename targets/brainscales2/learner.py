@@ -69,6 +69,7 @@ class PpuLearner:
         output, projections, seed: as of other learners; `seed` is also that of the rounding.
         chip: which chip's sensors these are, by their mismatch; None: ideal ones.
         reads: the chip, where the rule has a gate that membranes are read for.
+        codes: weights in steps of projections that do not learn; None: the nearest, in one row a source.
 
     Raises:
         BadInputError: there is no such output or projection, or the seed is no whole number (SC403).
@@ -80,7 +81,8 @@ class PpuLearner:
     def __init__(self, graph: Graph, network: Network, rule: LearningRule, measure: Measure,
                  step: Mapping[str, float | Array], *, output: str | None = None,
                  projections: Iterable[str] | None = None, seed: int = 0, chip: int | None = 0,
-                 choices: PpuChoices | None = None, reads: Reads | None = None) -> None:
+                 choices: PpuChoices | None = None, reads: Reads | None = None,
+                 codes: Mapping[str, Array] | None = None) -> None:
         faults = Diagnostics()
         check_seed(seed, faults)
         faults.raise_if_errors()
@@ -101,7 +103,8 @@ class PpuLearner:
         random = np.random.default_rng([self.seed, 2])
         self._plastic = [self._sensed(number, link, rules[link.name], chip, random)
                          for number, link in enumerate(self._links.plastic())]
-        self._fixed = self._static_codes(step)
+        self._fixed = {name: np.asarray(each) for name, each in (
+            self._static_codes(step) if codes is None else codes).items() if name not in self.codes}
         self.kernels()  # whether it fits is seen at once
         self._duration = sum(each.duration for each in rule.phases if each.noise is None)
         self._rest = Rest(self._duration)
@@ -428,6 +431,10 @@ def _whole(value: float) -> int:
 
 
 def _one_step(name: str, step: Mapping[str, Any], faults: Diagnostics) -> float:
+    if name not in step:
+        faults.add("SC515", "its weights are folded with others on the chip", node=name, value=", ".join(sorted(step)),
+                   remedy="Let it take spikes and feed one population, without a node between them.")
+        return 1.0
     given = np.atleast_1d(np.asarray(step[name], dtype=np.float64))
     if np.ptp(given) > 0.01 * np.abs(given).max():
         faults.add("SC515", "weights onto all neurons of a population have one step where they learn", node=name,

@@ -54,11 +54,11 @@ def kernel_text(program: PlasticityProgram, n_target: int, n_source: int, *, num
     observed = program.observed
     sizes = {"n_target": n_target, "n_source": n_source, "": 0}
     key = f"p{int(number)}"
-    factors = [{"symbol": f"spikec_{key}_{name}", "type": kind, "size": sizes[size], "what": what}
+    factors: list[dict[str, Any]] = [{"symbol": f"spikec_{key}_{name}", "type": kind, "size": sizes[size], "what": what}
                for each, (name, kind, size, what) in _WRITTEN.items() if each in observed]
     # Targets of both halves (16 bits), baselines and gate (16 bits a column), counters, and what the host writes.
     taken = (2 * _HALVES * most_columns + 2 * most_columns * (3 if program.reads else 2) + 8
-             + sum(max(1, int(each["size"])) for each in factors))
+             + sum(max(1, each["size"]) for each in factors))
     faults = Diagnostics()
 
     def over(what: str, value: object, limit: object) -> None:
