@@ -25,6 +25,7 @@ from strategies import any_graphs, cases
 import spikec
 from spikec.ir import nodes as ir
 from spikec.ir.diagnostics import BadInputError, DoesNotFitError, SpikecError, SpikecWarning, UnsupportedError
+from spikec.ir.event_files import write_events
 from spikec.ir.events import Events
 from spikec.ir.exact import simulate_exact
 from spikec.ir.graph import Discretization, Graph
@@ -473,5 +474,8 @@ def test_the_commands_show_it(place: Path, target: str, capsys: pytest.CaptureFi
     assert code == 0 and LABEL in out and ("8 of 512" in out or "8 of 4,096" in out)
     code, told = say_json(capsys, "report", "out")
     assert code == 0 and told["report"]["label"] == LABEL and told["report"]["target"] == target
+    write_events(place / "in.npz", stimulus(net(6)), {})
+    code, told = say_json(capsys, "run", "out", "--input", "in.npz", "--duration", f"{DURATION}")
+    assert code == 0 and told["samples"] == 2 and told["out.voltage_max"]
     code, shown, _ = say(capsys, "report", "out", "--html", "out.html")
     assert code == 0 and LABEL in shown and LABEL in (place / "out.html").read_text(encoding="utf-8")

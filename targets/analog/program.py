@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ...runtime.analog.device import Device
     from ...runtime.analog.emulator import Emulator
     from ...runtime.analog.in_the_loop import AnalogModule, Measure
+    from ...runtime.engine import Engine
     from ...runtime.outputs import Result
 
 __all__ = ["ANALOG_TARGETS", "AnalogProgram"]
@@ -124,6 +125,11 @@ class AnalogProgram(GraphProgram):
         from ...runtime.analog.emulator import Emulator
 
         return Emulator(self.network, self.held, self.device, self.options.noise, seed)
+
+    @property
+    def engine(self) -> Engine:
+        """What plays the circuits of the emulated chip."""
+        return self.emulator().engine
 
     @property
     def codes(self) -> dict[str, Any]:
