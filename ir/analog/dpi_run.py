@@ -20,7 +20,7 @@ from ..events import Events
 from ..nodes import Array
 from .dpi import DpiNetwork, DpiPopulation, check_dpi
 
-__all__ = ["ERROR", "NODES", "STAGES", "checked_inputs", "simulate_dpi"]
+__all__ = ["ERROR", "NODES", "STAGES", "Synapses", "checked_inputs", "dormand_prince", "simulate_dpi"]
 
 NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 STAGES: tuple[tuple[float, ...], ...] = (
@@ -84,7 +84,7 @@ def checked_inputs(network: DpiNetwork, inputs: Mapping[str, Events], duration: 
 
 
 @dataclass(slots=True)
-class _Synapses:
+class Synapses:
     """Currents at an instant, and those some seconds later."""
 
     exciting: Array
@@ -147,7 +147,7 @@ class _Run:
         self.arrivals = sorted(arrivals, key=lambda each: each[0])
         self.floor, self.top = np.log(self.neurons.dark), np.log(self.neurons.threshold)
         self.u = self.floor.copy()
-        self.synapses = _Synapses(np.zeros(self.n), np.zeros(self.n), self.neurons)
+        self.synapses = Synapses(np.zeros(self.n), np.zeros(self.n), self.neurons)
         self.until = np.zeros(self.n)
         self.spikes: list[tuple[float, int]] = []
         self.step = end
@@ -196,7 +196,7 @@ class _Run:
         done = 0.0
         while done < span * (1 - 1e-15):
             length = min(self.step, span - done)
-            u, start, last, error = _dormand_prince(slope, done, self.u, length)
+            u, start, last, error = dormand_prince(slope, done, self.u, length)
             if error > self.tolerance and length > _SAME * self.end:
                 self.step = length * max(0.2, 0.9 * (self.tolerance / error) ** 0.2)
                 continue
@@ -234,7 +234,7 @@ class _Run:
         first = int(np.where(events, high, np.inf).argmin())
         reach = float(high[first])
         for _ in range(8):
-            found, _, rate, _ = _dormand_prince(slope, done, self.u, reach)
+            found, _, rate, _ = dormand_prince(slope, done, self.u, reach)
             missing = target[first] - found[first]
             if abs(missing) < _CLOSE / 4 or rate[first] == 0:
                 break
@@ -251,7 +251,7 @@ class _Run:
             self._deliver(self.names[self.owner[neuron]], int(neuron - self.first[self.owner[neuron]]))
 
 
-def _dormand_prince(slope: Slope, time: float, u: Array, length: float) -> tuple[Array, Array, Array, float]:
+def dormand_prince(slope: Slope, time: float, u: Array, length: float) -> tuple[Array, Array, Array, float]:
     """One step: u after it, the slope before and after it, and the largest estimated error."""
     slopes: list[Array] = []
     reached = u
