@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,9 @@ def kernel_text(program: PlasticityProgram, n_target: int, n_source: int, *, num
     observed = program.observed
     sizes = {"n_target": n_target, "n_source": n_source, "": 0}
     key = f"p{int(number)}"
-    factors: list[dict[str, Any]] = [{"symbol": f"spikec_{key}_{name}", "type": kind, "size": sizes[size], "what": what}
-               for each, (name, kind, size, what) in _WRITTEN.items() if each in observed]
+    factors: list[dict[str, Any]] = [
+        {"symbol": f"spikec_{key}_{name}", "type": kind, "size": sizes[size], "what": what}
+        for each, (name, kind, size, what) in _WRITTEN.items() if each in observed]
     # Targets of both halves (16 bits), baselines and gate (16 bits a column), counters, and what the host writes.
     taken = (2 * _HALVES * most_columns + 2 * most_columns * (3 if program.reads else 2) + 8
              + sum(max(1, each["size"]) for each in factors))
@@ -78,10 +80,8 @@ def kernel_text(program: PlasticityProgram, n_target: int, n_source: int, *, num
     for target, (half, column) in enumerate(placed):
         table[half][column] = target
     terms, roundings = _terms(program)
-    from ... import __version__
-
     return _templates().get_template("rule_kernel.jinja").render(
-        version=__version__, key=key, rule="".join(each for each in rule if each.isalnum() or each == "_")[:80],
+        version=version("spikec"), key=key, rule="".join(each for each in rule if each.isalnum() or each == "_")[:80],
         n_target=n_target, n_source=n_source, columns=table, terms=terms, roundings=roundings,
         fraction=program.fraction, low=program.low, high=program.high, both=program.both, seed=program.seed,
         reads=program.reads if "gate" in observed else 0, centre=program.centre, width=program.width,

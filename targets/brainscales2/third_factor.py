@@ -26,7 +26,8 @@ def summed_error(rule: LearningRule, times: Array, neurons: Array, label: int, n
     """The error of the rule's one phase, column by column of `rule.interval`, as a grid has it
     (`ir/learning/errors.py`). `times`, `neurons`: the outputs' spikes, seconds of the model. A spike is in the column
     that ends with it, or next."""
-    assert rule.error is not None
+    if rule.error is None:
+        return ThirdFactor(np.zeros(n_out), 0.0)
     (phase,) = (each for each in rule.phases if each.noise is None)
     columns = max(1, round(phase.duration / rule.interval))
     raster = np.zeros((columns, n_out))
@@ -44,8 +45,9 @@ def summed_error(rule: LearningRule, times: Array, neurons: Array, label: int, n
 
 def wanted_spikes(rule: LearningRule, label: int, n_out: int) -> Array:
     """(n_out,) of the teacher of an error `spike` that begins with the sample."""
-    assert rule.error is not None
-    (phase,) = (each for each in rule.phases if each.noise is None)
     wanted = np.zeros(n_out, dtype=np.int64)
+    if rule.error is None:
+        return wanted
+    (phase,) = (each for each in rule.phases if each.noise is None)
     wanted[label] = ceil(max(1, round(phase.duration / rule.interval)) / rule.error.period)
     return np.minimum(wanted, 255)
