@@ -12,8 +12,8 @@ import numpy as np
 from spikec.ir import nodes as ir
 from spikec.ir.analog.chip import AnalogChip, Figure
 from spikec.ir.graph import Graph
-from spikec.ir.network import Network
 from spikec.targets.analog import description
+from spikec.targets.analog.check import graph_of_chip
 from spikec.targets.analog.program import AnalogProgram
 
 OWN = ("brainscales2", "generic_analog")
@@ -65,40 +65,9 @@ def net(seed: int = 0, *, kind: str = "CubaLIF", recurrent: bool = False, delay:
     return Graph(nodes, (*edges, *pairwise(chain)))
 
 
-def as_graph(network: Network, weights: list[np.ndarray[Any, Any]]) -> Graph:
-    """The graph of a network of `cuba` populations and dense projections, with other weights, all shapes flat: for the
-    oracle, which takes graphs."""
-    nodes: dict[str, ir.Node] = {name: ir.Input(shape=(network.size(name),)) for name in network.inputs}
-    edges = []
-    for name, each in network.populations.items():
-        values = {key: getattr(each, key) for key in ("r", "w_in", "tau_mem", "tau_syn", "v_leak", "v0")}
-        if each.spiking:
-            refractory = np.zeros(each.n) if each.refractory is None else each.refractory
-            after = np.zeros(each.n) if each.reset == "zero" else each.v_reset
-            values |= {"v_threshold": each.v_threshold, "v_reset": after, "refractory": refractory}
-        shaped = {key: np.broadcast_to(np.asarray(value), (each.n,)) for key, value in values.items()}
-        nodes[name] = (ir.CubaLIF if each.spiking else ir.CubaLI)(shape=(each.n,), **shaped)
-    for number, (each, weight) in enumerate(zip(network.projections, weights, strict=True)):
-        before = each.source
-        if each.delay is not None:
-            nodes[f"wait{number}"] = ir.Delay(delay=np.broadcast_to(np.asarray(each.delay), (weight.shape[1],)))
-            edges.append((before, f"wait{number}"))
-            before = f"wait{number}"
-        nodes[f"fc{number}"] = ir.Linear(weight=weight)
-        edges += [(before, f"fc{number}"), (f"fc{number}", each.target)]
-    for number, (name, each) in enumerate(network.populations.items()):
-        nodes[f"out{number}"] = ir.Output(shape=(each.n,))
-        edges.append((name, f"out{number}"))
-    return Graph(nodes, tuple(edges))
-
-
 def the_chip(program: AnalogProgram) -> Graph:
     """The graph that the emulated chip with a program on it is, noise and links apart."""
-    emulator = program.emulator()
-    weights = [each.codes * each.step[:, None] for each in program.held.projections]
-    factors = [program.device.synapses(program.held, number) for number in range(len(weights))]
-    return as_graph(emulator.network, [weight if factor is None else weight * factor
-                                       for weight, factor in zip(weights, factors, strict=True)])
+    return graph_of_chip(program.emulator())
 
 
 def with_figures(chip: AnalogChip, **values: float) -> AnalogChip:

@@ -106,7 +106,8 @@ def _as_graph(network: Network, weights: list[Array]) -> Graph:
                        "v_reset": 0.0 if each.reset == "zero" else each.v_reset}
         shaped = {key: np.broadcast_to(np.asarray(0.0 if value is None else value, np.float64), (each.n,))
                   for key, value in values.items()}
-        nodes[name] = (ir.CubaLIF if each.spiking else ir.CubaLI)(shape=(each.n,), **shaped)
+        made: Any = ir.CubaLIF if each.spiking else ir.CubaLI
+        nodes[name] = made(shape=(each.n,), **shaped)
 
     def fresh(kind: str) -> str:
         number = len(nodes)
@@ -114,16 +115,16 @@ def _as_graph(network: Network, weights: list[Array]) -> Graph:
             number += 1
         return f"{kind}{number}"
 
-    for each, weight in zip(network.projections, weights, strict=True):
-        before = each.source
-        if each.delay is not None:
+    for axon, weight in zip(network.projections, weights, strict=True):
+        before = axon.source
+        if axon.delay is not None:
             wait = fresh("delay")
-            nodes[wait] = ir.Delay(delay=np.broadcast_to(np.asarray(each.delay), (weight.shape[1],)))
+            nodes[wait] = ir.Delay(delay=np.broadcast_to(np.asarray(axon.delay), (weight.shape[1],)))
             edges.append((before, wait))
             before = wait
         through = fresh("linear")
         nodes[through] = ir.Linear(weight=weight)
-        edges += [(before, through), (through, each.target)]
+        edges += [(before, through), (through, axon.target)]
     for name, each in network.populations.items():
         output = fresh("output")
         nodes[output] = ir.Output(shape=(each.n,))

@@ -51,7 +51,7 @@ SUPPORT = Support(
              source="hxtorch (3bfc7aa), Synapse"),
         Rule(CONNECTIONS, "approximate", "the bias moves the leak potential, an analog value of 10 bits", biased,
              source=_CALIX),
-        Rule((CubaLIF,), "approximate", "analog circuits: thresholds off by 5 ± 3 % of their distance from rest, and noise",
+        Rule((CubaLIF,), "approximate", "analog circuits: thresholds off by 5 ± 3 % of their distance from rest, noise",
              source=_MISMATCH),
         Rule((LIF,), "approximate", "analog circuits, and the shortest synapse (0.3 us) in place of an impulse",
              source=_CALIX),
