@@ -31,6 +31,7 @@ class GradientStep:
     def __init__(self, program: Any, loss: Loss | str | None, optimizer: OptimizerChoice, *, lr: float | None,
                  scheduler: SchedulerChoice, epochs: int, options: Mapping[str, Any], duration: float | None,
                  gradient_clip: float | None, device: torch.device, dtype: torch.dtype) -> None:
+        self.whole = True
         self.loss: Any = LOSSES[loss]() if isinstance(loss, str) else loss
         self.device = device
         self._duration = duration
@@ -61,6 +62,15 @@ class GradientStep:
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def runs(self) -> int:
+        return int(getattr(self.module, "runs", 0))
+
+    @runs.setter
+    def runs(self, value: int) -> None:
+        if hasattr(self.module, "runs"):
+            self.module.runs = value
+
     def classes(self) -> int | None:
         table = getattr(self.loss, "targets", None)
         if table is not None:
@@ -82,9 +92,11 @@ class GradientStep:
         result.value.backward()
         if self._clip is not None:
             clip_rows(self._clipped, self._clip)
+        self.whole = False
         self.optimizer.step()
         if self._bump is not None and result.silent is not None:
             self._bump.apply(out, output_name(out, getattr(self.loss, "output", None)), result.silent, labels)
+        self.whole = True
         return self._batch(out, result, labels)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,9 @@ class Trainer:
         gradient_clip: largest norm of the gradient of one spiking neuron's incoming weights; tames spikes that graze
             the threshold. None leaves gradients as they are, and so are those of what feeds readouts, always.
         seed: of the order of the samples, of the dropout, and of what a rule draws.
-        checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, and after
-            `checkpoint_seconds` within a long epoch.
+        checkpoint: file for the state of the training, written at the end of every epoch, when interrupted, after
+            `checkpoint_seconds` within a long epoch, and when something raises between two batches, as a chip that does
+            not answer.
         callbacks: one or several, called as `callback(trainer, record)` after every epoch; a true value ends the
             training.
         progress: shows epochs as they pass.
@@ -223,11 +224,15 @@ class Trainer:
                 saved = time.perf_counter()
 
     def _evaluate(self, data: Samples, guard: InterruptGuard | None) -> Evaluation:
-        tally = Tally()
-        for events, labels in _in_order(data, self.evaluation_batch):
-            tally.add(self._step.answer(events, labels.to(self._step.device)))
-            if guard is not None and guard.requested:
-                raise _Stop
+        tally, runs = Tally(), self._step.runs
+        try:
+            for events, labels in _in_order(data, self.evaluation_batch):
+                tally.add(self._step.answer(events, labels.to(self._step.device)))
+                if guard is not None and guard.requested:
+                    raise _Stop
+        except BaseException:
+            self._step.runs = runs  # it is done again from its start
+            raise
         return tally.evaluation()
 
     def _record(self, validation: Evaluation | None) -> EpochRecord:
@@ -251,6 +256,7 @@ class Trainer:
         try:
             yield
         except NotANumber as error:
+            self._step.whole = False  # the checkpoint stays the one from before
             kept = f" The last checkpoint, '{self.checkpoint}', is from before." if self.checkpoint else ""
             what, remedy = (("loss", "Lower lr, or check the initial weights and the loss's constants.")
                             if self.learner is None else
@@ -267,12 +273,18 @@ class Trainer:
 
     @contextmanager
     def _stops(self, guard: InterruptGuard) -> Iterator[None]:
-        """Turns a requested stop into TrainingInterrupted, with the state saved."""
+        """Turns a requested stop into TrainingInterrupted, with the state saved; as it is where a chip, the data or the
+        loss raises."""
         try:
             yield
         except _Stop:
             self._save()
             raise TrainingInterrupted(self.history, self.checkpoint) from None
+        except Exception:
+            if self._step.whole and (self._epoch or self._batch):
+                with suppress(Exception):  # what is to be told is why the training fails
+                    self._save()
+            raise
         if guard.requested:
             raise TrainingInterrupted(self.history, self.checkpoint)
 
@@ -285,6 +297,7 @@ class Trainer:
                 "seconds": self._seconds,
                 "tally": self._tally.as_dict(),
                 "history": self.history.as_dict(),
+                "runs": self._step.runs,
                 **self._step.state(),
             })
 
@@ -299,6 +312,7 @@ class Trainer:
         state = read_checkpoint(self.checkpoint)
         require_same(self.checkpoint, state["settings"], self._settings)
         self._step.load(state)
+        self._step.runs = state.get("runs", 0)
         self._epoch, self._batch, self._seconds = state["epoch"], state["batch"], state["seconds"]
         self._tally = Tally(**state["tally"])
         self.history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +53,7 @@ def command(
         options["dt"] = dt if dt is not None or grid is None else grid.dt
     options |= {} if backend is None else {"backend": backend}
     options |= {"drain": True} if drain else {}
+    _check_options(program, options.keys() - {"dt"})
     _ = program.engine  # torch is imported here, which is no part of the time that is shown
     start = time.perf_counter()
     result = program.run(events, duration=duration, probes=probes, **options)
@@ -79,6 +82,16 @@ def command(
     say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
     if output is not None:
         say(f"wrote {output}")
+
+
+def _check_options(program: Any, given: Iterable[str]) -> None:
+    """Raises BadInputError, naming every option that programs of this target have not (SC550)."""
+    taken, faults = inspect.signature(program.run).parameters, Diagnostics()
+    for name in sorted(given):
+        if name not in taken:
+            faults.add("SC550", f"programs for {program.target} have no --{name}", node=f"--{name}",
+                       remedy="Leave it out; it is of programs for Loihi and Xylo.")
+    faults.raise_if_errors()
 
 
 def parse_probes(texts: list[str]) -> dict[str, np.ndarray]:

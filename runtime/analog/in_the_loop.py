@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +26,10 @@ from ...ir.nodes import Array
 from ..engine import Values
 from ..measured import GUARD, MeasuredModule
 
-__all__ = ["AnalogModule", "InTheLoop", "Measure", "MeasureError"]
+__all__ = ["AnalogModule", "InTheLoop", "Measure", "MeasureError", "called"]
+
+_ROUNDING = 1e-6
+"""Of times, relative: they may have been of float32."""
 
 Measure = Callable[..., Mapping[str, Events]]
 """One run on a chip: `measure(codes, spikes, duration) -> spikes`, or, where the network has delays, `measure(codes,
@@ -34,7 +38,8 @@ spikes, duration, delays=delays)`.
 `codes`: by projection, int32 (n_target, n_source), weights in steps of the chip, signed. `spikes`: of every input, in
 seconds on the chip; `duration` likewise. `delays`: by projection that has any, (n_source,), seconds on the chip. Gives
 the spikes of every spiking population over the batch, in seconds on the chip, ascending within each sample, none after
-`duration`; and of inputs, if it likes, the same events at the times at which they really went in.
+`duration`; and of inputs, if it likes, the same events at the times at which they really went in. Where it is a method
+of what counts its `runs`, as the emulator does, a training's checkpoint holds that number, and sets it.
 """
 
 
@@ -46,15 +51,18 @@ class MeasureError(SpikecError):
 
 class InTheLoop:
     """Called with a network in the chip's form, it hands its weights to `measure` in steps, and gives the spikes in the
-    model's time. `time_limit`: seconds that one run may take.
+    model's time. `network`: what the chip is set up to; `held`: the same in its numbers. `time_limit`: seconds that one
+    run may take.
 
     Raises:
+        BadInputError: of a network whose circuits are others (SC488).
         MeasureError: `measure` raises, or does not come back in time (SC377).
     """
 
-    def __init__(self, held: AnalogNetwork, levels: int, measure: Measure, time_limit: float = math.inf) -> None:
+    def __init__(self, network: Network, held: AnalogNetwork, levels: int, measure: Measure,
+                 time_limit: float = math.inf) -> None:
         self.held, self.measure, self.time_limit = held, measure, time_limit
-        self._before: Network | None = None
+        self._network = network
         self.most = {each.name: levels * each.rows for each in held.projections}
         self.sent: dict[str, Array] = {}
         """The codes of the last run."""
@@ -72,16 +80,27 @@ class InTheLoop:
         found = self._measured(codes, given, duration / speed, **({"delays": delays} if delays else {}))
         if not isinstance(found, Mapping):
             return found
-        return {name: _timed(each, speed, duration) for name, each in found.items()}
+        return {name: _timed(each, speed, duration, name in events) for name, each in found.items()}
+
+    @property
+    def runs(self) -> int:
+        """How many `measure` has made, where it counts them; else 0."""
+        return int(getattr(getattr(self.measure, "__self__", None), "runs", 0))
+
+    @runs.setter
+    def runs(self, value: int) -> None:
+        counting = getattr(self.measure, "__self__", None)
+        if hasattr(counting, "runs"):
+            counting.runs = value
 
     def _check_circuits(self, network: Network) -> None:
-        """Raises BadInputError where what circuits are set to has changed since the first run (SC488)."""
-        before, faults = self._before or network, Diagnostics()
-        self._before = before
-        for name, then in before.populations.items():
+        """Raises BadInputError where circuits are to be what the chip is not set up to (SC488)."""
+        faults = Diagnostics()
+        for name, then in self._network.populations.items():
             for field in ("tau_mem", "tau_syn", "refractory", "v_leak", "v_threshold", "v_reset", "r", "w_in"):
                 first, now = getattr(then, field), getattr(network.populations[name], field)
-                if first is not None and not np.allclose(now, first, rtol=1e-6, atol=0):
+                # parameters may be of float32, and a potential a sum of them
+                if first is not None and not np.allclose(now, first, rtol=1e-5, atol=1e-6 * np.abs(first).max()):
                     faults.add("SC488", f"{field} has changed, for which the chip is not set up", node=name,
                                remedy="Train weights and delays, or compile again with "
                                       "program.recompile(module.to_graph()).")
@@ -89,14 +108,14 @@ class InTheLoop:
 
     def _measured(self, *given: Any, **settings: Any) -> Any:
         if math.isinf(self.time_limit):
-            return _called(self.measure, *given, **settings)
-        found: list[Any] = []
+            return called(self.measure, *given, **settings)
+        found: list[tuple[Any, BaseException | None]] = []
 
         def work() -> None:
             try:
-                found.append(_called(self.measure, *given, **settings))
-            except MeasureError as error:
-                found.append(error)
+                found.append((called(self.measure, *given, **settings), None))
+            except BaseException as error:  # of whatever kind, it is for the thread that asked
+                found.append((None, error))
 
         # a daemon: what hangs in a driver cannot be ended from here, and must not keep the program from ending
         thread = threading.Thread(target=work, name="measure", daemon=True)
@@ -105,22 +124,25 @@ class InTheLoop:
         if not found:
             raise MeasureError(Diagnostic("SC377", "the measurement does not come back", limit=f"{self.time_limit:g} s",
                                           remedy="Reset the chip, and resume the training from its checkpoint."))
-        if isinstance(found[0], MeasureError):
-            raise found[0]
-        return found[0]
+        answer, error = found[0]
+        if error is not None:
+            raise error
+        return answer
 
 
 class AnalogModule(MeasuredModule):
     """A `MeasuredModule` whose weights are those that the chip holds: rounded to its steps, in the forward pass and for
-    the gradient. Its parameters are the exact ones, which add up changes smaller than a step; they are kept within what
-    the chip's rows can hold, where a parameter is a weight of a projection as it is. Delays likewise.
+    the gradient. Its parameters are the exact ones, which add up changes smaller than a step. Where a parameter is a
+    weight of a projection as it is, it is kept within what the chip's rows can hold; a weight that is made of several,
+    and is beyond that, has the gradients alone that lead back. Delays are kept within those that the chip makes.
     """
 
-    _shared = MeasuredModule._shared | {"_on_chip", "_delays"}
+    _shared = MeasuredModule._shared | {"_on_chip", "_delays", "_loop"}
 
     def __init__(self, graph: Graph, network: Network, loop: InTheLoop, delays: tuple[float, float] | None,
                  dtype: torch.dtype = torch.float32, train: Iterable[str] | None = None, guard: float = GUARD) -> None:
         self.__dict__["_on_chip"], self.__dict__["_delays"] = (loop.held, loop.most), delays
+        self.__dict__["_loop"] = loop
         super().__init__(graph, network, loop, dtype, train, guard)
         if train is None:  # a bias is a potential at rest, which runs do not set
             for label, (_, param) in self._map.items():
@@ -130,6 +152,28 @@ class AnalogModule(MeasuredModule):
         """See `MeasuredModule.forward`. `duration` may be left out as on the event target."""
         self._keep_within()
         return super().forward(events, duration, state, dt)
+
+    @property
+    def runs(self) -> int:
+        """See `InTheLoop.runs`."""
+        return cast(InTheLoop, self.__dict__["_loop"]).runs
+
+    @runs.setter
+    def runs(self, value: int) -> None:
+        self.__dict__["_loop"].runs = value
+
+    def network_now(self) -> Network:
+        """See `MeasuredModule.network_now`; weights are those that the chip holds."""
+        now = super().network_now()
+        weights = [self._values.weight(number).detach().cpu().double().numpy().T
+                   for number in range(len(now.projections))]
+        return replace(now, projections=tuple(replace(each, connection=Dense(weight=weight))
+                                              for each, weight in zip(now.projections, weights, strict=True)))
+
+    def to_graph(self) -> Graph:
+        """See `GraphModule.to_graph`; parameters are within the chip's range."""
+        self._keep_within()
+        return super().to_graph()
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -153,8 +197,26 @@ class AnalogModule(MeasuredModule):
                 owned[delay.node, delay.param].clamp_(*ends)
 
 
+class _Rounded(torch.autograd.Function):
+    """Weights in whole steps, whose gradients pass as if they were not rounded; but for those by which a weight that is
+    beyond the range would go further."""
+
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, step: Tensor, most: int) -> Tensor:
+        ctx.save_for_backward(exact, (most * step).to(exact.dtype))
+        kept: Tensor = (codes_of(exact.double(), step, most) * step).to(exact.dtype)
+        return kept
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        exact, bound = ctx.saved_tensors
+        further = ((exact > bound) & (gradient < 0)) | ((exact < -bound) & (gradient > 0))
+        return gradient.masked_fill(further, 0), None, None
+
+
 class _Steps(Values):
-    """Values whose weights are whole numbers of steps; gradients pass as if they were not rounded."""
+    """Values whose weights are `_Rounded`."""
 
     def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor],
                  held: AnalogNetwork, most: Mapping[str, int]) -> None:
@@ -164,14 +226,12 @@ class _Steps(Values):
 
     def weight(self, number: int) -> Tensor:
         exact = super().weight(number)
-        step = self._steps[number].to(exact.device)
-        kept: Tensor = (codes_of(exact.detach().double(), step, self._most[number]) * step).to(exact.dtype)
-        bound = (self._most[number] * step).to(exact.dtype)
-        within = exact.clamp(-bound, bound)
-        return within + (kept - within).detach()
+        kept: Tensor = _Rounded.apply(exact, self._steps[number].to(exact.device), self._most[number])
+        return kept
 
 
-def _called(measure: Measure, *given: Any, **settings: Any) -> Any:
+def called(measure: Callable[..., Any], *given: Any, **settings: Any) -> Any:
+    """What it gives; MeasureError where it raises what is no diagnostic (SC377)."""
     try:
         return measure(*given, **settings)
     except SpikecError:
@@ -181,14 +241,14 @@ def _called(measure: Measure, *given: Any, **settings: Any) -> Any:
                                       remedy="Mend it, and resume the training from its checkpoint.")) from error
 
 
-def _timed(events: Any, factor: float, end: float = math.inf) -> Any:
-    """Events on another scale of time, what rounding puts beyond the end at the end; what is malformed as it is, for
-    the checks to tell."""
+def _timed(events: Any, factor: float, end: float = math.inf, late: bool = False) -> Any:
+    """Events on another scale of time. What rounding puts beyond the end is at the end, and so is, of an input's events
+    (`late`), what came onto the chip after it. What is malformed stays as it is, for the checks to tell."""
     if not isinstance(events, Events):
         return events
     times = np.asarray(events.times)
     if times.dtype.kind != "f":
         return events
-    scaled: Any = times * factor
-    near = (scaled > end) & (scaled <= end * (1 + 1e-9))
+    scaled: Any = times.astype(np.float64) * factor
+    near = (scaled > end) & (late | (scaled <= end * (1 + _ROUNDING)))
     return Events(np.where(near, end, scaled), events.indices, events.offsets)

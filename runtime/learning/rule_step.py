@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...ir.diagnostics import Diagnostics
+from ...ir.diagnostics import Diagnostics, SpikecError
 from ...ir.facts import is_number
 from ...ir.graph import Graph
 from ...ir.learning.rule import LearningRule
@@ -41,6 +41,7 @@ class RuleStep:
         self.device = torch.device("cpu")  # of labels, which learners take as arrays
         self.learner: Learner = program.learner(rule, **{"seed": seed, **keywords}, device=str(device))
         self._network = program.network
+        self.whole = True
         self._output = keywords.get("output")
         self._schedule = _schedule(scheduler, epochs)
         self._rates: dict[int, float] = {}
@@ -59,6 +60,15 @@ class RuleStep:
     @property
     def rate(self) -> float:
         return float(self.learner.rate)
+
+    @property
+    def runs(self) -> int:
+        return int(getattr(self.learner, "runs", 0))
+
+    @runs.setter
+    def runs(self, value: int) -> None:
+        if hasattr(self.learner, "runs"):
+            self.learner.runs = value
 
     def classes(self) -> int | None:
         outputs = self._network.outputs
@@ -84,7 +94,14 @@ class RuleStep:
         self._set_rate(epoch)
 
     def learn(self, events: Any, labels: torch.Tensor) -> Batch:
-        batch = self._batch(self.learner.learn(events, labels.numpy()), labels)
+        self.whole = False
+        try:
+            answer = self.learner.learn(events, labels.numpy())
+        except SpikecError:  # of which it has learnt nothing
+            self.whole = True
+            raise
+        self.whole = True
+        batch = self._batch(answer, labels)
         self._learnt += len(labels)
         for value in batch.errors.values():
             if not math.isfinite(value):
