@@ -1,7 +1,8 @@
-"""The chip in the loop: weights go out in the chip's steps, spikes come back in its time, and gradients are those of
+"""The chip in the loop: weights go out in the chip's numbers, spikes come back in its time, and gradients are those of
 the nominal model, with the weights that the chip holds, at the measured times (`runtime/measured.py`).
 
-What is measured by is a callable, `Measure`; the emulator's `measure` is one, and a user's chip another.
+What is measured by is a callable, `Measure`; the emulator's `measure` is one, and a user's chip another. How a chip
+holds weights is its `Coding`: whole steps (`StepCoding`), or whatever else it has.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ from ...ir.derived import Leaf, expr_of
 from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecError
 from ...ir.events import Events
 from ...ir.graph import Graph
-from ...ir.network import Dense, Network
+from ...ir.network import Dense, Network, Projection
 from ...ir.nodes import Array
 from ..engine import Values
 from ..measured import GUARD, MeasuredModule
 
-__all__ = ["AnalogModule", "InTheLoop", "Measure", "MeasureError", "called"]
+__all__ = ["AnalogModule", "Coding", "InTheLoop", "Measure", "MeasureError", "StepCoding", "called"]
 
 _ROUNDING = 1e-6
 """Of times, relative: they may have been of float32."""
@@ -35,7 +36,7 @@ Measure = Callable[..., Mapping[str, Events]]
 """One run on a chip: `measure(codes, spikes, duration) -> spikes`, or, where the network has delays, `measure(codes,
 spikes, duration, delays=delays)`.
 
-`codes`: by projection, int32 (n_target, n_source), weights in steps of the chip, signed. `spikes`: of every input, in
+`codes`: by projection, int32 (n_target, n_source), weights in the chip's numbers, signed. `spikes`: of every input, in
 seconds on the chip; `duration` likewise. `delays`: by projection that has any, (n_source,), seconds on the chip. Gives
 the spikes of every spiking population over the batch, in seconds on the chip, ascending within each sample, none after
 `duration`; and of inputs, if it likes, the same events at the times at which they really went in. Where it is a method
@@ -49,35 +50,73 @@ class MeasureError(SpikecError):
     exit_code = 3
 
 
+class Coding(Protocol):
+    """How a chip holds the weights of a network. Those of a projection are float64, laid out as its
+    `connection.weight`."""
+
+    @property
+    def speed_up(self) -> float:
+        """Model time over chip time."""
+
+    def codes(self, network: Network) -> dict[str, Array]:
+        """By projection, what `Measure` takes."""
+
+    def rounded(self, number: int, weight: Array) -> Array:
+        """What the chip holds of the weights of projection `number`."""
+
+    def bounds(self, number: int) -> tuple[Array, Array]:
+        """The least and the greatest weight that the chip holds, of each, or what broadcasts to that."""
+
+
+class StepCoding:
+    """Weights in whole steps, `levels` of them on each of a projection's rows at most."""
+
+    def __init__(self, held: AnalogNetwork, levels: int) -> None:
+        self.speed_up = held.speed_up
+        self._held, self._levels = held, levels
+
+    def codes(self, network: Network) -> dict[str, Array]:
+        return {each.name: self._steps(number, np.asarray(projection.connection.weight, np.float64)).astype(np.int32)
+                for number, (each, projection) in enumerate(zip(self._held.projections, network.projections,
+                                                                strict=True))}
+
+    def rounded(self, number: int, weight: Array) -> Array:
+        return np.asarray(self._steps(number, weight) * self._held.projections[number].step[:, None])
+
+    def bounds(self, number: int) -> tuple[Array, Array]:
+        each = self._held.projections[number]
+        most = self._levels * each.rows * each.step[:, None]
+        return -most, most
+
+    def _steps(self, number: int, weight: Array) -> Array:
+        each = self._held.projections[number]
+        return np.asarray(codes_of(weight, each.step[:, None], self._levels * each.rows))
+
+
 class InTheLoop:
-    """Called with a network in the chip's form, it hands its weights to `measure` in steps, and gives the spikes in the
-    model's time. `network`: what the chip is set up to; `held`: the same in its numbers. `time_limit`: seconds that one
-    run may take.
+    """Called with a network in the chip's form, it hands its weights to `measure` in the chip's numbers, and gives the
+    spikes in the model's time. `network`: what the chip is set up to; `coding`: how it holds weights. `time_limit`:
+    seconds that one run may take.
 
     Raises:
         BadInputError: of a network whose circuits are others (SC488).
         MeasureError: `measure` raises, or does not come back in time (SC377).
     """
 
-    def __init__(self, network: Network, held: AnalogNetwork, levels: int, measure: Measure,
-                 time_limit: float = math.inf) -> None:
-        self.held, self.measure, self.time_limit = held, measure, time_limit
+    def __init__(self, network: Network, coding: Coding, measure: Measure, time_limit: float = math.inf) -> None:
+        self.coding, self.measure, self.time_limit = coding, measure, time_limit
         self._network = network
-        self.most = {each.name: levels * each.rows for each in held.projections}
         self.sent: dict[str, Array] = {}
         """The codes of the last run."""
 
     def __call__(self, network: Network, events: Mapping[str, Events], duration: float) -> Any:
         self._check_circuits(network)
-        speed, codes = self.held.speed_up, {}
+        speed = self.coding.speed_up
         delays = {each.name: np.asarray(each.delay, np.float64) / speed for each in network.projections
                   if each.delay is not None}
-        for each, projection in zip(self.held.projections, network.projections, strict=True):
-            weight = np.asarray(cast(Dense, projection.connection).weight, np.float64)
-            codes[each.name] = codes_of(weight, each.step[:, None], self.most[each.name]).astype(np.int32)
-        self.sent = codes
+        self.sent = self.coding.codes(network)
         given = {name: _timed(each, 1 / speed) for name, each in events.items()}
-        found = self._measured(codes, given, duration / speed, **({"delays": delays} if delays else {}))
+        found = self._measured(self.sent, given, duration / speed, **({"delays": delays} if delays else {}))
         if not isinstance(found, Mapping):
             return found
         return {name: _timed(each, speed, duration, name in events) for name, each in found.items()}
@@ -131,18 +170,17 @@ class InTheLoop:
 
 
 class AnalogModule(MeasuredModule):
-    """A `MeasuredModule` whose weights are those that the chip holds: rounded to its steps, in the forward pass and for
-    the gradient. Its parameters are the exact ones, which add up changes smaller than a step. Where a parameter is a
-    weight of a projection as it is, it is kept within what the chip's rows can hold; a weight that is made of several,
-    and is beyond that, has the gradients alone that lead back. Delays are kept within those that the chip makes.
+    """A `MeasuredModule` whose weights are those that the chip holds: rounded to its numbers, in the forward pass and
+    for the gradient. Its parameters are the exact ones, which add up changes smaller than a step. Where a parameter is
+    a weight of a projection as it is, it is kept within what the chip can hold; a weight that is made of several, and
+    is beyond that, has the gradients alone that lead back. Delays are kept within those that the chip makes.
     """
 
-    _shared = MeasuredModule._shared | {"_on_chip", "_delays", "_loop"}
+    _shared = MeasuredModule._shared | {"_delays", "_loop"}
 
     def __init__(self, graph: Graph, network: Network, loop: InTheLoop, delays: tuple[float, float] | None,
                  dtype: torch.dtype = torch.float32, train: Iterable[str] | None = None, guard: float = GUARD) -> None:
-        self.__dict__["_on_chip"], self.__dict__["_delays"] = (loop.held, loop.most), delays
-        self.__dict__["_loop"] = loop
+        self.__dict__["_delays"], self.__dict__["_loop"] = delays, loop
         super().__init__(graph, network, loop, dtype, train, guard)
         if train is None:  # a bias is a potential at rest, which runs do not set
             for label, (_, param) in self._map.items():
@@ -165,9 +203,9 @@ class AnalogModule(MeasuredModule):
     def network_now(self) -> Network:
         """See `MeasuredModule.network_now`; weights are those that the chip holds."""
         now = super().network_now()
-        weights = [self._values.weight(number).detach().cpu().double().numpy().T
-                   for number in range(len(now.projections))]
-        return replace(now, projections=tuple(replace(each, connection=Dense(weight=weight))
+        weights = [_laid_out(each, self._values.weight(number).detach().cpu().double().numpy())
+                   for number, each in enumerate(now.projections)]
+        return replace(now, projections=tuple(replace(each, connection=replace(each.connection, weight=weight))
                                               for each, weight in zip(now.projections, weights, strict=True)))
 
     def to_graph(self) -> Graph:
@@ -177,57 +215,61 @@ class AnalogModule(MeasuredModule):
 
     def _prepare(self) -> None:
         super()._prepare()
-        held, most = self.__dict__["_on_chip"]
-        values = _Steps(self._network, self._common_dtype(), self._by_node(), held, most)
+        values = _Kept(self._network, self._common_dtype(), self._by_node(), self.__dict__["_loop"].coding)
         self.__dict__.update(_values=values)
 
     @torch.no_grad()
     def _keep_within(self) -> None:
-        held, most = self.__dict__["_on_chip"]
+        coding: Coding = self.__dict__["_loop"].coding
         ends: tuple[float, float] | None = self.__dict__["_delays"]
         owned = {key: self.get_parameter(label) for label, key in self._map.items()}
-        for each, projection in zip(held.projections, self._network.projections, strict=True):
-            leaf = expr_of(cast(Dense, projection.connection).weight)
+        for number, projection in enumerate(self._network.projections):
+            leaf = expr_of(projection.connection.weight)
             if isinstance(leaf, Leaf) and owned[leaf.node, leaf.param].requires_grad:
                 weight = owned[leaf.node, leaf.param]
-                bound = torch.from_numpy(most[each.name] * each.step[:, None]).to(weight)
-                weight.clamp_(-bound, bound)
+                weight.clamp_(*(torch.from_numpy(end).to(weight) for end in coding.bounds(number)))
             delay = None if projection.delay is None else expr_of(projection.delay)
             if ends is not None and isinstance(delay, Leaf) and owned[delay.node, delay.param].requires_grad:
                 owned[delay.node, delay.param].clamp_(*ends)
 
 
 class _Rounded(torch.autograd.Function):
-    """Weights in whole steps, whose gradients pass as if they were not rounded; but for those by which a weight that is
-    beyond the range would go further."""
+    """Weights as the chip holds them, `kept`, whose gradients pass as if they were not rounded; but for those by which
+    a weight that is beyond its range would go further, and of those that have no range."""
 
     @staticmethod
-    def forward(ctx: Any, exact: Tensor, step: Tensor, most: int) -> Tensor:
-        ctx.save_for_backward(exact, (most * step).to(exact.dtype))
-        kept: Tensor = (codes_of(exact.double(), step, most) * step).to(exact.dtype)
+    def forward(ctx: Any, exact: Tensor, kept: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        ctx.save_for_backward(exact, low, high)
         return kept
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        exact, bound = ctx.saved_tensors
-        further = ((exact > bound) & (gradient < 0)) | ((exact < -bound) & (gradient > 0))
-        return gradient.masked_fill(further, 0), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        exact, low, high = ctx.saved_tensors
+        further = ((exact > high) & (gradient < 0)) | ((exact < low) & (gradient > 0)) | (low == high)
+        return gradient.masked_fill(further, 0), None, None, None
 
 
-class _Steps(Values):
+class _Kept(Values):
     """Values whose weights are `_Rounded`."""
 
     def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor],
-                 held: AnalogNetwork, most: Mapping[str, int]) -> None:
+                 coding: Coding) -> None:
         super().__init__(network, dtype, parameters)
-        self._steps = [torch.from_numpy(each.step) for each in held.projections]
-        self._most = [most[each.name] for each in held.projections]
+        self._coding = coding
 
     def weight(self, number: int) -> Tensor:
-        exact = super().weight(number)
-        kept: Tensor = _Rounded.apply(exact, self._steps[number].to(exact.device), self._most[number])
-        return kept
+        exact, projection = super().weight(number), self.network.projections[number]
+        kept = self._coding.rounded(number, _laid_out(projection, exact.detach().cpu().double().numpy()))
+        parts = (torch.from_numpy(np.ascontiguousarray(_laid_out(projection, each))).to(exact)
+                 for each in (kept, *self._coding.bounds(number)))
+        found: Tensor = _Rounded.apply(exact, *parts)
+        return found
+
+
+def _laid_out(projection: Projection, weight: Array) -> Array:
+    """From the engine's layout to the network's, or back: the engine has dense weights by sources."""
+    return weight.T if isinstance(projection.connection, Dense) else weight
 
 
 def called(measure: Callable[..., Any], *given: Any, **settings: Any) -> Any:

@@ -16,7 +16,7 @@ from ..measured import checked_spikes
 from ..outputs import Result
 from ..requests import check_duration, check_probes
 from .emulator import Emulator
-from .in_the_loop import InTheLoop, Measure
+from .in_the_loop import InTheLoop, Measure, StepCoding
 from .program import AnalogRunnable
 
 __all__ = ["check_measurement", "run_program"]
@@ -45,7 +45,7 @@ def run_program(program: AnalogRunnable, events: Any, duration: Any, probes: Map
     constants = emulator.engine.constants(torch.float64)
     end = emulator.engine.horizon(constants, inputs) if duration is None else float(duration)
     if measure is not None:
-        loop = InTheLoop(program.network, program.held, program.chip.levels, measure, time_limit)
+        loop = InTheLoop(program.network, StepCoding(program.held, program.chip.levels), measure, time_limit)
         return _result(program, checked_spikes(program.network, loop(program.network, given, end), given, end), {}, {},
                        end)
     activity, _ = emulator.run(program.codes, given, end)

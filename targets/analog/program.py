@@ -178,7 +178,7 @@ class AnalogProgram(GraphProgram):
         """
         import torch
 
-        from ...runtime.analog.in_the_loop import AnalogModule, InTheLoop
+        from ...runtime.analog.in_the_loop import AnalogModule, InTheLoop, StepCoding
         from ...runtime.analog.run import check_measurement
         from ...runtime.measured import GUARD
 
@@ -186,7 +186,8 @@ class AnalogProgram(GraphProgram):
         check_measurement(seed, measure, time_limit, faults)
         faults.raise_if_errors()
 
-        loop = InTheLoop(self.network, self.held, self.chip.levels, measure or self.emulator(seed).measure, time_limit)
+        loop = InTheLoop(self.network, StepCoding(self.held, self.chip.levels),
+                         measure or self.emulator(seed).measure, time_limit)
         return AnalogModule(self.graph, self.network, loop, self.delays,
                             torch.float32 if dtype is None else dtype, train, GUARD if guard is None else guard)
 
