@@ -18,7 +18,8 @@ from ..ir.analog.network import AnalogNetwork, AnalogPopulation, AnalogProjectio
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.network import Dense, Network, Population, Projection
 from ..ir.nodes import Array
-from .circuits import Places, place_circuits
+from .chip_parts import cut_into_runs, places_of
+from .circuits import Places, circuits_each, circuits_taken, place_circuits
 
 __all__ = ["analog_network", "span_of", "step_of"]
 
@@ -27,13 +28,14 @@ _LEVEL = 1e-9
 
 
 def analog_network(network: Network, chip: AnalogChip, *, speed_up: float, full_scale: float,
-                   rows: Mapping[str, int], faults: Diagnostics) -> AnalogNetwork:
+                   rows: Mapping[str, int], faults: Diagnostics, partition: bool = False) -> AnalogNetwork:
     """`network`: in the chip's form (`passes/analog_form.py`). `rows`: of each projection by name, rows a source.
-    Weights that are cut off are counted, and told (SC373, a warning).
+    `partition`: what is larger than the chip is cut into runs. Weights that are cut off are counted, and told (SC373,
+    a warning).
 
     Raises:
         UnsupportedError: naming every parameter that is out of the chip's range (SC372).
-        DoesNotFitError: as `place_circuits`.
+        DoesNotFitError: as `place_circuits`, or as `cut_into_runs`.
     """
     for population in network.populations.values():
         _check_ranges(population, chip, speed_up, faults)
@@ -43,13 +45,15 @@ def analog_network(network: Network, chip: AnalogChip, *, speed_up: float, full_
             _within(np.asarray(each.delay) / tau, chip.spans.get("delay"), "delay", each.name, faults,
                     "time constants of the synapse")
     faults.raise_if_errors(UnsupportedError)
-    places = place_circuits(network, chip, rows)
+    takes = circuits_taken(network, circuits_each(network, chip, rows, Diagnostics()))
+    schedule = cut_into_runs(network, chip, rows) if partition and sum(takes.values()) > chip.circuits else None
+    places = place_circuits(network, chip, rows) if schedule is None else places_of(network, schedule)
     projections = tuple(_projection(each, network, chip, full_scale, rows[each.name], speed_up, places, faults)
                         for each in network.projections)
     return AnalogNetwork(
         chip=chip.name, inputs={name: network.size(name) for name in network.inputs},
         populations={name: _population(each, chip, speed_up, places) for name, each in network.populations.items()},
-        projections=projections, speed_up=speed_up, full_scale=full_scale)
+        projections=projections, speed_up=speed_up, full_scale=full_scale, schedule=schedule)
 
 
 def step_of(population: Population, full_scale: float, levels: int) -> Array:
@@ -95,7 +99,7 @@ def _population(population: Population, chip: AnalogChip, speed_up: float, place
         name=population.name, n=population.n, circuits=place.shape[1], spiking=population.spiking,
         tau_mem=np.asarray(population.tau_mem, np.float64) / speed_up,
         tau_syn=np.asarray(population.tau_syn, np.float64) / speed_up, leak=np.full(population.n, rest), span=span,
-        place=place, **held)
+        place=place, run=None if places.runs is None else places.runs[population.name], **held)
 
 
 def _check_ranges(population: Population, chip: AnalogChip, speed_up: float, faults: Diagnostics) -> None:

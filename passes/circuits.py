@@ -14,15 +14,17 @@ from ..ir.diagnostics import Diagnostics, DoesNotFitError
 from ..ir.network import Network
 from ..ir.nodes import Array
 
-__all__ = ["Places", "check_places", "fan_in_of", "place_circuits"]
+__all__ = ["Places", "check_places", "circuits_each", "circuits_taken", "fan_in_of", "place_circuits"]
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """`neurons`: by population, (n, circuits of one neuron); `relays`: by projection with delays, (n_source,)."""
+    """`neurons`: by population, (n, circuits of one neuron); `relays`: by projection with delays, (n_source,). Of a
+    network in several runs `runs`, by population, (n,), and `relays` (runs that the target is in, n_source)."""
 
     neurons: Mapping[str, Array]
     relays: Mapping[str, Array]
+    runs: Mapping[str, Array] | None = None
 
 
 def fan_in_of(network: Network, name: str, rows: Mapping[str, int]) -> int:
@@ -30,15 +32,11 @@ def fan_in_of(network: Network, name: str, rows: Mapping[str, int]) -> int:
     return sum(network.size(each.source) * rows[each.name] for each in network.incoming[name])
 
 
-def place_circuits(network: Network, chip: AnalogChip, rows: Mapping[str, int]) -> Places:
-    """Circuits in the order of populations and neurons: c = ceil(N / fan-in) of them for a neuron of N signed inputs
-    (BrainScaleS-2: brainscales2-demos, ts_13-network_partitioning).
-
-    Raises:
-        DoesNotFitError: naming every population whose neurons need more circuits than can be merged (SC374), or that
-            the chip has too few (SC375), with what each takes.
-    """
-    faults, merged = Diagnostics(), int(chip["neurons.merged"])
+def circuits_each(network: Network, chip: AnalogChip, rows: Mapping[str, int], faults: Diagnostics) -> dict[str, int]:
+    """Circuits of one neuron, by population: c = ceil(N / fan-in) of them for a neuron of N signed inputs
+    (BrainScaleS-2: brainscales2-demos, ts_13-network_partitioning). Reports every population whose neurons need more
+    than can be merged (SC374)."""
+    merged = int(chip["neurons.merged"])
     needed = {name: max(1, ceil(fan_in_of(network, name, rows) / chip.fan_in)) for name in network.populations}
     for name, circuits in needed.items():
         if circuits > merged:
@@ -46,9 +44,24 @@ def place_circuits(network: Network, chip: AnalogChip, rows: Mapping[str, int]) 
                        value=f"{fan_in_of(network, name, rows)} signed inputs, {circuits} circuits",
                        limit=f"{chip.fan_in} a circuit, {merged} circuits",
                        remedy="Give it fewer inputs, or fewer rows a source.")
-    delayed = [each for each in network.projections if each.delay is not None]
-    takes = {name: circuits * network.size(name) for name, circuits in needed.items()}
-    takes |= {each.name: network.size(each.source) for each in delayed}
+    return needed
+
+
+def circuits_taken(network: Network, each: Mapping[str, int]) -> dict[str, int]:
+    """Circuits of every population, and of every projection with delays. `each`: of one neuron."""
+    takes = {name: circuits * network.size(name) for name, circuits in each.items()}
+    return takes | {one.name: network.size(one.source) for one in network.projections if one.delay is not None}
+
+
+def place_circuits(network: Network, chip: AnalogChip, rows: Mapping[str, int]) -> Places:
+    """Circuits in the order of populations and neurons, then of delays.
+
+    Raises:
+        DoesNotFitError: as `circuits_each` reports; or the chip has too few (SC375), with what each takes.
+    """
+    faults = Diagnostics()
+    needed = circuits_each(network, chip, rows, faults)
+    takes = circuits_taken(network, needed)
     if (total := sum(takes.values())) > chip.circuits:
         faults.add("SC375", "the network takes more circuits than the chip has",
                    value=f"{total}: " + ", ".join(f"{name} {count}" for name, count in takes.items()),
@@ -57,7 +70,7 @@ def place_circuits(network: Network, chip: AnalogChip, rows: Mapping[str, int]) 
     faults.raise_if_errors(DoesNotFitError)
     free = iter(np.split(np.arange(total), np.cumsum([*takes.values()])[:-1]))
     neurons = {name: next(free).reshape(network.size(name), circuits) for name, circuits in needed.items()}
-    return Places(neurons, {each.name: next(free) for each in delayed})
+    return Places(neurons, {each.name: next(free) for each in network.projections if each.delay is not None})
 
 
 def check_places(network: Network, chip: AnalogChip, rows: Mapping[str, int], places: Places) -> None:

@@ -13,8 +13,8 @@ all circuits at one code (tests/hw/py/test_neuron_distribution.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import ceil, log
 
@@ -26,7 +26,8 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.nodes import Array
 from .device import POTENTIALS, QUANTITIES, Device
 
-__all__ = ["Calibrated", "Calibration", "CalibrationRow", "calibrate", "fitted_decays", "targets_of", "trimmed_std"]
+__all__ = ["Calibrated", "Calibration", "CalibrationRow", "calibrate", "fitted_decays", "joined", "targets_of",
+           "trimmed_std"]
 
 _TRIMMED = 0.05
 """Of the circuits at each end that a spread leaves out (calix, test_neuron_distribution.py)."""
@@ -141,6 +142,17 @@ def calibrate(chip: AnalogChip, seed: int, targets: Mapping[str, Array]) -> Cali
         else:
             found[name] = bench.time_constant(name, target)
     return Calibration(chip.name, seed, found)
+
+
+def joined(calibrations: Sequence[Calibration]) -> Calibration:
+    """Calibrations of one chip for several runs as one, of (runs * circuits,): first all circuits of the first run."""
+    first, *others = calibrations
+    if not others:
+        return first
+    arrays = [each.name for each in fields(Calibrated) if each.name != "limit"]
+    return replace(first, quantities={name: replace(one, **{
+        field: np.concatenate([getattr(each.quantities[name], field) for each in calibrations]) for field in arrays})
+        for name, one in first.quantities.items()})
 
 
 class _Bench:

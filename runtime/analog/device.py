@@ -33,7 +33,8 @@ class Device:
     """A chip with its serial number. Of potentials the deviation of a circuit is a fraction of the distance from rest
     to threshold, added; of everything else a factor, log-normal, so that none is negative.
 
-    `left`: by quantity, (circuits,), what a calibration has left of it; it takes the place of the pattern.
+    `left`: by quantity, (circuits,), what a calibration has left of it, or (runs, circuits) where there is one for
+    each run; it takes the place of the pattern.
     """
 
     chip: AnalogChip
@@ -43,7 +44,7 @@ class Device:
 
     @cached_property
     def patterns(self) -> Mapping[str, Array]:
-        """By quantity, (circuits,): what is added, or the factor."""
+        """By quantity, (circuits,) or (runs, circuits): what is added, or the factor."""
         found = {name: self._pattern(name) for name in QUANTITIES[:-1]}
         return found if self.left is None else {**found, **self.left}
 
@@ -56,8 +57,9 @@ class Device:
         return np.asarray(self.chip["readout.offset"] * draw.standard_normal(self.chip.circuits))
 
     def of(self, name: str, population: AnalogPopulation) -> Array:
-        """(n,) of the neurons of a population: that of their first circuit."""
-        return self.patterns[name][population.place[:, 0]]
+        """(n,) of the neurons of a population: that of their first circuit, in their run."""
+        pattern, circuit = self.patterns[name], population.place[:, 0]
+        return pattern[circuit] if pattern.ndim == 1 else pattern[population.run, circuit]
 
     def perturbed(self, network: Network, held: AnalogNetwork) -> Network:
         """The network that this chip is, for one that it was to be, in the chip's form. Weights are left as they are.

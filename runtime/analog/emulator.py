@@ -1,5 +1,6 @@
 """An emulated chip: the event engine over a network whose circuits deviate, with noise from run to run, delays that
-jitter, and links with a clock.
+jitter, and links with a clock. A network in several runs goes over the links between them: what one run recorded, at
+its time stamps, is sent to the next.
 
 It gives what the chip gives: when each neuron fired, in steps of the time stamps. Nothing else that it knows comes out
 but through `membrane`, which reads as the chip's converter does.
@@ -8,7 +9,7 @@ but through `membrane`, which reads as the chip's converter does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ...ir.nodes import Array
 from ..cells import Cell
 from ..engine import Activity, Engine, Values, as_spikes
 from ..signals import Spikes
+from ..sweep import SweepResult
 from .device import Device
 
 __all__ = ["Emulator", "Links", "on_stamps"]
@@ -33,10 +35,12 @@ _RUN, _READ = 1 << 62, 1 << 61
 
 @dataclass(slots=True)
 class Links:
-    """What the links did since this was made. `sent`: events to the chip; `late`: those that waited for others;
-    `longest`: the longest wait, seconds on the chip; `lost`: those that came after the run's end."""
+    """What the links did since this was made. `sent`: events to the chip, in each run that takes them; `replayed`:
+    those of them that an earlier run recorded; `late`: those that waited for others; `longest`: the longest wait,
+    seconds on the chip; `lost`: those that came after the run's end."""
 
     sent: int = 0
+    replayed: int = 0
     late: int = 0
     longest: float = 0.0
     lost: int = 0
@@ -44,15 +48,17 @@ class Links:
 
 class Emulator:
     """`network`: in the chip's form, what the chip is to be. `held`: the same in its numbers. `noise`: whether runs
-    differ; with the same `seed` the first run is the same, and so are those after it."""
+    differ; with the same `seed` the first run is the same, and so are those after it. `links_on`: whether the links
+    have a clock; without, events come as they are, at once."""
 
     def __init__(self, network: Network, held: AnalogNetwork, device: Device, noise: bool = True,
                  seed: int = 0) -> None:
         self.held, self.device, self.noise, self.seed = held, device, noise, seed
         self.network = device.perturbed(network, held)
         self.engine = Engine(self.network)
-        self.links = Links()
+        self.links, self.links_on = Links(), True
         self.runs = 0
+        self._sent_to = dict.fromkeys(held.inputs, 1) if held.schedule is None else held.schedule.sent
         self._factors = [device.synapses(held, number) for number in range(len(held.projections))]
         self._relayed = {each.source: float(np.asarray(network.populations[each.target].tau_syn).mean())
                          for each in network.projections if each.delay is not None}
@@ -78,10 +84,11 @@ class Emulator:
     def run(self, codes: Mapping[str, Array], spikes: Mapping[str, Events], duration: float,
             delays: Mapping[str, Array] | None = None,
             dtype: torch.dtype = torch.float64) -> tuple[Activity, dict[str, Events]]:
-        """One run, in the model's time: what all populations did, and the inputs as they went in."""
+        """One run, in the model's time: what all populations did, and the inputs as they went in. Of a network in
+        several runs: all of them."""
         draw = np.random.Generator(np.random.Philox(key=[self.seed, _RUN | self.runs]))
         self.runs += 1
-        sent = {name: self._sent(each, duration) for name, each in spikes.items()}
+        sent = {name: self._sent(each, duration, self._sent_to.get(name, 0)) for name, each in spikes.items()}
         values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype), delays or {})
         activity = self.engine.begin(values, {name: as_spikes(each) for name, each in sent.items()}, duration)
         true = dict(activity.spikes)
@@ -91,7 +98,10 @@ class Emulator:
             if any(self.network.populations[name].spiking for name in stage.populations):
                 for name, result in self.engine.stage_run(stage, activity, stage.populations).items():
                     activity.results[name] = result
-                    activity.spikes[name] = self._jittered(name, result.spikes, draw)
+                    activity.spikes[name] = self._jittered(name, self._replayed(name, result.spikes, duration), draw)
+        if self.held.schedule is not None:
+            activity = _InRuns(self.engine, values, activity.spikes, activity.batch, activity.duration, None,
+                               activity.results, passed=dict(activity.spikes))
         for name in self.network.populations:
             if name in activity.results:
                 activity.spikes[name] = activity.results[name].spikes
@@ -139,28 +149,53 @@ class Emulator:
         times = (spikes.times.numpy() + std * draw.standard_normal(len(spikes.times))).clip(0)
         return as_spikes(_sorted(times, spikes.indices.numpy(), spikes.offsets.numpy()))
 
-    def _sent(self, events: Events, duration: float) -> Events:
-        """The events of an input as they come onto the chip: a few at each stamp, the others wait."""
-        stamp, capacity = self.chip["time.stamp"] * self.held.speed_up, int(self.chip["time.inputs_a_stamp"])
-        self.links.sent += len(events.times)
+    def _replayed(self, name: str, spikes: Spikes, duration: float) -> Spikes:
+        """The spikes of a population as the runs after its own take them."""
+        runs = self._sent_to.get(name, 0)
+        if not runs:
+            return spikes
+        self.links.replayed += runs * len(spikes.times)
+        times = on_stamps(spikes.times.numpy(), self._stamp)
+        return as_spikes(self._sent(Events(times, spikes.indices.numpy(), spikes.offsets.numpy()), duration, runs))
+
+    @property
+    def _stamp(self) -> float:
+        """Seconds of the model."""
+        return self.chip["time.stamp"] * self.held.speed_up if self.links_on else 0.0
+
+    def _sent(self, events: Events, duration: float, runs: int) -> Events:
+        """The events of a source as they come onto the chip, in so many runs: a few at each stamp, the others wait."""
+        stamp, capacity = self._stamp, int(self.chip["time.inputs_a_stamp"])
+        self.links.sent += runs * len(events.times)
         if stamp == 0:
             return events
         slots = np.floor(events.times / stamp + 1e-9).astype(np.int64)
         given = np.concatenate([_queued(slots[first:last], capacity) for first, last in
                                 zip(events.offsets[:-1], events.offsets[1:], strict=True)] or [slots])
-        self.links.late += int((given > slots).sum())
+        self.links.late += runs * int((given > slots).sum())
         self.links.longest = max(self.links.longest, float((given - slots).max(initial=0)) * self.chip["time.stamp"])
-        self.links.lost += int((given * stamp > duration).sum())
+        self.links.lost += runs * int((given * stamp > duration).sum())
         return Events(given * stamp, events.indices, events.offsets)
 
     def stamped(self, spikes: Spikes, duration: float) -> Events:
-        times = on_stamps(spikes.times.numpy(), self.chip["time.stamp"] * self.held.speed_up)
+        times = on_stamps(spikes.times.numpy(), self._stamp)
         return Events(np.minimum(times, duration), spikes.indices.numpy(), spikes.offsets.numpy())
 
 
 def on_stamps(times: Array, stamp: float) -> Array:
     """Times at the stamp that they fall into, its end; as they are where `stamp` is 0."""
     return times if stamp == 0 else np.ceil(times / stamp - 1e-9) * stamp
+
+
+@dataclass(slots=True)
+class _InRuns(Activity):
+    """`passed`: the spikes of each source as other runs took them."""
+
+    passed: dict[str, Spikes] = field(default_factory=dict)
+
+    def readout(self, name: str, **wanted: Any) -> SweepResult:
+        taken = Activity(self.engine, self.values, self.passed, self.batch, self.duration, self.state, self.results)
+        return taken.readout(name, **wanted)
 
 
 class _Held(Values):

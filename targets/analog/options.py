@@ -22,7 +22,8 @@ class AnalogOptions:
     of a weight, and the coefficient of variation of everything. `seed`: the serial number of the emulated chip.
     `mismatch`: how its circuits deviate; `noise`: whether runs differ. `speed_up`: model time over chip time; None: the
     chip's. `full_scale`: what the largest weight adds to the synaptic current, in distances from rest to threshold;
-    None: the chip's. `rows`: rows a source, by projection, or one number for all: larger weights, for more inputs."""
+    None: the chip's. `rows`: rows a source, by projection, or one number for all: larger weights, for more inputs.
+    `partition`: a network that is larger than the chip runs in parts, one after the other, and spikes are replayed."""
 
     chip: str | Path | None = None
     bits: int | None = None
@@ -33,6 +34,7 @@ class AnalogOptions:
     speed_up: float | None = None
     full_scale: float | None = None
     rows: int | Mapping[str, int] = field(default=1)
+    partition: bool = False
 
     @classmethod
     def of(cls, target: str, given: Mapping[str, Any]) -> Self:
@@ -54,9 +56,9 @@ class AnalogOptions:
             faults.add("SC533", "seed is a whole number", value=repr(found.seed)[:80], limit="0..2^63 - 1")
         if found.mismatch not in MISMATCHES:
             faults.add("SC533", "mismatch is not known", value=repr(found.mismatch), limit=", ".join(MISMATCHES))
-        noise: Any = found.noise
-        if not isinstance(noise, bool):
-            faults.add("SC533", "noise is a truth value", value=repr(noise))
+        for name in ("noise", "partition"):
+            if not isinstance(getattr(found, name), bool):
+                faults.add("SC533", f"{name} is a truth value", value=repr(getattr(found, name))[:80])
         for name in ("speed_up", "full_scale"):
             value = getattr(found, name)
             if value is not None and not (is_number(value) and 0 < value < 1e12):

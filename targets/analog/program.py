@@ -24,6 +24,7 @@ from ...ir.npz import pack_npz, write_atomically
 from ...ir.text import read, write
 from ...passes.analog_codes import analog_network
 from ...passes.analog_form import AnalogForm
+from ...passes.chip_parts import check_schedule
 from ...passes.circuits import Places, check_places
 from ..accept import accept
 from ..artefact import GRAPH, write_artefact
@@ -92,7 +93,10 @@ class AnalogProgram(GraphProgram):
         found = Diagnostics() if faults is None else faults
         held = analog_network(network, self.chip, speed_up=self.speed_up,
                               full_scale=self.options.full_scale or self.chip["weights.full_scale"], rows=self.rows,
-                              faults=found)
+                              faults=found, partition=self.options.partition)
+        if held.schedule is not None:
+            check_schedule(network, self.chip, self.rows, held.schedule)
+            return held
         check_places(network, self.chip, self.rows, Places(
             {name: each.place for name, each in held.populations.items()},
             {each.name: each.relays for each in held.projections if each.relays is not None}))
@@ -100,17 +104,20 @@ class AnalogProgram(GraphProgram):
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """Of the emulated chip, to what this program sets its circuits to; None where the options ask for none.
-        Circuits that cannot be calibrated are told, a warning (SC378)."""
+        """Of the emulated chip, to what this program sets its circuits to, in each of its runs; None where the options
+        ask for none. Circuits that cannot be calibrated are told, a warning (SC378)."""
         if self.options.mismatch != "calibrated":
             return None
-        from ...runtime.analog.calibration import calibrate, targets_of
+        from ...runtime.analog.calibration import calibrate, joined, targets_of
 
-        found, faults = calibrate(self.chip, self.options.seed, targets_of(self.held, self.chip)), Diagnostics()
-        found.tell(self.held.taken, faults)
+        runs, faults = 1 if self.held.schedule is None else len(self.held.schedule.runs), Diagnostics()
+        every = []
+        for held in (self.held.in_run(number) for number in range(runs)):
+            every.append(calibrate(self.chip, self.options.seed, targets_of(held, self.chip)))
+            every[-1].tell(held.taken, faults)
         for each in faults.found:
             warnings.warn(str(each), SpikecWarning, stacklevel=3)
-        return found
+        return joined(every)
 
     @cached_property
     def device(self) -> Device:
@@ -118,6 +125,8 @@ class AnalogProgram(GraphProgram):
         from ...runtime.analog.device import Device
 
         left = None if self.calibration is None else self.calibration.left
+        if left is not None and self.held.schedule is not None:
+            left = {name: each.reshape(-1, self.chip.circuits) for name, each in left.items()}
         return Device(self.chip, self.options.seed, self.options.mismatch, left)
 
     def emulator(self, seed: int = 0) -> Emulator:
