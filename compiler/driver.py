@@ -12,6 +12,7 @@ from ..passes.manager import PassManager
 from ..targets.analog.program import ANALOG_TARGETS, AnalogProgram
 from ..targets.artefact import GRAPH, check_artefact
 from ..targets.clock.program import ClockProgram
+from ..targets.dynapse2.program import Dynapse2Program
 from ..targets.event.program import Program
 from ..targets.loihi.program import LOIHI_TARGETS, LoihiProgram
 from ..targets.registry import target_named
@@ -21,7 +22,7 @@ from .pipeline import lower
 
 __all__ = ["AnyProgram", "compile", "load"]
 
-AnyProgram = Program | ClockProgram | LoihiProgram | AnalogProgram | XyloProgram
+AnyProgram = Program | ClockProgram | LoihiProgram | AnalogProgram | Dynapse2Program | XyloProgram
 
 
 @overload
@@ -44,6 +45,11 @@ def compile(graph: Graph | Builder, target: Literal["brainscales2", "generic_ana
 
 
 @overload
+def compile(graph: Graph | Builder, target: Literal["dynapse2"], dump_ir: str | Path | None = None,
+            **options: Any) -> Dynapse2Program: ...
+
+
+@overload
 def compile(graph: Graph | Builder, target: Literal["xylo"], dump_ir: str | Path | None = None,
             **options: Any) -> XyloProgram: ...
 
@@ -57,14 +63,15 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
     """Makes a program for `target`: lowers `graph` for `event`, keeps it node by node for `clock`, lowers and quantises
     it for chips. A `Builder` is built first. `dump_ir`: a folder for the text of the graph after each pass. `options`:
     of the target, for Loihi those of `targets.loihi.options.LoihiOptions`, for analog chips those of
-    `targets.analog.options.AnalogOptions`, for Xylo those of `targets.xylo.options.XyloOptions`.
+    `targets.analog.options.AnalogOptions`, for DYNAP-SE2 those of `targets.dynapse2.options.Dynapse2Options`, for Xylo
+    those of `targets.xylo.options.XyloOptions`.
 
     Raises:
         BadInputError: `graph` is no graph (SC232) or a malformed one (SC101 to SC117), there is no such target
             (SC530) or option (SC533), or `dump_ir` is no path (SC525) or cannot be written (SC522).
         UnsupportedError: the graph asks for what the target cannot do (SC302 to SC306, SC320 to SC324, SC341
-            to SC344, SC371, SC372), or the target is only planned (SC531).
-        DoesNotFitError: the network does not fit the chip (SC330, SC331, SC340, SC374, SC375).
+            to SC344, SC352, SC371, SC372), or the target is only planned (SC531).
+        DoesNotFitError: the network does not fit the chip (SC330, SC331, SC340, SC350, SC351, SC353, SC374, SC375).
     """
     target_named(target)
     if isinstance(graph, Builder):
@@ -78,6 +85,8 @@ def compile(graph: Graph | Builder, target: str = "event", dump_ir: str | Path |
         return LoihiProgram(graph, target, lower, options, dump_ir).fitted()
     if target in ANALOG_TARGETS:
         return AnalogProgram(graph, target, lower, options, dump_ir)
+    if target == Dynapse2Program.target:
+        return Dynapse2Program(graph, lower, options, dump_ir)
     if target == XyloProgram.target:
         return XyloProgram(graph, lower, options, dump_ir)
     if options:
@@ -102,6 +111,8 @@ def load(folder: str | Path) -> AnyProgram:
         return LoihiProgram.load(Path(folder), target, lower)
     if target in ANALOG_TARGETS:
         return AnalogProgram.load(Path(folder), target, lower)
+    if target == Dynapse2Program.target:
+        return Dynapse2Program.load(Path(folder), lower)
     if target == XyloProgram.target:
         return XyloProgram.load(Path(folder), lower)
     return compile(read(Path(folder) / GRAPH), target)

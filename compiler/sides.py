@@ -23,6 +23,7 @@ from ..ir.nodes import Array, Input, Neuron
 from ..ir.step import simulate_step
 from ..ir.wiring import Wiring
 from ..targets.analog.program import ANALOG_TARGETS
+from ..targets.dynapse2.program import Dynapse2Program
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS, target_named
 from ..targets.xylo.program import XyloProgram
@@ -254,6 +255,13 @@ def _run_event(side: Side, stimulus: Stimulus, names: Mapping[str, str], instant
     return Recording(_neurons_only(side, result.spikes), _flat(result.probes))
 
 
+def _run_spikes(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
+                recorded: list[str]) -> Recording:
+    """Of a chip that shows no membranes."""
+    result = _program(side).run(_renamed(stimulus.events(), names, side), stimulus.duration)
+    return Recording(_neurons_only(side, result.spikes), {})
+
+
 def _run_clock(side: Side, stimulus: Stimulus, names: Mapping[str, str], instants: Array,
                recorded: list[str]) -> Recording:
     probes = {f"{name}.v": instants for name in recorded}
@@ -299,7 +307,7 @@ def _run_source(side: Side, stimulus: Stimulus, names: Mapping[str, str], instan
 _RUNS: Mapping[str, Callable[[Side, Stimulus, Mapping[str, str], Array, list[str]], Recording]] = {
     "reference": _run_reference, "exact": _run_exact, "source": _run_source, "event": _run_event,
     "clock": _run_clock, "loihi1": _run_chip, "loihi2": _run_chip, "xylo": _run_chip,
-    **dict.fromkeys(ANALOG_TARGETS, _run_event),
+    **dict.fromkeys(ANALOG_TARGETS, _run_event), Dynapse2Program.target: _run_spikes,
 }
 
 

@@ -14,6 +14,8 @@ from ..ir.graph import Graph
 from ..ir.nodes import Array, is_spiking, params
 from ..targets.analog.check import AnalogCheck, check_analog_program
 from ..targets.analog.program import AnalogProgram
+from ..targets.dynapse2.exact import check_dynapse2_program
+from ..targets.dynapse2.program import Dynapse2Program
 from ..targets.loihi.check import ExactCheck, check_program
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS
@@ -119,6 +121,8 @@ def _exact(*sides: Side) -> ExactCheck | XyloCheck | AnalogCheck | None:
             return check_xylo_program(side.program)
         if isinstance(side.program, AnalogProgram):
             return check_analog_program(side.program)
+        if isinstance(side.program, Dynapse2Program):
+            return check_dynapse2_program(side.program)
     return None
 
 

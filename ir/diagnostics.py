@@ -123,6 +123,8 @@ CODES: dict[str, str] = {
     "SC353": "current is out of the bias generator's reach",
     "SC354": "configuration of DYNAP-SE2 does not hold its network",
     "SC355": "DYNAP-SE2 does this otherwise than the model says",
+    "SC356": "DYNAP-SE2 shows spikes alone",
+    "SC357": "neurons are not watched",
     "SC360": "learning rule asks for what the plasticity processor cannot do",
     "SC361": "coefficient or time constant is out of the plasticity processor's range",
     "SC362": "projection does not fit the synapse rows that a plasticity processor updates",

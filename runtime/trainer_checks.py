@@ -25,7 +25,7 @@ __all__ = ["GRADIENTS", "check_options", "chosen_rule"]
 
 GRADIENTS = {"event": ("exact",), "clock": ("surrogate",), "loihi1": ("surrogate", "exact"),
               "loihi2": ("surrogate", "exact"), "brainscales2": ("exact",), "generic_analog": ("exact",),
-              "xylo": ("exact",)}
+              "dynapse2": ("exact",), "xylo": ("exact",)}
 """How gradients of programs of each target are made, by default the first way."""
 _SURROGATE = {"surrogate", "sharpness", "detach_reset"}
 _INSTEAD = {

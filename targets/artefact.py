@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,9 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.npz import write_atomically
 from ..ir.paths import path_of
 
-__all__ = ["FORMAT", "GRAPH", "MANIFEST", "VERSION", "check_artefact", "require_folder", "write_artefact"]
+__all__ = [
+    "FORMAT", "GRAPH", "MANIFEST", "VERSION", "check_artefact", "check_remade", "require_folder", "write_artefact",
+]
 
 FORMAT = "spikec-program"
 VERSION = 1
@@ -85,6 +87,15 @@ def require_folder(folder: str | Path) -> Path:
         raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot be written: '{around}' is {why}",
                                        remedy="Pick another place."))
     return place
+
+
+def check_remade(folder: Path, files: Mapping[str, bytes], source: str) -> None:
+    """Raises BadInputError with every one of `files`, made again of `source`, that the folder has not so (SC520)."""
+    faults = Diagnostics()
+    for name, content in files.items():
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+            faults.add("SC520", f"'{folder / name}' is not what is made of {source}", remedy="Compile the model again.")
+    faults.raise_if_errors()
 
 
 def check_artefact(folder: str | Path) -> str:

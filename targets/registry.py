@@ -45,8 +45,8 @@ TARGETS: dict[str, Target] = {
                "chip in the loop", "none", "an emulator with the published mismatch and noise", drift=0.5),
         Target("generic_analog", "an analog chip of the user's own description, emulated", "available", "continuous",
                "chip in the loop", "none", "an emulator with the mismatch and noise of its description", drift=0.5),
-        Target("dynapse2", "DYNAP-SE2", "planned", "continuous",
-               "chip in the loop", "none", "an emulator with the published mismatch and noise"),
+        Target("dynapse2", "DYNAP-SE2, as an emulated chip and a generated configuration", "available", "continuous",
+               "chip in the loop", "none", "an emulator of its circuits with the published mismatch", drift=0.5),
     )
 }
 

@@ -11,7 +11,7 @@ __all__ = ["LOSS_HELP", "choose_loss"]
 
 _EXACT, _COUNTED = ("first-spike", "spike-time"), ("spike-count",)
 _OF_SPIKES_BY_TARGET = {"event": _EXACT, "clock": _COUNTED, "loihi1": _COUNTED, "loihi2": _COUNTED,
-                        "xylo": _EXACT, "brainscales2": _EXACT, "generic_analog": _EXACT}
+                        "xylo": _EXACT, "brainscales2": _EXACT, "generic_analog": _EXACT, "dynapse2": _EXACT}
 _OF_SPIKES = (*_EXACT, *_COUNTED)
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...runtime.analog.emulator import Emulator
     from .program import AnalogProgram
 
-__all__ = ["AnalogCheck", "check_analog_program", "graph_of_chip"]
+__all__ = ["AnalogCheck", "check_analog_program", "first_difference", "graph_of_chip"]
 
 COUNTS = (1, 3, 10)
 """Events of an input channel, one sample each."""
@@ -81,7 +81,7 @@ def check_analog_program(program: AnalogProgram, seed: int = 0) -> AnalogCheck:
             spikes = activity.spikes[name]
             found = Events(spikes.times.numpy(), spikes.indices.numpy(), spikes.offsets.numpy())
             fired[name] = len(np.unique(found.indices)) / each.n
-            difference = difference or _difference(name, found, wanted[name], TOLERANCE * max(1.0, duration))
+            difference = difference or first_difference(name, found, wanted[name], TOLERANCE * max(1.0, duration))
     return AnalogCheck(len(counts), duration, fired, difference)
 
 
@@ -132,7 +132,7 @@ def _as_graph(network: Network, weights: list[Array]) -> Graph:
     return Graph(nodes, tuple(edges))
 
 
-def _difference(name: str, found: Events, wanted: Events, tolerance: float) -> str:
+def first_difference(name: str, found: Events, wanted: Events, tolerance: float) -> str:
     """The first spike of a population that the two do not have in common; "" where there is none."""
     for sample in range(found.batch):
         mine, its = (each.sample(sample) for each in (found, wanted))

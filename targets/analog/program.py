@@ -27,7 +27,7 @@ from ...passes.analog_form import AnalogForm
 from ...passes.chip_parts import check_schedule
 from ...passes.circuits import Places, check_places
 from ..accept import accept
-from ..artefact import GRAPH, write_artefact
+from ..artefact import GRAPH, check_remade, write_artefact
 from ..program import GraphProgram
 from .description import own_chip, read_chip, uniform_chip
 from .options import AnalogOptions
@@ -263,12 +263,7 @@ class AnalogProgram(GraphProgram):
         with warnings.catch_warnings():  # they were issued when it was compiled
             warnings.simplefilter("ignore", SpikecWarning)
             program = cls(read(folder / GRAPH), target, lower, options, chip=chip)
-        faults = Diagnostics()
-        for name, content in program.files().items():
-            if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-                faults.add("SC520", f"'{folder / name}' is not what is made of the graph and the options beside it",
-                           remedy=_COMPILE_AGAIN)
-        faults.raise_if_errors()
+        check_remade(folder, program.files(), "the graph and the options beside it")
         return program
 
     def _like(self, graph: Graph) -> Self:

@@ -21,7 +21,8 @@ from .bias import nearest_bias, reach
 from .place import Placement, ends
 from .units import Circuit, biases_of, circuit_of
 
-__all__ = ["Held", "dpi_network", "effective_network", "hold", "hold_again"]
+__all__ = ["Held", "dpi_network", "effective_network", "hold", "hold_again", "hold_with", "nearest_weights",
+           "same_currents", "weight_bounds"]
 
 _LOST = 0.1
 """Of a core's weights, what is told of when it is lost."""
@@ -76,6 +77,24 @@ def hold_again(held: Held, network: Network) -> Held:
     `network` has the projections of the placed one, and no synapse that the placed one has not."""
     placement = replace(held.placement, network=network)
     return _assigned(placement, held.biases, held.circuits)
+
+
+def hold_with(placement: Placement, biases: tuple[Mapping[str, tuple[int, int]], ...]) -> Held:
+    """What cores with these `biases` hold of a placed network."""
+    return _assigned(placement, biases, tuple(circuit_of(each) for each in biases))
+
+
+def same_currents(placement: Placement, biases: tuple[Mapping[str, tuple[int, int]], ...]) -> bool:
+    """Whether the cores want all of these `biases`, but for those that weights are made of."""
+    if len(biases) != placement.cores:
+        return False
+    plain = (_rounded(placement, number, np.zeros(4), Diagnostics()) for number in range(placement.cores))
+    return all(mine.keys() == its.keys() and all(mine[name] == its[name] for name in mine if not _of_weights(name))
+               for mine, its in zip(plain, biases, strict=True))
+
+
+def _of_weights(bias: str) -> bool:
+    return bias.startswith("SYAM_W")
 
 
 def _rounded(placement: Placement, core: int, levels: Array, faults: Diagnostics) -> dict[str, tuple[int, int]]:
@@ -155,12 +174,13 @@ def _levels(circuit: Circuit) -> Array:
     return found
 
 
-def _held_amperes(held: Held, projection: Projection) -> tuple[Array, Array]:
-    """Of each weight, read row by row: its core, and its weight current, signed by what it does to the target."""
+def _held_amperes(held: Held, projection: Projection) -> Array:
+    """The weight current of each weight, read row by row, signed by what it does to the target."""
     rows, _ = ends(projection)
     core = held.placement.core[projection.target][rows]
     levels = np.array([_levels(circuit) for circuit in held.circuits]).reshape(-1, 16)
-    return core, held.signs[projection.name] * levels[core, held.masks[projection.name]]
+    found: Array = held.signs[projection.name] * levels[core, held.masks[projection.name]]
+    return found
 
 
 def effective_network(held: Held) -> Network:
@@ -169,20 +189,38 @@ def effective_network(held: Held) -> Network:
     `leaky` population is a `cuba` one, with its short synapse. The excitatory synapse's time constant stands for
     both."""
     network = held.placement.network
-    projections = []
-    for projection in network.projections:
-        rows, _ = ends(projection)
-        core, amperes = _held_amperes(held, projection)
-        flat = np.zeros(len(rows))
-        for number in np.unique(core):
-            here = core == number
-            direction = np.sign(held.placement.currents[projection.target].jump[rows[here]])
-            flat[here] = amperes[here] * direction * np.abs(_units(
-                held.placement, projection.target, held.circuits[number], amperes[here] > 0, rows[here]))
-        shape = np.asarray(projection.connection.weight).shape
-        projections.append(replace(projection, connection=replace(projection.connection, weight=flat.reshape(shape))))
+    projections = [replace(each, connection=replace(each.connection, weight=_in_model(
+        held, each, _held_amperes(held, each)))) for each in network.projections]
     return replace(network, projections=tuple(projections), populations={
         name: _effective(held, name, each) for name, each in network.populations.items()})
+
+
+def _in_model(held: Held, projection: Projection, amperes: Array) -> Array:
+    """Weights of the model, in their shape, that weight currents are; those are signed by what they do to the
+    target."""
+    rows, _ = ends(projection)
+    core, flat = held.placement.core[projection.target][rows], np.zeros(len(rows))
+    for number in np.unique(core):
+        here = core == number
+        direction = np.sign(held.placement.currents[projection.target].jump[rows[here]])
+        flat[here] = amperes[here] * direction * np.abs(_units(
+            held.placement, projection.target, held.circuits[number], amperes[here] > 0, rows[here]))
+    return flat.reshape(np.asarray(projection.connection.weight).shape)
+
+
+def nearest_weights(held: Held, projection: Projection) -> Array:
+    """The weights of the model that the cores can hold, nearest to those of `projection`, which is one of the placed
+    network with other weights."""
+    again = hold_again(held, replace(held.placement.network, projections=(projection,)))
+    return _in_model(held, projection, _held_amperes(again, projection))
+
+
+def weight_bounds(held: Held, projection: Projection) -> tuple[Array, Array]:
+    """The least and the greatest weight of the model that there is for each of a projection's."""
+    rows, _ = ends(projection)
+    most = np.array([sum(each.levels) for each in held.circuits])[held.placement.core[projection.target][rows]]
+    one, other = (_in_model(held, projection, sign * most) for sign in (-1.0, 1.0))
+    return np.minimum(one, other), np.maximum(one, other)
 
 
 def _effective(held: Held, name: str, population: Population) -> Population:
@@ -210,9 +248,10 @@ def dpi_network(held: Held, *, feedback: bool = True) -> DpiNetwork:
                    for name, core in held.placement.core.items()}
     projections = []
     for projection in network.projections:
-        core, amperes = _held_amperes(held, projection)
+        amperes = _held_amperes(held, projection)
         jumps = np.array([(circuit.jump_inh, circuit.jump_exc) for circuit in held.circuits]).reshape(-1, 2)
         rows, columns = ends(projection)
+        core = held.placement.core[projection.target][rows]
         weight = np.zeros((network.size(projection.target), network.size(projection.source)))
         np.add.at(weight, (rows, columns), amperes * jumps[core, (amperes > 0).astype(np.int64)])
         projections.append(DpiProjection(name=projection.name, source=projection.source, target=projection.target,

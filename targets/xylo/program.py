@@ -24,7 +24,7 @@ from ...ir.text import read, write
 from ...passes.quantise_xylo import QuantisedXylo, XyloPlan, quantise_xylo
 from ...passes.state_delays import StateDelays
 from ..accept import accept
-from ..artefact import GRAPH, write_artefact
+from ..artefact import GRAPH, check_remade, write_artefact
 from ..program import GraphProgram
 from .emit import program_files
 from .fit import check_fit
@@ -235,12 +235,7 @@ class XyloProgram(GraphProgram):
                 raise
             raise BadInputError(Diagnostic("SC520", f"'{folder}' says no scales: {error!r}",
                                            remedy=_COMPILE_AGAIN)) from error
-        faults = Diagnostics()
-        for name, content in program._files().items():
-            if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-                faults.add("SC520", f"'{folder / name}' is not what is made of the graph and the scales beside it",
-                           remedy=_COMPILE_AGAIN)
-        faults.raise_if_errors()
+        check_remade(folder, program._files(), "the graph and the scales beside it")
         return program
 
     def _like(self, graph: Graph) -> Self:
