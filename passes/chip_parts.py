@@ -104,14 +104,14 @@ class _Filling:
             size = (last - first) * self.each[name]
             parts.append(Part(name, np.arange(first, last), np.arange(place, place + size).reshape(last - first, -1)))
             place += size
-        relays = {}
-        for one in self.network.projections:
-            if one.target in here and one.delay is not None:
+        relays, onto = {}, [one for one in self.network.projections if one.target in here]
+        for one in onto:
+            if one.delay is not None:
                 relays[one.name] = np.arange(place, place + self.network.size(one.source))
                 place += len(relays[one.name])
-        wanted = {one.source for one in self.network.projections if one.target in here}
-        return Run(tuple(parts), relays, tuple(name for name in (*self.network.inputs, *self.network.populations)
-                                               if name in wanted and name not in here))
+        wanted = {one.source for one in onto} - here
+        return Run(tuple(parts), {one.name: one.target for one in onto}, relays, tuple(
+            name for name in (*self.network.inputs, *self.network.populations) if name in wanted))
 
 
 def _check_sizes(network: Network, chip: AnalogChip, each: Mapping[str, int], faults: Diagnostics) -> None:
@@ -187,6 +187,9 @@ def _check_circuits(chip: AnalogChip, run: Run, number: int, faults: Diagnostics
 
 def _check_sources(network: Network, schedule: Schedule, number: int, faults: Diagnostics) -> None:
     run, loops = schedule.runs[number], _loops(network)
+    if dict(run.projections) != {one.name: one.target for one in network.projections
+                                 if one.target in {part.population for part in run.parts}}:
+        faults.add("SC376", "the projections of a run are not those that lead to its neurons", value=f"run {number}")
     here = {part.population: len(part.neurons) for part in run.parts}
     earlier = [part.neurons for each in schedule.runs[:number] for part in each.parts]
     names = [part.population for each in schedule.runs[:number] for part in each.parts]

@@ -26,10 +26,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What is on the chip at a time. `relays`: by projection with delays, (n_source,), the circuits that stand for
-    them. `sources`: inputs, and populations of earlier runs, whose spikes are sent to the chip."""
+    """What is on the chip at a time. `projections`: by name, the population of this run that they lead to; `relays`: of
+    those with delays, (n_source,), the circuits that stand for them. `sources`: inputs, and populations of earlier
+    runs, whose spikes are sent to the chip."""
 
     parts: tuple[Part, ...]
+    projections: Mapping[str, str]
     relays: Mapping[str, Array]
     sources: tuple[str, ...]
 

@@ -63,6 +63,7 @@ def check_analog_program(program: AnalogProgram, seed: int = 0) -> AnalogCheck:
     """Runs a program's chip two ways."""
     emulator, network = program.emulator(), program.network
     emulator.noise = False
+    emulator.links_on = program.held.schedule is None  # what is replayed at stamps is another train of spikes
     synapses = max(1, sum(each.codes.size for each in program.held.projections))
     counts = [count for count in COUNTS
               if count == 1 or count * sum(program.held.inputs.values()) * synapses <= _WORK]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...runtime.analog.calibration import CalibrationRow
     from .program import AnalogProgram
 
-__all__ = ["LABEL", "AnalogReport", "PopulationRow", "ProjectionRow"]
+__all__ = ["LABEL", "AnalogReport", "PopulationRow", "ProjectionRow", "RunRow"]
 
 LABEL = "generated, not run on silicon"
 Range = tuple[float, float]
@@ -62,10 +62,21 @@ class ProjectionRow:
     relays: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """What is on the chip in one run of a network that is larger than it. `neurons`: by population; `circuits`: taken;
+    `sources`: inputs and populations of earlier runs that are sent to it, with their axons: each spike of one is an
+    event on the link."""
+
+    neurons: tuple[tuple[str, int], ...]
+    circuits: int
+    sources: tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalogReport:
-    """Rows of the program's parts. `calibration`: by quantity, where the emulated chip was calibrated. `assumed`: names
-    of the chip's numbers that rest on no source."""
+    """Rows of the program's parts. `runs`: of a network that is larger than the chip. `calibration`: by quantity, where
+    the emulated chip was calibrated. `assumed`: names of the chip's numbers that rest on no source."""
 
     target: str
     chip: str
@@ -81,6 +92,7 @@ class AnalogReport:
     circuits_used: int
     populations: tuple[PopulationRow, ...]
     projections: tuple[ProjectionRow, ...]
+    runs: tuple[RunRow, ...]
     calibration: tuple[CalibrationRow, ...]
     assumed: tuple[str, ...]
 
@@ -98,7 +110,7 @@ class AnalogReport:
             populations=tuple(_population(each) for each in held.populations.values()),
             projections=tuple(_projection(each, program.network, held, number, chip.levels)
                               for number, each in enumerate(held.projections)),
-            calibration=() if program.calibration is None else program.calibration.rows(),
+            runs=_runs(held), calibration=() if program.calibration is None else program.calibration.rows(),
             assumed=tuple(name for name, each in named.items() if each.basis == "assumed" and each.source != ABSENT))
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,11 +126,18 @@ class AnalogReport:
         return "\n".join([
             f"target {self.target}: {self.title or self.chip}; {self.label}",
             *([self.note] if self.note else []),
-            f"circuits: {self.circuits_used:,} of {self.circuits:,}; a second of the model is {1 / self.speed_up:g} s "
+            f"circuits: {self._taken}; a second of the model is {1 / self.speed_up:g} s "
             f"on the chip; the largest weight of a row adds {self.full_scale:g} of the distance from rest to threshold",
             f"emulated chip {self.seed}: mismatch {self.mismatch}, "
             f"{'with' if self.noise else 'without'} noise from run to run",
         ])
+
+    @property
+    def _taken(self) -> str:
+        if not self.runs:
+            return f"{self.circuits_used:,} of {self.circuits:,}"
+        share = self.circuits_used / (self.circuits * len(self.runs))
+        return f"{self.circuits_used:,} over {len(self.runs)} runs of {self.circuits:,} ({share:.0%})"
 
     def tables(self) -> Iterator[Table]:
         """All tables, in the order in which they are shown."""
@@ -136,6 +155,15 @@ class AnalogReport:
                   for row in self.projections),
             ("steps: the largest magnitude of those that the rows hold; levels: magnitudes that are used; lost: "
              "rounded to zero.",))
+        if self.runs:
+            yield Table(
+                "Runs", ("run", "neurons", "of", "circuits", "of the chip", "sent to it", "axons"),
+                tuple((f"{number}", f"{sum(count for _, count in row.neurons):,}",
+                       ", ".join(f"{name} {count:,}" for name, count in row.neurons), f"{row.circuits:,}",
+                       f"{row.circuits / self.circuits:.1%}", ", ".join(name for name, _ in row.sources) or "nothing",
+                       f"{sum(count for _, count in row.sources):,}") for number, row in enumerate(self.runs)),
+                ("One after the other, all from the same start; what a run records is sent to those that take it. Each "
+                 "spike of an axon is an event on the link.",))
         if any(row.relays for row in self.projections):
             yield Table(
                 "Delays", ("from", "to", "delay us", "relays"),
@@ -152,6 +180,13 @@ def _population(each: AnalogPopulation) -> PopulationRow:
     tau_mem, tau_syn, leak = (_range(getattr(each, name)) or (0.0, 0.0) for name in ("tau_mem", "tau_syn", "leak"))
     return PopulationRow(each.name, each.n, each.circuits, tau_mem, tau_syn, _range(each.refractory), leak,
                          _range(each.reset), _range(each.threshold))
+
+
+def _runs(held: AnalogNetwork) -> tuple[RunRow, ...]:
+    sizes = {**held.inputs, **{name: each.n for name, each in held.populations.items()}}
+    return () if held.schedule is None else tuple(
+        RunRow(tuple((part.population, len(part.neurons)) for part in run.parts), run.circuits,
+               tuple((name, sizes[name]) for name in run.sources)) for run in held.schedule.runs)
 
 
 def _projection(each: AnalogProjection, network: Network, held: AnalogNetwork, number: int,

@@ -102,7 +102,8 @@ def _for_readme(held: AnalogNetwork, chip: AnalogChip, settings: Mapping[str, An
         "label": LABEL, "left_out": left_out, "scale": weight_scale(held, chip), "levels": LEVELS,
         "chip_levels": chip.levels, "trace_scale": 1 / (top - rest), "rest": rest, "top": top, "dt": settings["dt"],
         "speed_up": held.speed_up,
-        "neurons": sum(each.n for each in held.populations.values()), "circuits": held.used, "spread": spread,
+        "neurons": sum(each.n for each in held.populations.values()), "circuits": held.used,
+        "runs": 1 if held.schedule is None else len(held.schedule.runs), "spread": spread,
         "synapses": sum(int(np.count_nonzero(each.codes)) for each in held.projections),
         "inputs": list(settings["inputs"]), "spiking": [key for key, each in settings["populations"].items()
                                                         if each["spiking"]],

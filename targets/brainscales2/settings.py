@@ -17,6 +17,7 @@ import numpy as np
 
 from ...ir.analog.chip import AnalogChip
 from ...ir.analog.network import AnalogNetwork, AnalogPopulation, AnalogProjection
+from ...ir.analog.schedule import Schedule
 from ...ir.network import Network
 from ...ir.nodes import Array
 from .relays import Relay, relay_of
@@ -72,6 +73,9 @@ def reachable(held: AnalogNetwork, chip: AnalogChip) -> list[str]:
     """What of the program the chip's software would not take, whichever part of it; most of all where the description
     of the chip is the user's."""
     found, keys = [], keys_of(held)
+    if held.schedule is not None:
+        found.append(f"a network in {len(held.schedule.runs)} runs, with spikes of earlier ones replayed into later "
+                     "ones; the file would be one for each run")
     if chip.levels > LEVELS:
         found.append(f"weights of {chip.levels} steps; a synapse has {LEVELS}")
     for each in held.populations.values():
@@ -125,8 +129,15 @@ def described(network: Network, held: AnalogNetwork, chip: AnalogChip, left_out:
         "projections": {f"w{number}": _projection(held, chip, each, keys)
                         for number, each in enumerate(held.projections)},
         "outputs": {output: keys[name] for output, name in network.outputs.items()},
-        "left_out": dict(left_out),
+        "left_out": dict(left_out), **({} if held.schedule is None else {"runs": _runs(held.schedule, keys)}),
     }
+
+
+def _runs(schedule: Schedule, keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Of each run, what is sent to the chip, and by population the neurons that are there."""
+    return [{"sources": [keys[name] for name in run.sources],
+             "populations": {keys[part.population]: part.neurons.tolist() for part in run.parts}}
+            for run in schedule.runs]
 
 
 def _population(each: AnalogPopulation) -> dict[str, Any]:
