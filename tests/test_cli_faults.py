@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cli_commands import say, say_json
 
 import spikec
 from spikec.compiler.cli import interrupts, run
+from spikec.targets.registry import TARGETS
 
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
@@ -22,7 +24,6 @@ from spikec.compiler.cli import interrupts, run
     (("compile", "net.py", "-o", "net"), 4, "net.py:NAME"),
     (("compile", "net.py:nothing", "-o", "net"), 4, "nothing"),
     (("compile", "absent.onnx", "-o", "net"), 4, "SC203"),
-    (("compile", "net.py:make", "-o", "net", "-t", "dynapse2"), 3, "SC531"),
     (("compile", "net.py:make", "-o", "net", "-t", "loihi2"), 4, "--dt"),
     (("compile", "net.py:make", "-o", "net", "-t", "abacus"), 4, "SC530"),
     (("compile", "net.py:ambiguous", "-o", "net"), 3, "pool"),
@@ -49,6 +50,12 @@ def test_exit_codes_and_messages(
     found, _, err = say(capsys, *arguments)
     assert (found, said in err) == (code, True), err
     assert "Traceback" not in err
+
+
+def test_a_planned_target(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "abacus", replace(TARGETS["dynapse2"], name="abacus", status="planned"))
+    code, _, err = say(capsys, "compile", "net.py:make", "-o", "net", "-t", "abacus")
+    assert (code, "SC531" in err, "Traceback" in err) == (3, True, False), err
 
 
 def test_a_fault_in_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +183,7 @@ def test_targets_lists_what_can_be_compiled_for(capsys: pytest.CaptureFixture[st
     code, told = say_json(capsys, "targets")
     assert code == 0
     assert {target["name"] for target in told["targets"] if target["status"] == "available"} == {
-        "brainscales2", "clock", "event", "generic_analog", "loihi1", "loihi2", "xylo"}
+        "brainscales2", "clock", "dynapse2", "event", "generic_analog", "loihi1", "loihi2", "xylo"}
     assert "loihi2" in say(capsys, "targets")[1]
 
 

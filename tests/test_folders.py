@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import spikec
 from spikec import BadInputError, Builder, Discretization, Graph
 from spikec.ir.graph import same_graph
+from spikec.targets.registry import TARGETS
 
 
 def small_graph(seed: int = 0) -> Graph:
@@ -177,13 +179,14 @@ def test_no_folder_is_told(tmp_path: Path) -> None:
             spikec.load(place)
 
 
-def test_a_planned_target_is_refused_by_load_and_compile(folder: Path) -> None:
-    edit(folder, target="dynapse2")
+def test_a_planned_target_is_refused_by_load_and_compile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "abacus", replace(TARGETS["dynapse2"], name="abacus", status="planned"))
+    edit(folder, target="abacus")
     with pytest.raises(spikec.UnsupportedError) as error:
         spikec.load(folder)
     assert error.value.diagnostics[0].code == "SC531"
     with pytest.raises(spikec.UnsupportedError):
-        spikec.compile(small_graph(), "dynapse2")
+        spikec.compile(small_graph(), "abacus")
 
 
 def test_a_link_in_place_of_a_folder_is_not_followed(folder: Path, tmp_path: Path) -> None:

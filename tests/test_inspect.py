@@ -142,7 +142,7 @@ def test_a_model_of_steps_is_approximate_in_continuous_time_and_faithful_on_the_
     (ir.IF(shape=(3,)), "brainscales2", "unsupported"),
     (ir.LI(tau=20e-3, shape=(3,)), "brainscales2", "approximate"),
     (ir.LI(tau=20e-3, shape=(3,)), "dynapse2", "unsupported"),
-    (cuba(tau_mem=[20e-3, 21e-3, 22e-3]), "dynapse2", "unsupported"),
+    (cuba(tau_mem=[20e-3, 21e-3, 22e-3]), "dynapse2", "approximate"),
     (cuba(v_min=-1.0), "loihi2", "unsupported"),
 ], ids=str)
 def test_neurons_are_judged_by_their_settings(node: ir.Node, target: str, verdict: Verdict) -> None:

@@ -24,6 +24,7 @@ from spikec.ir import nodes as ir
 from spikec.ir.event_files import write_events
 from spikec.ir.step import simulate_step
 from spikec.ir.text import write
+from spikec.targets.registry import TARGETS
 
 GRID = Discretization(1e-3, integrator="decay")
 
@@ -185,18 +186,19 @@ def test_each_side_runs_as_what_it_is() -> None:
     found = spikec.validate(stated, stated, "random:0.2:20")
     assert (found.a, found.b) == ("Graph on clock", "Graph on reference")
     assert set(ENGINES) == {"reference", "exact", "source", "event", "clock", "loihi1", "loihi2", "brainscales2",
-                            "generic_analog", "xylo"}
+                            "generic_analog", "dynapse2", "xylo"}
 
 
-def test_what_cannot_run_a_side_is_told() -> None:
+def test_what_cannot_run_a_side_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInputError, match="SC561"):
         spikec.validate(network(), network(), target_b="source")
     with pytest.raises(BadInputError, match="SC561"):
         spikec.validate(network(grid=None), network(), target_a="reference")
     with pytest.raises(BadInputError, match="SC530"):
         spikec.validate(network(), network(), target_a="loihi3")
+    monkeypatch.setitem(TARGETS, "abacus", dataclasses.replace(TARGETS["dynapse2"], name="abacus", status="planned"))
     with pytest.raises(UnsupportedError, match="SC531"):
-        spikec.validate(network(), network(), target_a="dynapse2")
+        spikec.validate(network(), network(), target_a="abacus")
     with pytest.raises(BadInputError, match="SC232"):
         spikec.validate(network(), 3)
 
