@@ -40,8 +40,8 @@ class NotANumber(Exception):
 class Step(Protocol):
     """`settings`: what a checkpoint must have been written with, by name, as plain values; `device`: where labels go;
     `loss`: that of gradients; `numbers`: whether labels are class numbers (True) or wanted times (False), None where
-    that is not known; `rate`: of learning, now; `whole`: whether the state is one to go on from, not one within a batch,
-    nor one that gives no numbers; `runs`: how many a chip has made that draws its noise anew for each."""
+    that is not known; `rate`: of learning, now; `whole`: whether the state is one to go on from, and neither within a
+    batch nor no number; `runs`: how many a chip has made that draws its noise anew for each."""
 
     settings: dict[str, Any]
     device: torch.device

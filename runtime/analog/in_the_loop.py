@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...ir.analog.network import AnalogNetwork, codes_of
-from ...ir.derived import Leaf, expr_of
+from ...ir.derived import Apply, Expr, Leaf, expr_of
 from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecError
 from ...ir.events import Events
 from ...ir.graph import Graph
@@ -30,7 +30,7 @@ from ..measured import GUARD, MeasuredModule
 __all__ = ["AnalogModule", "Coding", "InTheLoop", "Measure", "MeasureError", "StepCoding", "called"]
 
 _ROUNDING = 1e-6
-"""Of times, relative: they may have been of float32."""
+"""Of times, relative: they may be of float32."""
 
 Measure = Callable[..., Mapping[str, Events]]
 """One run on a chip: `measure(codes, spikes, duration) -> spikes`, or, where the network has delays, `measure(codes,
@@ -173,14 +173,15 @@ class AnalogModule(MeasuredModule):
     """A `MeasuredModule` whose weights are those that the chip holds: rounded to its numbers, in the forward pass and
     for the gradient. Its parameters are the exact ones, which add up changes smaller than a step. Where a parameter is
     a weight of a projection as it is, it is kept within what the chip can hold; a weight that is made of several, and
-    is beyond that, has the gradients alone that lead back. Delays are kept within those that the chip makes.
+    is beyond that, has the gradients alone that lead back. Delays likewise, within those that the chip makes.
     """
 
     _shared = MeasuredModule._shared | {"_delays", "_loop"}
 
     def __init__(self, graph: Graph, network: Network, loop: InTheLoop, delays: tuple[float, float] | None,
                  dtype: torch.dtype = torch.float32, train: Iterable[str] | None = None, guard: float = GUARD) -> None:
-        self.__dict__["_delays"], self.__dict__["_loop"] = delays, loop
+        ends = None if delays is None else (delays[0] * (1 + _ROUNDING), delays[1] * (1 - _ROUNDING))
+        self.__dict__["_delays"], self.__dict__["_loop"] = ends, loop
         super().__init__(graph, network, loop, dtype, train, guard)
         if train is None:  # a bias is a potential at rest, which runs do not set
             for label, (_, param) in self._map.items():
@@ -201,12 +202,13 @@ class AnalogModule(MeasuredModule):
         self.__dict__["_loop"].runs = value
 
     def network_now(self) -> Network:
-        """See `MeasuredModule.network_now`; weights are those that the chip holds."""
-        now = super().network_now()
-        weights = [_laid_out(each, self._values.weight(number).detach().cpu().double().numpy())
-                   for number, each in enumerate(now.projections)]
-        return replace(now, projections=tuple(replace(each, connection=replace(each.connection, weight=weight))
-                                              for each, weight in zip(now.projections, weights, strict=True)))
+        """See `MeasuredModule.network_now`; weights and delays are those that the chip holds."""
+        now, held = super().network_now(), []
+        for number, each in enumerate(now.projections):
+            weight, delay = _laid_out(each, _array(self._values.weight(number))), self._values.delay(number)
+            held.append(replace(each, connection=replace(each.connection, weight=weight),
+                                delay=None if delay is None else _array(delay)))
+        return replace(now, projections=tuple(held))
 
     def to_graph(self) -> Graph:
         """See `GraphModule.to_graph`; parameters are within the chip's range."""
@@ -215,7 +217,8 @@ class AnalogModule(MeasuredModule):
 
     def _prepare(self) -> None:
         super()._prepare()
-        values = _Kept(self._network, self._common_dtype(), self._by_node(), self.__dict__["_loop"].coding)
+        values = _Kept(self._network, self._common_dtype(), self._by_node(), self.__dict__["_loop"].coding,
+                       self.__dict__["_delays"])
         self.__dict__.update(_values=values)
 
     @torch.no_grad()
@@ -228,14 +231,14 @@ class AnalogModule(MeasuredModule):
             if isinstance(leaf, Leaf) and owned[leaf.node, leaf.param].requires_grad:
                 weight = owned[leaf.node, leaf.param]
                 weight.clamp_(*(torch.from_numpy(end).to(weight) for end in coding.bounds(number)))
-            delay = None if projection.delay is None else expr_of(projection.delay)
-            if ends is not None and isinstance(delay, Leaf) and owned[delay.node, delay.param].requires_grad:
+            delay = None if projection.delay is None else _parameter(expr_of(projection.delay))
+            if ends is not None and delay is not None and owned[delay.node, delay.param].requires_grad:
                 owned[delay.node, delay.param].clamp_(*ends)
 
 
 class _Rounded(torch.autograd.Function):
-    """Weights as the chip holds them, `kept`, whose gradients pass as if they were not rounded; but for those by which
-    a weight that is beyond its range would go further, and of those that have no range."""
+    """Values as the chip holds them, `kept`, whose gradients pass as if they were not rounded; but for those by which
+    a value that is beyond its range would go further, and of those that have no range."""
 
     @staticmethod
     def forward(ctx: Any, exact: Tensor, kept: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -251,20 +254,39 @@ class _Rounded(torch.autograd.Function):
 
 
 class _Kept(Values):
-    """Values whose weights are `_Rounded`."""
+    """Values whose weights and delays are `_Rounded`."""
 
     def __init__(self, network: Network, dtype: torch.dtype, parameters: Mapping[tuple[str, str], Tensor],
-                 coding: Coding) -> None:
+                 coding: Coding, delays: tuple[float, float] | None) -> None:
         super().__init__(network, dtype, parameters)
-        self._coding = coding
+        self._coding, self._ends = coding, delays
 
     def weight(self, number: int) -> Tensor:
         exact, projection = super().weight(number), self.network.projections[number]
-        kept = self._coding.rounded(number, _laid_out(projection, exact.detach().cpu().double().numpy()))
+        kept = self._coding.rounded(number, _laid_out(projection, _array(exact)))
         parts = (torch.from_numpy(np.ascontiguousarray(_laid_out(projection, each))).to(exact)
                  for each in (kept, *self._coding.bounds(number)))
         found: Tensor = _Rounded.apply(exact, *parts)
         return found
+
+    def delay(self, number: int) -> Tensor | None:
+        exact = super().delay(number)
+        if exact is None or self._ends is None:
+            return exact
+        low, high = (torch.tensor(each).to(exact) for each in self._ends)
+        found: Tensor = _Rounded.apply(exact, exact.detach().clamp(low, high), low, high)
+        return found
+
+
+def _parameter(expr: Expr) -> Leaf | None:
+    """The parameter whose values these are, in whatever order; None where they are made of several."""
+    while isinstance(expr, Apply) and expr.operation in ("widen", "reshape", "broadcast", "take", "columns"):
+        (expr,) = expr.arguments
+    return expr if isinstance(expr, Leaf) else None
+
+
+def _array(value: Tensor) -> Array:
+    return value.detach().cpu().double().numpy()
 
 
 def _laid_out(projection: Projection, weight: Array) -> Array:
