@@ -311,7 +311,7 @@ def _timed(events: Any, factor: float, end: float = math.inf, late: bool = False
     if not isinstance(events, Events):
         return events
     times = np.asarray(events.times)
-    if times.dtype.kind != "f":
+    if times.dtype.kind not in "fiu":
         return events
     scaled: Any = times.astype(np.float64) * factor
     near = (scaled > end) & (late | (scaled <= end * (1 + _ROUNDING)))
