@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from analog_nets import OWN, cuba, net, the_chip, with_figures
+from analog_nets import OWN, net, the_chip, with_figures
 from cli_commands import say, say_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,7 +62,7 @@ def stimulus(graph: Graph, seed: int = 0, batch: int = 2, per_sample: int = 40) 
                                        for _ in range(batch)])}
 
 
-# ---- gradients ------------------------------------------------------------------------------------------------------
+# ---- gradients ----
 def every_loss(out: Any, program: AnalogProgram) -> Tensor:
     """All that populations offer, with fixed random weights: times, first times, membranes; maxima and integrals."""
     rng = torch.Generator().manual_seed(0)
@@ -146,7 +146,7 @@ def test_with_finer_stamps_gradients_come_to_them(options: dict[str, Any]) -> No
     assert far[0] / far[2] > 1e3  # first order
 
 
-# ---- weights of the chip, and what adds up behind them ----------------------------------------------------------------
+# ---- weights of the chip, and what adds up behind them ----
 def sent_codes(module: Any, events: Mapping[str, Events]) -> dict[str, Any]:
     """What goes out to the chip in a run."""
     module(events, duration=DURATION)
@@ -295,7 +295,7 @@ def test_copies_are_modules_of_their_own_on_the_same_chip() -> None:
     assert twin.get_parameter("fc.weight").grad is not None and module.get_parameter("fc.weight").grad is None
 
 
-# ---- training -------------------------------------------------------------------------------------------------------
+# ---- training ----
 LOSS = losses.FirstSpikeCrossEntropy(tau0=1e-3)
 TAUS = {"tau_mem": 12e-3, "tau_syn": 6e-3, "w_in": 6e-3}
 
@@ -376,7 +376,7 @@ def test_after_a_training_the_program_has_the_codes_that_the_chip_had(target: st
     assert np.allclose(one.times.detach(), two.times, rtol=0, atol=1e-12) and len(two.times) > 8
 
 
-# ---- what a user's measurement may do wrong -----------------------------------------------------------------------------
+# ---- what a user's measurement may do wrong ----
 class Chip:
     """A chip of the user's own: the emulated one without noise, which goes wrong at one of its runs."""
 
@@ -596,7 +596,7 @@ def test_noise_goes_on_where_a_training_is_resumed(tmp_path: Path) -> None:
                for name, each in whole.module.state_dict().items())
 
 
-# ---- on the command line ------------------------------------------------------------------------------------------------
+# ---- on the command line ----
 MODEL = """
 import numpy as np
 from spikec import Builder
