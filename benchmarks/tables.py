@@ -1,4 +1,4 @@
-"""Writes the tables of docs/{benchmarks,conversion,learning}.md and of the README from benchmarks/results/*.json.
+"""Writes the tables of docs/*.md and of the README from benchmarks/results/*.json.
 
     python benchmarks/tables.py            rewrites what stands between <!-- bench:NAME:start --> and the same with end
     python benchmarks/tables.py --check    exit code 1 where a table is not what the results say
@@ -15,14 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tables_analog
 import tables_learning
 import tables_loihi
 from common import HERE, read_result
 from table_parts import NotMeasured, Unsettled, figures, measured, number, table
 
 ROOT = HERE.parent
-FILES = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "conversion.md", ROOT / "docs" / "learning.md",
-         ROOT / "README.md")
+FILES = tuple(ROOT / "docs" / f"{name}.md" for name in (
+    "benchmarks", "conversion", "learning", "brainscales2", "xylo", "plasticity-processor")) + (ROOT / "README.md",)
 BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\w+:)?end -->", re.DOTALL)
 TASKS = {
     "mnist": "784-350-10, batch 50", "yin_yang": "5-120-3, batch 150", "recurrent": "700-256-20 recurrent, batch 32",
@@ -31,7 +32,7 @@ NETWORKS = {"mlp": "MLP", "conv": "convolutions"}
 
 SOURCES = ("gradients_differences", "gradients_sweep", "accuracy_yin_yang", "accuracy_mnist", "steps",
            "time_to_accuracy", "clock_speed", "conversion", "scaling_size", "scaling_start",
-           "importing", *tables_loihi.SOURCES, *tables_learning.SOURCES)
+           "importing", *tables_loihi.SOURCES, *tables_learning.SOURCES, *tables_analog.SOURCES)
 """The results that the summary is written from."""
 
 
@@ -304,6 +305,7 @@ AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], 
     ("`import spikec` beyond torch's own import, s", "< 0.5", lambda: figures("scaling_start")["import_s"],
      lambda x: x < 0.5, "{:.3f}"),
     *tables_loihi.AIMS,
+    *tables_analog.AIMS,
     *tables_learning.AIMS,
 )
 """(what, aim, figure, whether it is met, format)."""
@@ -347,7 +349,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "clock": clock, "conversion_accuracy": conversion_accuracy, "conversion_layers": conversion_layers,
     "conversion_options": conversion_options, "gradients": gradients, "summary": summary, "machine": machine,
     **tables_loihi.TABLES,
-    **tables_learning.TABLES,
+    **tables_learning.TABLES, **tables_analog.TABLES,
 }
 
 
