@@ -16,14 +16,14 @@ from ..ir.analog.chip import AnalogChip
 from ..ir.analog.schedule import Part, Run, Schedule
 from ..ir.diagnostics import Diagnostics, DoesNotFitError
 from ..ir.network import Network
-from .circuits import Places, circuits_each, circuits_taken, fan_in_of
+from .circuits import Places, circuits_each, fan_in_of
 
 __all__ = ["check_schedule", "cut_into_runs", "places_of"]
 
 
 def cut_into_runs(network: Network, chip: AnalogChip, rows: Mapping[str, int]) -> Schedule:
     """Runs are filled one by one. What is ready, that is takes spikes of earlier runs and inputs alone, goes onto the
-    chip in the order of what still hangs on it: the circuits of the longest path that begins with it.
+    chip in the order of what still hangs on it: the runs, then the circuits, of the longest path that begins with it.
 
     Raises:
         DoesNotFitError: a neuron has more inputs than can be merged (SC374); a loop, or a single neuron with the delays
@@ -33,12 +33,12 @@ def cut_into_runs(network: Network, chip: AnalogChip, rows: Mapping[str, int]) -
     each = circuits_each(network, chip, rows, faults)
     _check_sizes(network, chip, each, faults)
     faults.raise_if_errors(DoesNotFitError)
-    order = _by_urgency(network, each)
     left = {name: network.size(name) for name in network.populations}
     runs: list[Run] = []
     while any(left.values()):
         filling = _Filling(network, chip.circuits, each)
-        ready = [component for component in order if any(left[name] for name in component)
+        ready = [component for component in _by_urgency(network, chip, each, left)
+                 if any(left[name] for name in component)
                  and not any(left[source] for source in _before(network, component))]
         for component in ready:
             for name, count in filling.take(component, left).items():
@@ -129,15 +129,17 @@ def _check_sizes(network: Network, chip: AnalogChip, each: Mapping[str, int], fa
                        remedy="Use fewer neurons or inputs.")
 
 
-def _by_urgency(network: Network, each: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Components of the network, those first on which the most hangs; then in the network's order."""
-    takes, hangs = circuits_taken(network, each), dict.fromkeys(network.populations, 0)
+def _by_urgency(network: Network, chip: AnalogChip, each: Mapping[str, int],
+                left: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Components of the network, those first on which the most hangs; then in the network's order. `left`: neurons
+    that are in no run yet."""
+    hangs: dict[str, tuple[float, int]] = {}
     for component in reversed(network.schedule):
-        after = max((hangs[one.target] for one in network.projections
-                     if one.source in component and one.target not in component), default=0)
-        own = sum(takes[name] for name in component)
-        hangs |= dict.fromkeys(component, own + after)
-    return sorted(network.schedule, key=lambda component: -hangs[component[0]])
+        runs, circuits = max((hangs[one.target] for one in network.projections
+                              if one.source in component and one.target not in component), default=(0.0, 0))
+        own = sum(each[name] * left[name] for name in component)
+        hangs |= dict.fromkeys(component, (runs + max(1.0, own / chip.circuits), circuits + own))
+    return sorted(network.schedule, key=lambda component: hangs[component[0]], reverse=True)
 
 
 def _before(network: Network, component: tuple[str, ...]) -> set[str]:

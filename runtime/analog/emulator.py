@@ -155,8 +155,9 @@ class Emulator:
         if not runs:
             return spikes
         self.links.replayed += runs * len(spikes.times)
-        times = on_stamps(spikes.times.numpy(), self._stamp)
-        return as_spikes(self._sent(Events(times, spikes.indices.numpy(), spikes.offsets.numpy()), duration, runs))
+        recorded = on_stamps(spikes.times.numpy(), self._stamp)
+        events = _sorted(recorded, spikes.indices.numpy(), spikes.offsets.numpy())
+        return as_spikes(self._sent(events, duration, runs))
 
     @property
     def _stamp(self) -> float:
