@@ -42,7 +42,7 @@ TARGETS: dict[str, Target] = {
         Target("xylo", "SynSense Xylo, as a specification that its simulator takes", "available", "steps",
                "chip in the loop", "none", "the vendor's bit-exact simulator, bit by bit", drift=0.2),
         Target("brainscales2", "BrainScaleS-2, as an emulated chip and generated scripts", "available", "continuous",
-               "chip in the loop", "none", "an emulator with the published mismatch and noise", drift=0.5),
+               "chip in the loop", "on chip, modelled", "an emulator with the published mismatch and noise", drift=0.5),
         Target("generic_analog", "an analog chip of the user's own description, emulated", "available", "continuous",
                "chip in the loop", "none", "an emulator with the mismatch and noise of its description", drift=0.5),
         Target("dynapse2", "DYNAP-SE2, as an emulated chip and a generated configuration", "available", "continuous",

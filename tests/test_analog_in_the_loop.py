@@ -568,7 +568,7 @@ def test_noise_goes_on_where_a_training_is_resumed(tmp_path: Path) -> None:
     parts = trainer_of(program, epochs=3, checkpoint=tmp_path / "training", callbacks=lambda *_: True)
     parts.fit(*data)  # one epoch
     failing, calls = trainer_of(program, epochs=3, checkpoint=tmp_path / "training", evaluation_batch=20), 0
-    measure = failing.module._loop.measure.__self__
+    measure = failing.module._loop.asked.measure.__self__
 
     answer = failing._step.answer
 

@@ -26,6 +26,7 @@ __all__ = ["RULES", "LibraryRule", "factors", "rule_named"]
 
 CHIPS = ("loihi1", "loihi2")
 ALL = ("clock", "event", *CHIPS)
+PPU = "brainscales2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,23 @@ class LibraryRule:
     defaults: Mapping[str, Mapping[str, Any]]
 
 
-def _entry(make: Callable[..., LearningRule], line: str, targets: tuple[str, ...], **on_chip: Any) -> LibraryRule:
-    return LibraryRule(make, make().source, line, targets, dict.fromkeys(CHIPS, on_chip) if on_chip else {})
+def _entry(make: Callable[..., LearningRule], line: str, targets: tuple[str, ...],
+           on_ppu: Mapping[str, Any] | None = None, **on_chip: Any) -> LibraryRule:
+    defaults = dict.fromkeys(CHIPS, on_chip) if on_chip else {}
+    return LibraryRule(make, make().source, line, targets, {**defaults, **({PPU: on_ppu} if on_ppu else {})})
 
 
 RULES: dict[str, LibraryRule] = {
     "biograd": _entry(biograd, "Summed error times summed eligibility, at the end of a sample; feedback learned in "
-                      "sleep.", ALL, error="spike", spikes=False, eligibility="spike", rate=3e-4, start=0.004,
-                      sleep_rate=1.6e-4,
+                      "sleep.", (*ALL, PPU), {"feedback": "transposed"}, error="spike", spikes=False,
+                      eligibility="spike", rate=3e-4, start=0.004, sleep_rate=1.6e-4,
                       sleep_decay=2.5e-4, sleep_duration=0.032, sleep_every=1, sleep_samples=1),
     "stdp_pair": _entry(stdp_pair, "Grows where the source fires before the target, falls where it fires after it.",
-                        ALL),
+                        (*ALL, PPU)),
     "stdp_triplet": _entry(stdp_triplet, "STDP that depends on how much the target has fired before.",
                            ALL),
     "reward_stdp": _entry(reward_stdp, "STDP writes a tag, and the reward at the end turns it into weight.",
-                          ALL, tau_tag=0.128, bounds=None),
+                          (*ALL, PPU), tau_tag=0.128, bounds=None),
     "e_prop": _entry(e_prop, "Filtered eligibility times the error of the moment, in every step.", ("clock",)),
     "superspike": _entry(superspike, "Doubly filtered eligibility times a van Rossum error, in every step.",
                          ("clock",)),
@@ -62,7 +65,7 @@ RULES: dict[str, LibraryRule] = {
     "decolle": _entry(decolle, "Each layer learns from an error of its own.", ("clock",)),
     "emstdp": _entry(emstdp, "The difference of the target's counts with and without correction, times the source's.",
                      ("clock", "event")),
-    "hebb": _entry(hebb, "Grows where source and target fire together; a baseline.", ALL, rate=0.01),
+    "hebb": _entry(hebb, "Grows where source and target fire together; a baseline.", (*ALL, PPU), rate=0.01),
     "oja": _entry(oja, "Hebb's rule with a decay that keeps weights finite; a baseline.", ALL, rate=0.01),
 }
 

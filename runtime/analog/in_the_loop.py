@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -27,7 +27,7 @@ from ...ir.nodes import Array
 from ..engine import Values
 from ..measured import GUARD, MeasuredModule
 
-__all__ = ["AnalogModule", "Coding", "InTheLoop", "Measure", "MeasureError", "StepCoding", "called"]
+__all__ = ["AnalogModule", "Asked", "Coding", "InTheLoop", "Measure", "MeasureError", "StepCoding", "on_scale"]
 
 _ROUNDING = 1e-6
 """Of times, relative: they may be of float32."""
@@ -48,6 +48,60 @@ class MeasureError(SpikecError):
     """What measures fails. A training can be resumed from its checkpoint."""
 
     exit_code = 3
+
+
+class Asked:
+    """`measure`, whose faults are diagnostics. `time_limit`: seconds that one run may take.
+
+    Raises:
+        MeasureError: from a call, `measure` raises, or does not come back in time (SC377).
+    """
+
+    def __init__(self, measure: Measure, time_limit: float = math.inf) -> None:
+        self.measure, self.time_limit = measure, time_limit
+
+    @property
+    def runs(self) -> int:
+        """How many `measure` has made, where it counts them; else 0."""
+        return int(getattr(getattr(self.measure, "__self__", None), "runs", 0))
+
+    @runs.setter
+    def runs(self, value: int) -> None:
+        counting = getattr(self.measure, "__self__", None)
+        if hasattr(counting, "runs"):
+            counting.runs = value
+
+    def __call__(self, *given: Any, **settings: Any) -> Any:
+        if math.isinf(self.time_limit):
+            return self._answer(*given, **settings)
+        found: list[tuple[Any, BaseException | None]] = []
+
+        def work() -> None:
+            try:
+                found.append((self._answer(*given, **settings), None))
+            except BaseException as error:  # of whatever kind, it is for the thread that asked
+                found.append((None, error))
+
+        # a daemon: what hangs in a driver cannot be ended from here, and must not keep the program from ending
+        thread = threading.Thread(target=work, name="measure", daemon=True)
+        thread.start()
+        thread.join(self.time_limit)
+        if not found:
+            raise MeasureError(Diagnostic("SC377", "the measurement does not come back", limit=f"{self.time_limit:g} s",
+                                          remedy="Reset the chip, and resume the training from its checkpoint."))
+        answer, error = found[0]
+        if error is not None:
+            raise error
+        return answer
+
+    def _answer(self, *given: Any, **settings: Any) -> Any:
+        try:
+            return self.measure(*given, **settings)
+        except SpikecError:
+            raise
+        except Exception as error:
+            raise MeasureError(Diagnostic("SC377", f"the measurement fails: {type(error).__name__}: {error}"[:300],
+                                          remedy="Mend it, and resume the training from its checkpoint.")) from error
 
 
 class Coding(Protocol):
@@ -104,8 +158,7 @@ class InTheLoop:
     """
 
     def __init__(self, network: Network, coding: Coding, measure: Measure, time_limit: float = math.inf) -> None:
-        self.coding, self.measure, self.time_limit = coding, measure, time_limit
-        self._network = network
+        self.coding, self.asked, self._network = coding, Asked(measure, time_limit), network
         self.sent: dict[str, Array] = {}
         """The codes of the last run."""
 
@@ -116,21 +169,8 @@ class InTheLoop:
                   if each.delay is not None}
         self.sent = self.coding.codes(network)
         given = {name: _timed(each, 1 / speed) for name, each in events.items()}
-        found = self._measured(self.sent, given, duration / speed, **({"delays": delays} if delays else {}))
-        if not isinstance(found, Mapping):
-            return found
-        return {name: _timed(each, speed, duration, name in events) for name, each in found.items()}
-
-    @property
-    def runs(self) -> int:
-        """How many `measure` has made, where it counts them; else 0."""
-        return int(getattr(getattr(self.measure, "__self__", None), "runs", 0))
-
-    @runs.setter
-    def runs(self, value: int) -> None:
-        counting = getattr(self.measure, "__self__", None)
-        if hasattr(counting, "runs"):
-            counting.runs = value
+        found = self.asked(self.sent, given, duration / speed, **({"delays": delays} if delays else {}))
+        return on_scale(found, speed, duration, events)
 
     def _check_circuits(self, network: Network) -> None:
         """Raises BadInputError where circuits are to be what the chip is not set up to (SC488)."""
@@ -144,29 +184,6 @@ class InTheLoop:
                                remedy="Train weights and delays, or compile again with "
                                       "program.recompile(module.to_graph()).")
         faults.raise_if_errors()
-
-    def _measured(self, *given: Any, **settings: Any) -> Any:
-        if math.isinf(self.time_limit):
-            return called(self.measure, *given, **settings)
-        found: list[tuple[Any, BaseException | None]] = []
-
-        def work() -> None:
-            try:
-                found.append((called(self.measure, *given, **settings), None))
-            except BaseException as error:  # of whatever kind, it is for the thread that asked
-                found.append((None, error))
-
-        # a daemon: what hangs in a driver cannot be ended from here, and must not keep the program from ending
-        thread = threading.Thread(target=work, name="measure", daemon=True)
-        thread.start()
-        thread.join(self.time_limit)
-        if not found:
-            raise MeasureError(Diagnostic("SC377", "the measurement does not come back", limit=f"{self.time_limit:g} s",
-                                          remedy="Reset the chip, and resume the training from its checkpoint."))
-        answer, error = found[0]
-        if error is not None:
-            raise error
-        return answer
 
 
 class AnalogModule(MeasuredModule):
@@ -194,12 +211,12 @@ class AnalogModule(MeasuredModule):
 
     @property
     def runs(self) -> int:
-        """See `InTheLoop.runs`."""
-        return cast(InTheLoop, self.__dict__["_loop"]).runs
+        """See `Asked.runs`."""
+        return cast(InTheLoop, self.__dict__["_loop"]).asked.runs
 
     @runs.setter
     def runs(self, value: int) -> None:
-        self.__dict__["_loop"].runs = value
+        self.__dict__["_loop"].asked.runs = value
 
     def network_now(self) -> Network:
         """See `MeasuredModule.network_now`; weights and delays are those that the chip holds."""
@@ -294,15 +311,12 @@ def _laid_out(projection: Projection, weight: Array) -> Array:
     return weight.T if isinstance(projection.connection, Dense) else weight
 
 
-def called(measure: Callable[..., Any], *given: Any, **settings: Any) -> Any:
-    """What it gives; MeasureError where it raises what is no diagnostic (SC377)."""
-    try:
-        return measure(*given, **settings)
-    except SpikecError:
-        raise
-    except Exception as error:
-        raise MeasureError(Diagnostic("SC377", f"the measurement fails: {type(error).__name__}: {error}"[:300],
-                                      remedy="Mend it, and resume the training from its checkpoint.")) from error
+def on_scale(found: Any, factor: float, end: float, inputs: Container[str]) -> Any:
+    """What `Measure` gave on another scale of time, on which the run ends at `end`; what is no mapping as it is, for
+    the checks to tell."""
+    if not isinstance(found, Mapping):
+        return found
+    return {name: _timed(each, factor, end, name in inputs) for name, each in found.items()}
 
 
 def _timed(events: Any, factor: float, end: float = math.inf, late: bool = False) -> Any:

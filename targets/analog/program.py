@@ -16,7 +16,7 @@ import numpy as np
 
 from ...ir.analog.chip import AnalogChip
 from ...ir.analog.network import AnalogNetwork
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.graph import Graph
 from ...ir.network import Network
 from ...ir.nodes import Delay
@@ -36,12 +36,17 @@ from .report import AnalogReport
 if TYPE_CHECKING:
     import torch
 
+    from ...ir.learning.rule import LearningRule
+    from ...passes.ppu_rules import PpuChoices
     from ...runtime.analog.calibration import Calibration
     from ...runtime.analog.device import Device
     from ...runtime.analog.emulator import Emulator
     from ...runtime.analog.in_the_loop import AnalogModule, Measure
     from ...runtime.engine import Engine
     from ...runtime.outputs import Result
+    from ..brainscales2.learner import Measure as PlasticMeasure
+    from ..brainscales2.learner import PpuLearner
+    from ..brainscales2.ppu_learning import Learning
 
 __all__ = ["ANALOG_TARGETS", "AnalogProgram"]
 
@@ -68,6 +73,7 @@ class AnalogProgram(GraphProgram):
         super().__init__(graph)
         self.target = target  # type: ignore[misc]  # one class, several chips
         self._lower, self._given = lower, dict(options or {})
+        self._learning: Learning | None = None
         self.options = AnalogOptions.of(target, self._given)
         faults = Diagnostics()
         self.chip = chip or self._described()
@@ -200,6 +206,46 @@ class AnalogProgram(GraphProgram):
         return AnalogModule(self.graph, self.network, loop, self.delays,
                             torch.float32 if dtype is None else dtype, train, GUARD if guard is None else guard)
 
+    def learner(self, rule: LearningRule | str, *, output: str | None = None, projections: Iterable[str] | None = None,
+                seed: int = 0, choices: PpuChoices | None = None, measure: PlasticMeasure | None = None,
+                time_limit: float = math.inf, device: str = "cpu") -> PpuLearner:
+        """What learns by a local rule, sample after sample, as BrainScaleS-2's plasticity processor would, on the
+        emulated chip. From then on saved folders of this program, and of those that are compiled again of it, hold the
+        kernels of the rule.
+
+        Args:
+            rule: a `LearningRule`, or the name of one of the library.
+            output: the output whose neurons are the labels; None: the only one.
+            projections: names of Linear nodes that learn; None: all that can.
+            seed: of the chip's noise, of random feedback and of rounding.
+            choices: how the rule is held in whole numbers.
+            measure: a chip in the place of the emulated one; its membranes are not read.
+            time_limit: seconds that one run of `measure` may take.
+            device: "cpu".
+
+        Raises:
+            BadInputError: a name or a setting is wrong (SC403, SC514, SC533). From the learner: `measure` gives other
+                spikes than it should (SC485, SC486).
+            UnsupportedError: this chip's description has no plasticity (SC516), projections (SC515) or parts of the
+                rule (SC360, SC361) cannot be learnt, or the program runs in parts (SC362).
+            DoesNotFitError: as `PpuLearner` (SC362).
+            MeasureError: from the learner, `measure` fails (SC377).
+        """
+        if self.target != "brainscales2":
+            raise UnsupportedError(Diagnostic(
+                "SC516", "the description of this chip has no plasticity", value=self.target, limit="brainscales2",
+                remedy="Train by gradients: Trainer(program, loss, rule='exact')."))
+        if device != "cpu":
+            raise BadInputError(Diagnostic("SC533", "the emulated chip learns on the CPU", value=str(device)[:80],
+                                           limit="cpu"))
+        from ..brainscales2.ppu_learning import Learning, ppu_learner
+
+        names = None if projections is None else tuple(projections)
+        found = ppu_learner(self, rule, output=output, projections=names, seed=seed, choices=choices, measure=measure,
+                            time_limit=time_limit)
+        self._learning = Learning(found.rule, output, names, seed, choices)
+        return found
+
     @property
     def delays(self) -> tuple[float, float] | None:
         """The shortest and the longest delay that the chip makes, in seconds of the model; None where it makes none, or
@@ -236,10 +282,16 @@ class AnalogProgram(GraphProgram):
         told = {"options": {name: dict(value) if isinstance(value, Mapping) else value
                             for name, value in self._given.items() if name != "chip"},
                 "chip": chip_to_json(self.chip)}
+        plastic: dict[str, bytes] = {}
+        if self._learning is not None:
+            from ..brainscales2.ppu_learning import learning_files
+
+            told["learning"] = self._learning.as_dict()
+            plastic = learning_files(self, self._learning)
         emitter = _EMITTERS.get(self.target)
         made = import_module(emitter, __package__).program_files(self.network, self.held, self.chip) if emitter else {}
         return {OPTIONS: json.dumps(told, indent=1, default=np.generic.item).encode() + b"\n",
-                CONFIGURATION: pack_npz(configuration(self.held)), **made}
+                CONFIGURATION: pack_npz(configuration(self.held)), **made, **plastic}
 
     @classmethod
     def load(cls, folder: Path, target: str, lower: Callable[..., Network]) -> Self:
@@ -255,6 +307,11 @@ class AnalogProgram(GraphProgram):
             told = json.loads((folder / OPTIONS).read_bytes())
             options = dict(told["options"])
             chip = chip_from_json(told["chip"])
+            learning = None
+            if target == "brainscales2" and "learning" in told:
+                from ..brainscales2.ppu_learning import Learning
+
+                learning = Learning.of(told["learning"])
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             if isinstance(error, BadInputError):
                 raise
@@ -263,8 +320,11 @@ class AnalogProgram(GraphProgram):
         with warnings.catch_warnings():  # they were issued when it was compiled
             warnings.simplefilter("ignore", SpikecWarning)
             program = cls(read(folder / GRAPH), target, lower, options, chip=chip)
+        program._learning = learning
         check_remade(folder, program.files(), "the graph and the options beside it")
         return program
 
     def _like(self, graph: Graph) -> Self:
-        return type(self)(graph, self.target, self._lower, self._given, chip=self.chip)
+        program = type(self)(graph, self.target, self._lower, self._given, chip=self.chip)
+        program._learning = self._learning
+        return program

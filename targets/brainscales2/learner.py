@@ -8,6 +8,7 @@ all populations. What its correlation sensors would have collected is computed f
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -141,11 +142,18 @@ class PpuLearner:
         samples = self._samples(events)
         given = self._labels(labels, len(samples))
         found, sizes = [], []
-        for sample, label in zip(samples, given, strict=True):
-            trains, gates = self._run(sample)
-            found.append(self._answered(trains))
-            sizes.append(self._update(trains, gates, int(label), int(found[-1][1])))
-            self._note(trains)
+        before, figures = {**self.state(), "runs": self.runs}, copy.deepcopy(self._noted)
+        try:
+            for sample, label in zip(samples, given, strict=True):
+                trains, gates = self._run(sample)
+                found.append(self._answered(trains))
+                sizes.append(self._update(trains, gates, int(label), int(found[-1][1])))
+                self._note(trains)
+        except BaseException:  # of a batch that the chip does not get to the end of, nothing is learnt
+            self.runs = int(before.pop("runs"))
+            self.load(before)
+            self._noted = figures
+            raise
         return self._joined(found, sizes)
 
     def answer(self, events: Any) -> Answer:
@@ -410,6 +418,24 @@ class PpuLearner:
         nodes: Any = self._graph.nodes
         return self._graph.with_nodes({name: replace(nodes[name], weight=each.astype(nodes[name].weight.dtype))
                                        for name, each in self.weights.items()})
+
+    @property
+    def runs(self) -> int:
+        """How many the chip has made that draws its noise anew for each, where it says so; else 0."""
+        return int(getattr(self._measure, "runs", 0))
+
+    @runs.setter
+    def runs(self, value: int) -> None:
+        if hasattr(self._measure, "runs"):
+            self._measure.runs = value
+
+    @property
+    def _noted(self) -> tuple[Any, ...]:
+        return self._learnt, self._spikes, self._changed, self._full
+
+    @_noted.setter
+    def _noted(self, noted: tuple[Any, ...]) -> None:
+        self._learnt, self._spikes, self._changed, self._full = noted
 
     def _forget(self) -> None:
         self._learnt = 0
