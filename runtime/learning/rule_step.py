@@ -49,8 +49,7 @@ class RuleStep:
         self._taken: list[tuple[int, LearningFigures]] = []
         self.settings: dict[str, Any] = {
             "target": program.target, "rule": to_text(self.learner.rule), "scheduler": choice_name(scheduler),
-            "learner": str({name: list(each) if isinstance(each, Sequence) and not isinstance(each, str) else each
-                            for name, each in sorted(keywords.items())}),
+            "learner": str({name: _told(each) for name, each in sorted(keywords.items())}),
         }
 
     @property
@@ -155,6 +154,13 @@ class RuleStep:
     def _set_rate(self, epoch: int) -> None:
         if epoch in self._rates:  # there is none after the last epoch
             self.learner.rate = self._rates[epoch]
+
+
+def _told(value: Any) -> Any:
+    """Of a keyword, what a checkpoint records; of a chip that is plugged in, its kind."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    return choice_name(value) if callable(value) else value
 
 
 def _schedule(choice: RateChoice, epochs: int) -> Callable[[int], Any] | None:
