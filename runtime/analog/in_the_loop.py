@@ -67,7 +67,7 @@ class Asked:
 
     @runs.setter
     def runs(self, value: int) -> None:
-        counting = getattr(self.measure, "__self__", None)
+        counting: Any = getattr(self.measure, "__self__", None)
         if hasattr(counting, "runs"):
             counting.runs = value
 

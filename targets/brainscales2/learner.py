@@ -142,7 +142,7 @@ class PpuLearner:
         samples = self._samples(events)
         given = self._labels(labels, len(samples))
         found, sizes = [], []
-        before, figures = {**self.state(), "runs": self.runs}, copy.deepcopy(self._noted)
+        before, runs, figures = self.state(), self.runs, copy.deepcopy(self._noted)
         try:
             for sample, label in zip(samples, given, strict=True):
                 trains, gates = self._run(sample)
@@ -150,9 +150,8 @@ class PpuLearner:
                 sizes.append(self._update(trains, gates, int(label), int(found[-1][1])))
                 self._note(trains)
         except BaseException:  # of a batch that the chip does not get to the end of, nothing is learnt
-            self.runs = int(before.pop("runs"))
             self.load(before)
-            self._noted = figures
+            self.runs, self._noted = runs, figures
             raise
         return self._joined(found, sizes)
 
@@ -426,8 +425,9 @@ class PpuLearner:
 
     @runs.setter
     def runs(self, value: int) -> None:
-        if hasattr(self._measure, "runs"):
-            self._measure.runs = value
+        counting: Any = self._measure
+        if hasattr(counting, "runs"):
+            counting.runs = value
 
     @property
     def _noted(self) -> tuple[Any, ...]:
@@ -435,13 +435,14 @@ class PpuLearner:
 
     @_noted.setter
     def _noted(self, noted: tuple[Any, ...]) -> None:
+        self._learnt: int
+        self._spikes: dict[str, float]
+        self._changed: dict[str, float]
+        self._full: dict[str, float]
         self._learnt, self._spikes, self._changed, self._full = noted
 
     def _forget(self) -> None:
-        self._learnt = 0
-        self._spikes = dict.fromkeys(self._links.order, 0.0)
-        self._changed = dict.fromkeys(self.codes, 0.0)
-        self._full: dict[str, float] = {}
+        self._noted = 0, dict.fromkeys(self._links.order, 0.0), dict.fromkeys(self.codes, 0.0), {}
 
     def _note(self, trains: Mapping[str, Trains]) -> None:
         self._learnt += 1
