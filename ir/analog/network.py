@@ -39,9 +39,10 @@ class AnalogPopulation:
 
     def of(self, neurons: Array) -> AnalogPopulation:
         """Some of its neurons alone."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(self, n=len(neurons), **{name: value[neurons] for name, value in values.items()
-                                                if isinstance(value, np.ndarray)})
+        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        kept: dict[str, Any] = {name: value[neurons] for name, value in arrays.items()}
+        return replace(self, n=len(neurons), **kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

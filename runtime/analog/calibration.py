@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import ceil, log
+from typing import Any
 
 import numpy as np
 
@@ -149,10 +150,14 @@ def joined(calibrations: Sequence[Calibration]) -> Calibration:
     first, *others = calibrations
     if not others:
         return first
-    arrays = [each.name for each in fields(Calibrated) if each.name != "limit"]
-    return replace(first, quantities={name: replace(one, **{
-        field: np.concatenate([getattr(each.quantities[name], field) for each in calibrations]) for field in arrays})
-        for name, one in first.quantities.items()})
+
+    def together(name: str) -> Calibrated:
+        arrays: dict[str, Any] = {
+            field.name: np.concatenate([getattr(each.quantities[name], field.name) for each in calibrations])
+            for field in fields(Calibrated) if field.name != "limit"}
+        return replace(first.quantities[name], **arrays)
+
+    return replace(first, quantities={name: together(name) for name in first.quantities})
 
 
 class _Bench:

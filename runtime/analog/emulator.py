@@ -23,8 +23,7 @@ from ...ir.network import Network
 from ...ir.nodes import Array
 from ..cells import Cell
 from ..engine import Activity, Engine, Values, as_spikes
-from ..signals import Spikes
-from ..sweep import SweepResult
+from ..signals import Spikes, SweepResult
 from .device import Device
 
 __all__ = ["Emulator", "Links", "on_stamps"]
