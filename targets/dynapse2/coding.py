@@ -4,6 +4,7 @@ each synapse takes the nearest; and the linear network that gradients are of."""
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -76,5 +77,5 @@ def _charge(network: Network) -> float:
 def _settled(population: Population) -> Population:
     """Its numbers as constants: the chip's currents do not follow the parameters."""
     values = {each.name: getattr(population, each.name) for each in fields(population)}
-    return replace(population, **{name: np.array(value) for name, value in values.items()
-                                  if isinstance(value, Derived)})
+    settled: dict[str, Any] = {name: np.array(value) for name, value in values.items() if isinstance(value, Derived)}
+    return replace(population, **settled)

@@ -124,11 +124,11 @@ class DpiEmulator:
                     first:first + len(heard)]
                 taken[each.target][neuron] += len(heard)
             # no factor for the synapse's leak: what a spike adds to the current is the same for every leak (units.py)
-            found[each.name] = tuple(factors * self.device.factors(kind, core, slot)[:, None]
-                                     for kind in ("gain_exc", "gain_inh"))
+            excites, inhibits = (self.device.factors(kind, core, slot)[:, None] for kind in ("gain_exc", "gain_inh"))
+            found[each.name] = factors * excites, factors * inhibits
         return found
 
 
 def _above(threshold: Array, dark: Array) -> Array:
     """A threshold of the dark current would never be passed from below."""
-    return np.maximum(threshold, 2 * dark)
+    return np.asarray(np.maximum(threshold, 2 * dark))
