@@ -322,6 +322,11 @@ def test_what_is_sent_twice_is_counted_twice_and_comes_at_stamps() -> None:
     seen = emulator.stamped(activity.spikes["l1"], DURATION)
     assert (seen.times >= times - 1e-12).all() and np.abs(seen.times / stamp - np.rint(seen.times / stamp)).max() < 1e-6
     assert np.array_equal(seen.indices, indices) and len(sent) == 1
+
+
+def test_validate_holds_it_against_the_exact_meaning(chip_of: Any) -> None:
+    program = compiled(layers(16, 30, 4), chip=chip_of("brainscales2", 20, 8, 4), partition=True)
+    assert len(schedule_of(program).runs) == 4
     check = check_analog_program(program)
     assert check.ok and check.fired["l2"] > 0, str(check)
 
