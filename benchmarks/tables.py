@@ -22,7 +22,8 @@ from common import HERE, read_result
 from table_parts import NotMeasured, Unsettled, figures, measured, number, table
 
 ROOT = HERE.parent
-FILES = (*tuple(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "conversion", "learning", "brainscales2", "xylo", "plasticity-processor")), ROOT / "README.md")
+_PAGES = ("benchmarks", "conversion", "learning", "brainscales2", "xylo", "plasticity-processor")
+FILES = (*(ROOT / "docs" / f"{page}.md" for page in _PAGES), ROOT / "README.md")
 BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\w+:)?end -->", re.DOTALL)
 TASKS = {
     "mnist": "784-350-10, batch 50", "yin_yang": "5-120-3, batch 150", "recurrent": "700-256-20 recurrent, batch 32",
