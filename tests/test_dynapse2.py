@@ -21,7 +21,9 @@ import spikec
 from spikec.compiler.pipeline import lower
 from spikec.ir import nodes as ir
 from spikec.ir.analog.dpi import linear_error
+from spikec.ir.analog.dpi_run import simulate_dpi
 from spikec.ir.diagnostics import BadInputError, Diagnostics, DoesNotFitError, SpikecError, UnsupportedError
+from spikec.ir.events import Events
 from spikec.ir.exact import simulate_exact
 from spikec.ir.network import Dense, Network
 from spikec.runtime.analog.dpi import run_dpi
@@ -496,3 +498,15 @@ def test_placements_are_not_touched() -> None:
     assert isinstance(placed, Placement)
     for name, each in before.items():
         np.testing.assert_array_equal(placed.core[name], each)
+
+
+def test_a_passage_at_the_edge_of_rounding_is_passed() -> None:
+    """The kernel once looked for ever for a passage that rounding put just ahead of it."""
+    graph = chain(6, 9, 3, seed=1, v_threshold=0.5, refractory=1e-3, recurrent=True)
+    rng = np.random.default_rng(0)
+    events = {"in": Events.from_samples([(rng.uniform(0, 0.02, 120), rng.integers(0, 6, 120)) for _ in range(2)])}
+    network = dpi_network(spikec.compile(graph, "dynapse2", mismatch="none", noise=False).held)
+    found, wanted = run_dpi(network, events, 0.0095), simulate_dpi(network, events, 0.0095)
+    for name, each in found.items():
+        assert len(each.times) == len(wanted[name].times) > 0
+        np.testing.assert_allclose(np.sort(each.times), np.sort(wanted[name].times), atol=1e-7)
