@@ -191,6 +191,7 @@ def test_the_linear_regime_is_as_near_as_it_is_said(inputs: list[tuple[int, floa
     arrivals = [(at * 1e-3, height * PICO) for at, height in inputs]
     real, linear = courses(neuron, arrivals, np.arange(40) * 1e-3)
     most = max(real.max(), linear.max())
+    hypothesis.assume(np.isfinite(most))  # a current that feeds itself runs away, past any threshold
     bound = linear_error(replace(neuron, threshold=np.array([most])))[0]
     assert np.abs(real - linear).max() <= bound * most * (1 + 1e-6)
 
