@@ -70,7 +70,7 @@ TASKS = {
                          alpha=0.003),
     "mnist": Settings(inputs=256, hidden=246, outputs=10, rows=1, first=(0.03, 0.08), second=(0.03, 0.1), epochs=8,
                       lr=3e-3, loop_epochs=5, loop_lr=2e-3, batch=100, t_max=12e-3, duration=40e-3, tau0=1.2e-3,
-                      alpha=0.003, dropout=0.05, silent="bump"),
+                      alpha=0.003, silent="bump"),
 }
 
 
