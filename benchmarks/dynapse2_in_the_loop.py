@@ -16,7 +16,6 @@ Accuracies are those of the test split after the last epoch.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 import warnings
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from analog_in_the_loop import summary
 from common import arguments, data_folder, read_result, write_result
 
 import spikec
@@ -78,19 +78,9 @@ def main() -> int:
         if any(run["chip"] == chip for run in runs):
             continue
         runs.append(measured(settings, chip))
-        write_result(name, parameters, {"runs": runs, "summary": summary(runs)})
+        found = summary(runs, ("ideal", "circuits", "copied", "in_the_loop"), "copied")
+        write_result(name, parameters, {"runs": runs, "summary": found})
     return 0
-
-
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over chips, per cent, and on how many chips the loop is ahead of copying."""
-    found: dict[str, Any] = {}
-    for key in ("ideal", "circuits", "copied", "in_the_loop"):
-        values = [run[key] for run in runs]
-        found[key] = {"mean": statistics.mean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
-    found["chips"] = len(runs)
-    found["ahead"] = sum(run["in_the_loop"] > run["copied"] for run in runs)
-    return found
 
 
 def encoded(settings: Settings) -> dict[str, Labelled]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from analog_nets import OWN, cuba, net, the_chip
+from analog_nets import OWN, cuba, net, the_chip, with_figures
 from cli_commands import say, say_json
 from engine_nets import same_spikes
 from hypothesis import assume, given, settings
@@ -479,3 +479,21 @@ def test_the_commands_show_it(place: Path, target: str, capsys: pytest.CaptureFi
     assert code == 0 and told["samples"] == 2 and told["out.voltage_max"]
     code, shown, _ = say(capsys, "report", "out", "--html", "out.html")
     assert code == 0 and LABEL in shown and LABEL in (place / "out.html").read_text(encoding="utf-8")
+
+
+def test_membranes_of_readouts_hear_the_jitter_of_delays() -> None:
+    graph = Graph({
+        "in": ir.Input(shape=(3,)), "wait": ir.Delay(delay=np.full(3, 12e-3)),
+        "fc": ir.Linear(weight=np.full((2, 3), 0.5)),
+        "v": ir.CubaLI(shape=(2,), tau_mem=8e-3, tau_syn=5e-3, w_in=5e-3), "out": ir.Output(shape=(2,))},
+        (("in", "wait"), ("wait", "fc"), ("fc", "v"), ("v", "out")))
+    first = compiled(graph, mismatch="none")
+    events = {"in": Events.from_samples([(np.array([1e-3, 2e-3, 3e-3]), np.arange(3))])}
+
+    def reads(jitter: float, seed: int) -> Any:
+        chip = with_figures(first.chip, noise__delay=jitter, readout__noise=0.0, noise__threshold=0.0)
+        program = AnalogProgram(graph, "brainscales2", first._lower, first._given, chip=chip)
+        return program.run(events, DURATION, probes={"v.v": [16e-3, 20e-3]}, seed=seed).probes["v.v"]
+
+    assert np.array_equal(reads(0.0, 1), reads(0.0, 2))
+    assert not np.array_equal(reads(0.5, 1), reads(0.5, 2))

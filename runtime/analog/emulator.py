@@ -90,17 +90,15 @@ class Emulator:
         sent = {name: self._sent(each, duration, self._sent_to.get(name, 0)) for name, each in spikes.items()}
         values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype), delays or {})
         activity = self.engine.begin(values, {name: as_spikes(each) for name, each in sent.items()}, duration)
-        true = dict(activity.spikes)
-        for name in true:
-            activity.spikes[name] = self._jittered(name, true[name], draw)
+        for name, each in tuple(activity.spikes.items()):
+            activity.spikes[name] = self._jittered(name, each, draw)
         for stage in self.engine.stages:
             if any(self.network.populations[name].spiking for name in stage.populations):
                 for name, result in self.engine.stage_run(stage, activity, stage.populations).items():
                     activity.results[name] = result
                     activity.spikes[name] = self._jittered(name, self._replayed(name, result.spikes, duration), draw)
-        if self.held.schedule is not None:
-            activity = _InRuns(self.engine, values, activity.spikes, activity.batch, activity.duration, None,
-                               activity.results, passed=dict(activity.spikes))
+        activity = _Passed(self.engine, values, activity.spikes, activity.batch, activity.duration, None,
+                           activity.results, passed=dict(activity.spikes))
         for name in self.network.populations:
             if name in activity.results:
                 activity.spikes[name] = activity.results[name].spikes
@@ -188,8 +186,9 @@ def on_stamps(times: Array, stamp: float) -> Array:
 
 
 @dataclass(slots=True)
-class _InRuns(Activity):
-    """`passed`: the spikes of each source as other runs took them."""
+class _Passed(Activity):
+    """`passed`: the spikes of each source as they came to its targets: through the neurons that delay them, and from
+    run to run. `spikes` are as they were fired."""
 
     passed: dict[str, Spikes] = field(default_factory=dict)
 
