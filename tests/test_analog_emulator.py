@@ -9,6 +9,7 @@ import shutil
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -482,18 +483,21 @@ def test_the_commands_show_it(place: Path, target: str, capsys: pytest.CaptureFi
 
 
 def test_membranes_of_readouts_hear_the_jitter_of_delays() -> None:
+    """Of spikes that a population of the chip fires, not only of inputs."""
+    taus = {"tau_mem": 8e-3, "tau_syn": 5e-3, "w_in": 5e-3}
     graph = Graph({
-        "in": ir.Input(shape=(3,)), "wait": ir.Delay(delay=np.full(3, 12e-3)),
-        "fc": ir.Linear(weight=np.full((2, 3), 0.5)),
-        "v": ir.CubaLI(shape=(2,), tau_mem=8e-3, tau_syn=5e-3, w_in=5e-3), "out": ir.Output(shape=(2,))},
-        (("in", "wait"), ("wait", "fc"), ("fc", "v"), ("v", "out")))
+        "in": ir.Input(shape=(3,)), "fc": ir.Linear(weight=np.full((2, 3), 1.0)),
+        "hidden": ir.CubaLIF(shape=(2,), **taus), "wait": ir.Delay(delay=np.full(2, 12e-3)),
+        "fc2": ir.Linear(weight=np.full((2, 2), 0.5)), "v": ir.CubaLI(shape=(2,), **taus),
+        "out": ir.Output(shape=(2,))},
+        tuple(pairwise(("in", "fc", "hidden", "wait", "fc2", "v", "out"))))
     first = compiled(graph, mismatch="none")
-    events = {"in": Events.from_samples([(np.array([1e-3, 2e-3, 3e-3]), np.arange(3))])}
+    events = {"in": Events.from_samples([(np.linspace(1e-3, 4e-3, 12), np.arange(12) % 3)])}
 
     def reads(jitter: float, seed: int) -> Any:
         chip = with_figures(first.chip, noise__delay=jitter, readout__noise=0.0, noise__threshold=0.0)
         program = AnalogProgram(graph, "brainscales2", first._lower, first._given, chip=chip)
-        return program.run(events, DURATION, probes={"v.v": [16e-3, 20e-3]}, seed=seed).probes["v.v"]
+        return program.run(events, DURATION, probes={"v.v": [20e-3, 24e-3, 28e-3]}, seed=seed).probes["v.v"]
 
     assert np.array_equal(reads(0.0, 1), reads(0.0, 2))
     assert not np.array_equal(reads(0.5, 1), reads(0.5, 2))
