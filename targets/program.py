@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from ..ir.graph import Graph
+from ..ir.npz import write_atomically
 from ..ir.text import write
 from .artefact import GRAPH, write_artefact
 
@@ -22,13 +23,23 @@ class GraphProgram(ABC):
         self.graph = graph
 
     def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the model graph as text, its arrays, a manifest with their hashes.
+        """Writes the compiled folder: the model graph as text, its arrays, what `files` gives, a manifest with the
+        hashes of all.
 
         Raises:
             BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
                 was there stays.
         """
-        write_artefact(folder, self.target, lambda fresh: write(self.graph, fresh / GRAPH))
+        write_artefact(folder, self.target, self._fill)
+
+    def _fill(self, place: Path) -> None:
+        write(self.graph, place / GRAPH)
+        for name, content in self.files().items():
+            write_atomically(place / name, content)
+
+    def files(self) -> dict[str, bytes]:
+        """All files of the folder but the graph and the manifest, by name."""
+        return {}
 
     def recompile(self, graph: Graph) -> Self:
         """A program of the same target for another graph, as `module.to_graph()` gives one.

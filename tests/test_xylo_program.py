@@ -402,7 +402,7 @@ def test_no_text_of_the_user_s_is_in_the_generated_program() -> None:
     new = {name: f"os_system_{name}" for name in graph.nodes}
     renamed = Graph({new[name]: node for name, node in graph.nodes.items()},
                     tuple((new[source], new[target]) for source, target in graph.edges), graph.discretization)
-    mine, theirs = compiled(graph)._files(), compiled(renamed)._files()
+    mine, theirs = compiled(graph).files(), compiled(renamed).files()
     assert mine["program.py"] == theirs["program.py"]
     assert mine["spec.npz"] == theirs["spec.npz"]
     assert b"os_system_n0" in theirs["xylo_config.json"]

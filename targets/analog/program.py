@@ -20,14 +20,14 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarn
 from ...ir.graph import Graph
 from ...ir.network import Network
 from ...ir.nodes import Delay
-from ...ir.npz import pack_npz, write_atomically
-from ...ir.text import read, write
+from ...ir.npz import pack_npz
+from ...ir.text import read
 from ...passes.analog_codes import analog_network
 from ...passes.analog_form import AnalogForm
 from ...passes.chip_parts import check_schedule
 from ...passes.circuits import Places, check_places
 from ..accept import accept
-from ..artefact import GRAPH, check_remade, write_artefact
+from ..artefact import GRAPH, check_remade
 from ..program import GraphProgram
 from .description import own_chip, read_chip, uniform_chip
 from .options import AnalogOptions
@@ -260,23 +260,9 @@ class AnalogProgram(GraphProgram):
         machines."""
         return AnalogReport.of(self)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the model graph with its arrays, the options with the description of the chip,
-        the configuration of its circuits, a manifest of hashes.
-
-        Raises:
-            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
-                was there stays.
-        """
-        write_artefact(folder, self.target, self._fill)
-
-    def _fill(self, place: Path) -> None:
-        write(self.graph, place / GRAPH)
-        for name, content in self.files().items():
-            write_atomically(place / name, content)
-
     def files(self) -> dict[str, bytes]:
-        """All files but the graph and the manifest, which follow from graph, options and the chip."""
+        """The options with the description of the chip, the configuration of its circuits, and what its software takes:
+        all follow from graph, options and chip."""
         from .configuration import chip_to_json, configuration
 
         told = {"options": {name: dict(value) if isinstance(value, Mapping) else value

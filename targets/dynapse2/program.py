@@ -17,10 +17,9 @@ from ...ir.events import Events
 from ...ir.graph import Graph
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
-from ...ir.npz import write_atomically
-from ...ir.text import read, write
+from ...ir.text import read
 from ..accept import accept
-from ..artefact import GRAPH, check_remade, write_artefact
+from ..artefact import GRAPH, check_remade
 from ..program import GraphProgram
 from .bias import BIASES, COARSE, FINE
 from .check import CheckedConfiguration, verify_configuration
@@ -219,23 +218,9 @@ class Dynapse2Program(GraphProgram):
         machines."""
         return Dynapse2Report.of(self)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the model graph with its arrays, the options with the biases of the cores, the
-        configuration and the program for the board, a manifest of hashes.
-
-        Raises:
-            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
-                was there stays.
-        """
-        write_artefact(folder, self.target, self._fill)
-
-    def _fill(self, folder: Path) -> None:
-        write(self.graph, folder / GRAPH)
-        for name, content in self.files().items():
-            write_atomically(folder / name, content)
-
     def files(self) -> dict[str, bytes]:
-        """All files but the graph and the manifest, which follow from graph, options and biases."""
+        """The options with the biases of the cores, the configuration and the program for the board: all follow from
+        graph, options and biases."""
         told = {"options": {name: value for name, value in asdict(self.options).items() if name in self._given},
                 "biases": self.held.biases}
         return {OPTIONS: json.dumps(told, indent=1).encode() + b"\n", **self._emitted}

@@ -22,16 +22,16 @@ from ...ir.learning.rule import LearningRule
 from ...ir.mapping import ChipMapping, mapping_from_json, mapping_to_json
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
-from ...ir.npz import pack_npz, read_npz, write_atomically
+from ...ir.npz import pack_npz, read_npz
 from ...ir.shapes import infer_shapes
-from ...ir.text import read, write
+from ...ir.text import read
 from ...passes.quantise import Quantised, quantise
 from ...passes.scales import ScalePlan, ScaleSearch
 from ...passes.soft_reset import hold_in_current
 from ...passes.split_populations import SplitNetwork, split_populations
 from ...passes.state_delays import StateDelays
 from ..accept import accept
-from ..artefact import GRAPH, write_artefact
+from ..artefact import GRAPH
 from ..lava.program import LavaProgram
 from ..program import GraphProgram
 from .calibrate import Calibration, calibrated
@@ -319,23 +319,9 @@ class LoihiProgram(GraphProgram):
         faults.raise_if_errors()
         return IntegerModule(self, chosen, torch.float32 if dtype is None else dtype, train)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the program for Lava, which runs by itself, with its parameters; the model graph
-        with its arrays; the scales; a manifest of hashes.
-
-        Raises:
-            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
-                was there stays.
-        """
-        write_artefact(folder, self.target, self._fill)
-
-    def _fill(self, place: Path) -> None:
-        write(self.graph, place / GRAPH)
-        for name, content in self._files().items():
-            write_atomically(place / name, content)
-
-    def _files(self) -> dict[str, bytes]:
-        """All files but the graph and the manifest, which follow from graph, plan and calibration."""
+    def files(self) -> dict[str, bytes]:
+        """The program for Lava, which runs by itself, with its parameters, and the scales: all follow from graph,
+        plan and calibration."""
         options = {name: getattr(self.options, name)
                    for name in ("method", "percentile", "weight_bits", "chips", "seed")}
         options["message_bits"] = dict(self.options.message_bits)
@@ -369,7 +355,7 @@ class LoihiProgram(GraphProgram):
             raise BadInputError(Diagnostic("SC520", f"'{folder}' says no scales or no mapping: {error!r}",
                                            remedy=_COMPILE_AGAIN)) from error
         faults = Diagnostics()
-        for name, content in program._files().items():
+        for name, content in program.files().items():
             if not (folder / name).is_file() or (folder / name).read_bytes() != content:
                 faults.add("SC520", f"'{folder / name}' is not what is made of the graph and the scales beside it",
                            remedy=_COMPILE_AGAIN)

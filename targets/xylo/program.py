@@ -18,13 +18,13 @@ from ...ir.graph import Discretization, Graph, same_node
 from ...ir.integer.xylo import LARGEST_STATE
 from ...ir.network import Network
 from ...ir.nodes import Array, Neuron
-from ...ir.npz import pack_npz, read_npz, write_atomically
+from ...ir.npz import pack_npz, read_npz
 from ...ir.shapes import infer_shapes
-from ...ir.text import read, write
+from ...ir.text import read
 from ...passes.quantise_xylo import QuantisedXylo, XyloPlan, quantise_xylo
 from ...passes.state_delays import StateDelays
 from ..accept import accept
-from ..artefact import GRAPH, check_remade, write_artefact
+from ..artefact import GRAPH, check_remade
 from ..program import GraphProgram
 from .emit import program_files
 from .fit import check_fit
@@ -189,23 +189,9 @@ class XyloProgram(GraphProgram):
             raise BadInputError(Diagnostic("SC412", "gradient is not known", value=repr(gradient), limit="exact"))
         return exact_module(self, torch.float32 if dtype is None else dtype, train, guard, backend)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the compiled folder: the specification and a program that runs it in xylosim; the model graph with its
-        arrays; the scales; a manifest of hashes.
-
-        Raises:
-            BadInputError: no path (SC525), or the place is taken by something else or cannot be written (SC522); what
-                was there stays.
-        """
-        write_artefact(folder, self.target, self._fill)
-
-    def _fill(self, place: Path) -> None:
-        write(self.graph, place / GRAPH)
-        for name, content in self._files().items():
-            write_atomically(place / name, content)
-
-    def _files(self) -> dict[str, bytes]:
-        """All files but the graph and the manifest, which follow from graph, plan and calibration."""
+    def files(self) -> dict[str, bytes]:
+        """The specification, a program that runs it in xylosim, and the scales: all follow from graph, plan and
+        calibration."""
         told = {"options": {"variant": self.options.variant}, "shifts": list(self.plan.shifts),
                 "peaks": None if self.peaks is None else list(self.peaks)}
         arrays = {"hidden": self.plan.hidden, "outputs": self.plan.outputs}
@@ -235,7 +221,7 @@ class XyloProgram(GraphProgram):
                 raise
             raise BadInputError(Diagnostic("SC520", f"'{folder}' says no scales: {error!r}",
                                            remedy=_COMPILE_AGAIN)) from error
-        check_remade(folder, program._files(), "the graph and the scales beside it")
+        check_remade(folder, program.files(), "the graph and the scales beside it")
         return program
 
     def _like(self, graph: Graph) -> Self:
