@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..ir.diagnostics import BadInputError, Diagnostic, UnsupportedError
-from ..ir.network import Conv, Network, Projection, Sparse
+from ..ir.network import Network
 from .cells import Cell, cell_kind
 from .jit import KernelError
 from .loop_kernels import LOOP_CELL, LOOP_GRADIENTS, MAX_PROJECTIONS, LoopArguments, loop_library, loop_source
 from .signals import GRAZING, Played, Spikes, State, SweepResult, count_grazing
 from .threads import run_tasks
+from .wires import Wire, make_wire, place_wire, waves
 
 __all__ = ["CALLS", "Loop", "LoopCall"]
 
@@ -30,22 +30,6 @@ _ENTRY = np.dtype([("time", "f8"), ("origin", "i8"), ("j", "f8"), ("u", "f8"), (
 _SMOOTH = 1
 _MOVES = {"j": 0, "u": 1, "c": 2}
 _FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT = 1, 2, 4, 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Wire:
-    """A projection with what does not change: its layout by source, and where it ends."""
-
-    kind: int
-    source: str
-    first: int
-    targets: int
-    moves: int
-    delay_per: int
-    indptr: Tensor | None = None
-    indices: Tensor | None = None
-    order: Tensor | None = None
-    geometry: Tensor | None = None
 
 
 class Loop:
@@ -64,7 +48,7 @@ class Loop:
                                            value=str(len(incoming)), limit=str(MAX_PROJECTIONS)))
         kinds = {name: cell_kind(network.populations[name], network.discretization) for name in component}
         projections = [network.projections[number] for number in incoming]
-        self.wires = tuple(_wire(each, self.firsts, network, _MOVES[kinds[each.target]]) for each in projections)
+        self.wires = tuple(make_wire(each, self.firsts, network, _MOVES[kinds[each.target]]) for each in projections)
         self.has_c = any(kind == "c" for kind in kinds.values())
         self.dense = all(kind == "j" for kind in kinds.values()) and all(
             wire.kind == 0 and wire.delay_per < 2 for wire in self.wires) and all(each.spiking for each in populations)
@@ -78,15 +62,15 @@ class Loop:
         self.subtract = spread(self._subtracting, torch.uint8)
         self.moves_u = spread([kinds[name] == "u" for name in component], torch.uint8)
         self.population = spread(list(range(len(component))), torch.int64)
-        self.wave = spread(_waves(component, projections), torch.int64)
+        self.wave = spread(waves(component, projections), torch.int64)
         self.population_first = torch.tensor(list(self.firsts.values()), dtype=torch.int64)
         self.refractory = torch.cat([
             torch.zeros(population.n, dtype=torch.float64) if population.refractory is None
             else torch.from_numpy(np.array(population.refractory, dtype=np.float64)) for population in populations])
         self._log_capacity = self._queue_capacity = 0
-        self._wires: dict[torch.device, tuple[_Wire, ...]] = {}
+        self._wires: dict[torch.device, tuple[Wire, ...]] = {}
 
-    def wires_on(self, device: torch.device) -> tuple[_Wire, ...]:
+    def wires_on(self, device: torch.device) -> tuple[Wire, ...]:
         """The projections with their layouts on a device."""
         if device not in self._wires:
             self._wires[device] = tuple(
@@ -169,39 +153,6 @@ class _Part:
     def ending(self) -> State:
         ends = ("u_end", "j_end", "c_end", "hold_end")
         return State(*(self.call.buffers[key][:, self.part].contiguous() for key in ends))
-
-
-def _waves(component: Sequence[str], projections: Sequence[Projection]) -> list[int]:
-    """The place of each population in the order in which spikes without delay reach them; those on a cycle of such
-    connections share one."""
-    view: nx.DiGraph = nx.DiGraph()
-    view.add_nodes_from(component)
-    view.add_edges_from((each.source, each.target) for each in projections
-                        if each.source in component and (each.delay is None or not bool((each.delay > 0).all())))
-    condensed = nx.condensation(view)
-    place = {name: number for number, group in enumerate(nx.topological_sort(condensed))
-             for name in condensed.nodes[group]["members"]}
-    return [place[name] for name in component]
-
-
-def _wire(projection: Projection, firsts: Mapping[str, int], network: Network, moves: int) -> _Wire:
-    connection = projection.connection
-    n_source, n_target = network.size(projection.source), network.populations[projection.target].n
-    delay_per = 0 if projection.delay is None else 1 if projection.delay_per == "source" else 2
-    common = (projection.source, firsts[projection.target], n_target, moves, delay_per)
-    if isinstance(connection, Sparse):
-        columns = np.asarray(connection.indices, dtype=np.int64)
-        rows = np.repeat(np.arange(n_target), np.diff(np.asarray(connection.indptr)))
-        order = np.argsort(columns, kind="stable")
-        indptr = np.zeros(n_source + 1, dtype=np.int64)
-        np.cumsum(np.bincount(columns, minlength=n_source), out=indptr[1:])
-        layout = (indptr, rows[order], order)
-        return _Wire(1, *common, *(torch.from_numpy(np.ascontiguousarray(each)) for each in layout))
-    if isinstance(connection, Conv):
-        geometry = (*connection.input_shape, *connection.output_shape, *connection.weight.shape[2:], *connection.stride,
-                    *connection.padding, connection.groups, *connection.dilation)
-        return _Wire(2, *common, geometry=torch.tensor(geometry, dtype=torch.int64))
-    return _Wire(0, *common)
 
 
 class LoopCall:
@@ -332,7 +283,7 @@ class _LoopFunction(torch.autograd.Function):
             call.arguments.slot_first[number] = first
             first += len(source.times)
         for number, wire in enumerate(loop.wires_on(call.device)):
-            _place_wire(call, number, wire, weights[number], delays[number])
+            place_wire(call, loop.firsts, loop.component, number, wire, weights[number], delays[number])
         probed = call.zeros(batch, probes, loop.n)
         if probes:
             call.set(probes=probed, probe_times=call.probe_times)
@@ -360,29 +311,6 @@ def _longest_k(a: Tensor, b: Tensor) -> Tensor:
     bound = torch.exp(-high * peak) / low.clamp(min=1e-300)  # k(peak) = exp(-high peak) / low
     bound = torch.where(low > 0, bound, torch.where(high > 0, 1 / high.clamp(min=1e-300), torch.full_like(high, 1e30)))
     return (bound * (1 + 1e-5)).clamp(max=1e30).to(a.dtype)
-
-
-def _place_wire(call: LoopCall, number: int, wire: _Wire, weight: Tensor | None, delay: Tensor | None) -> None:
-    arguments = call.arguments
-    kept = weight.detach().contiguous()  # type: ignore[union-attr]
-    call.place("weights", number, kept)
-    arguments.p_weights[number] = kept.numel()
-    arguments.p_kinds[number], arguments.p_moves[number] = wire.kind, wire.moves
-    arguments.p_first[number], arguments.p_targets[number] = wire.first, wire.targets
-    inside = wire.source in call.loop.firsts
-    arguments.p_slot[number] = -1 if inside else call.slot[wire.source]
-    arguments.p_history[number] = call.history.get(wire.source, -1) if inside else -1
-    arguments.p_population[number] = call.loop.component.index(wire.source) if inside else -1
-    for field, value in (("p_indptr", wire.indptr), ("p_indices", wire.indices), ("p_order", wire.order),
-                         ("p_geometry", wire.geometry)):
-        call.place(field, number, value)
-    arguments.p_delay_per[number] = wire.delay_per
-    if delay is not None:
-        # delays per synapse of a dense projection come (target, source), its weights lie by source
-        laid = delay.detach().t() if delay.dim() == 2 else delay.detach()
-        held = laid.to(torch.float64).contiguous()
-        call.place("p_delays", number, held)
-        arguments.p_n_delays[number] = held.numel()
 
 
 def _shortest(rates: Tensor) -> float:
