@@ -67,7 +67,7 @@ class Settings:
 
 TASKS = {
     "yin_yang": Settings(inputs=5, hidden=120, outputs=3, rows=5, first=(1.5, 0.8), second=(1.5, 0.3), epochs=40,
-                         lr=5e-3, loop_epochs=40, loop_lr=3e-3, batch=32, t_max=9e-3, duration=40e-3, tau0=0.4e-3,
+                         lr=5e-3, loop_epochs=80, loop_lr=5e-3, batch=64, t_max=9e-3, duration=40e-3, tau0=0.4e-3,
                          alpha=0.003),
     "mnist": Settings(inputs=256, hidden=246, outputs=10, rows=1, first=(0.03, 0.08), second=(0.03, 0.1), epochs=8,
                       lr=3e-3, loop_epochs=5, loop_lr=2e-3, batch=100, t_max=12e-3, duration=40e-3, tau0=1.2e-3,
