@@ -12,7 +12,7 @@ from ..ir.checks import verify
 from ..ir.conform import stored
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.graph import Discretization, Graph
-from ..ir.nodes import Array, Neuron, Node, params, settings
+from ..ir.nodes import Array, Neuron, Node, about, params, settings
 from ..targets.model import Model
 from ..targets.registry import TARGETS
 from ..targets.support import Judgement, Load, judge, loads, support_of
@@ -144,7 +144,7 @@ def _row(name: str, node: Node, model: Model) -> NodeRow:
         count=sum(value.size for value in kept.values()),
         bytes=sum(value.nbytes for value in kept.values()),
         synapses=model.synapses_of(name),
-        parameters=tuple(_parameter(key, value, declared[key].metadata["unit"], declared[key].default)
+        parameters=tuple(_parameter(key, value, about(node, key).unit, about(node, key).default)
                          for key, value in kept.items() if value.size),
         settings={key: value for key, value in settings(node).items()
                   if key not in _SHOWN_ELSEWHERE and (key == "reset" or value != declared[key].default)},

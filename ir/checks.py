@@ -18,6 +18,7 @@ import numpy as np
 
 from .conform import conforms, expected, malformed
 from .diagnostics import Diagnostic, Diagnostics
+from .flow.checks import check_equations, check_theta
 from .graph import Discretization, Graph
 from .nodes import (
     NODE_KINDS,
@@ -25,6 +26,7 @@ from .nodes import (
     BatchNorm,
     Conv1d,
     Conv2d,
+    Equations,
     Input,
     Linear,
     Neuron,
@@ -32,6 +34,7 @@ from .nodes import (
     Output,
     SparseLinear,
     StepNeuron,
+    Theta,
     params,
 )
 from .ranges import check_csr, check_discretization, check_finite, check_name, check_range, check_reset
@@ -269,6 +272,13 @@ def _resets(case: _Case, faults: Diagnostics) -> None:
                        limit=f"< {high[low >= high][0]}")
 
 
+def _flows(case: _Case, faults: Diagnostics) -> None:
+    for name, node in case.of(Equations):
+        check_equations(name, node, faults)
+    for name, node in case.of(Theta):
+        check_theta(name, node, faults)
+
+
 def _sparse(case: _Case, faults: Diagnostics) -> None:
     for name, node in case.of(SparseLinear):
         if name in case.shapes[0]:
@@ -307,5 +317,5 @@ def _reached(view: nx.DiGraph, roots: tuple[str, ...]) -> set[str]:
 
 RULES: tuple[Callable[[_Case, Diagnostics], None], ...] = (
     _names, _kinds, _settings, _edges, _inputs_and_outputs, _connections, _paths, _loops, _shapes, _parameter_shapes,
-    _parameters, _resets, _sparse, _discretization, _metadata,
+    _parameters, _resets, _flows, _sparse, _discretization, _metadata,
 )

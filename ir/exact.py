@@ -26,7 +26,7 @@ from .events import Events
 from .exact_run import Kind, Run
 from .graph import Graph
 from .membranes import Membranes
-from .nodes import READOUTS, SPIKING, Array, Membrane
+from .nodes import Array, Membrane, is_spiking
 from .wiring import Wiring
 
 __all__ = ["ExactResult", "ExactState", "simulate_exact"]
@@ -189,14 +189,14 @@ def _gathered(wiring: Wiring, runs: list[Run], end: float) -> ExactResult:
         name: Events.from_samples([
             ([time for time, _ in run.spikes[name]], [element for _, element in run.spikes[name]]) for run in runs
         ])
-        for name in wiring.neurons if isinstance(nodes[name], SPIKING)
+        for name in wiring.neurons if is_spiking(nodes[name])
     }
     highest = {
         name: (
             np.array([run.highest[wiring.span[name]] for run in runs]).reshape(-1, *shape[name]),
             np.array([run.highest_at[wiring.span[name]] for run in runs]).reshape(-1, *shape[name]),
         )
-        for name in wiring.neurons if type(nodes[name]) in READOUTS
+        for name in wiring.neurons if not is_spiking(nodes[name])
     }
     for output, name in wiring.shown_by.items():
         if name in spikes:

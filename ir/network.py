@@ -14,6 +14,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
+from .flow.flow import Flow
 from .graph import Discretization
 from .nodes import Array, Pair, Reset
 
@@ -28,11 +29,14 @@ class Population:
     `leaky`: tau_mem dV/dt = (v_leak - V) + r (S + bias).  `integrator`: dV/dt = r (S + bias).
     S is the weighted sum over projections of unit impulses, or of unit boxes of length dt where the network's
     discretisation says `box`. `tau_mem` is unused (None) by `integrator`, `tau_syn` and `w_in` by all but `cuba`.
+    `flow`: the equations are those of `flow` (None for all others), which gets S as impulses and `bias` as its
+    parameter of that name; `r` is 1, `v0` the start of the state that is shown; `refractory` may be None; threshold and
+    reset are the flow's.
     `spiking` false: a readout, without threshold, reset and refractory period (None).
     """
 
     name: str
-    kind: Literal["integrator", "leaky", "cuba"]
+    kind: Literal["integrator", "leaky", "cuba", "flow"]
     shape: tuple[int, ...]
     spiking: bool
     r: Array
@@ -46,6 +50,7 @@ class Population:
     v_reset: Array | None = None
     refractory: Array | None = None
     reset: Reset = "v_reset"
+    flow: Flow | None = None
 
     @property
     def n(self) -> int:

@@ -23,7 +23,8 @@ from .ranges import check_csr, check_discretization, check_finite, check_range, 
 __all__ = ["NETWORK_RULES", "check_network", "verify_network"]
 
 ALWAYS = ("r", "bias", "v0")
-OF_KIND = {"integrator": (), "leaky": ("tau_mem", "v_leak"), "cuba": ("tau_mem", "tau_syn", "v_leak", "w_in")}
+OF_KIND = {"integrator": (), "leaky": ("tau_mem", "v_leak"), "cuba": ("tau_mem", "tau_syn", "v_leak", "w_in"),
+           "flow": ()}
 OF_SPIKING = ("v_threshold", "v_reset", "refractory")
 OPTIONAL = ("tau_mem", "tau_syn", "v_leak", "w_in", *OF_SPIKING)
 RESETS = ("zero", "v_reset", "subtract")
@@ -56,7 +57,11 @@ def _populations(network: Network, faults: Diagnostics) -> None:
         if population.kind not in OF_KIND or population.reset not in RESETS:
             faults.add("SC130", "kind or reset rule is unknown", node=name, value=(population.kind, population.reset))
             continue
-        arrays = _arrays(population, faults)
+        if (population.flow is None) == (population.kind == "flow"):
+            faults.add("SC130", "a population of the kind flow has equations, and no other", node=name,
+                       value=population.kind)
+            continue
+        arrays = {**_arrays(population, faults), **_of_flow(population, faults)}
         for parameter, value in arrays.items():
             check_finite(parameter, value, name, faults)
             check_range(parameter, value, name, faults)
@@ -66,19 +71,39 @@ def _populations(network: Network, faults: Diagnostics) -> None:
 
 def _arrays(population: Population, faults: Diagnostics) -> dict[str, Array]:
     """The well-formed arrays of a population, after a report of those that are not, lack, or have no use."""
-    needed = {*ALWAYS, *OF_KIND[population.kind], *(OF_SPIKING if population.spiking else ())}
+    flows = population.kind == "flow"
+    needed = {*ALWAYS, *OF_KIND[population.kind], *(OF_SPIKING if population.spiking and not flows else ())}
     sound = {}
     for name in (*ALWAYS, *OPTIONAL):
         value = getattr(population, name)
         if value is None and name in needed:
             faults.add("SC130", f"{name} is missing", node=population.name)
-        elif value is not None and name not in needed:
+        elif value is not None and name not in needed and not (flows and name == "refractory" and population.spiking):
             faults.add("SC130", f"{name} has no meaning here", node=population.name, value=population.kind)
         elif value is not None and (value.shape != (population.n,) or value.dtype != np.float64):
             faults.add("SC107", f"{name} has the wrong shape or type", node=population.name,
                        value=f"{value.dtype}{value.shape}", limit=f"float64({population.n},)")
         elif value is not None:
             sound[name] = value
+    return sound
+
+
+def _of_flow(population: Population, faults: Diagnostics) -> dict[str, Array]:
+    """The same of the equations of a population, values and starts."""
+    flow = population.flow
+    if flow is None:
+        return {}
+    dynamics, sound = flow.dynamics, {}
+    for given, names in ((flow.values, dynamics.parameters), (flow.start, dynamics.states)):
+        if tuple(given) != names:
+            faults.add("SC130", "values and starts are those of the dynamics, in order", node=population.name,
+                       value=", ".join(given), limit=", ".join(names))
+        for name, value in given.items():
+            if value.shape != (population.n,) or value.dtype != np.float64:
+                faults.add("SC107", f"{name} has the wrong shape or type", node=population.name,
+                           value=f"{value.dtype}{value.shape}", limit=f"float64({population.n},)")
+            else:
+                sound[name if given is flow.values else f"{name}0"] = value
     return sound
 
 

@@ -41,11 +41,16 @@ def _population(name: str, population: Population) -> str:
         f"{entry.name}={_array(compact(value, (population.n,)))}"
         for entry in fields(population) if isinstance(value := getattr(population, entry.name), np.ndarray)
     ]
+    if population.flow is not None:
+        given = {**population.flow.values, **{f"{name}0": each for name, each in population.flow.start.items()}}
+        facts = [f"{name}={_array(compact(value, (population.n,)))}" for name, value in given.items()]
     role = "readout"
     if population.spiking:
         role = "spiking"
-        facts.append(f"reset={population.reset}")
-    return f"{role} {quoted(name)}{list(population.shape)} = {population.kind}({', '.join(facts)})"
+        if population.flow is None:
+            facts.append(f"reset={population.reset}")
+    kind = population.kind if population.flow is None else population.flow.dynamics.name
+    return f"{role} {quoted(name)}{list(population.shape)} = {kind}({', '.join(facts)})"
 
 
 def _projection(projection: Projection) -> str:

@@ -4,26 +4,30 @@
 The 18 primitives of NIR 1.0 under NIR's names and with NIR's fields, plus what NIR lacks (sparse weights, delays per
 connection, refractory period, reset rule, initial state, BatchNorm, MaxPool2d, Relu). Units are SI: seconds for every
 time; voltages and currents are plain numbers. Equations are those of the NIR paper (Pedersen et al. 2024, table 1).
-`StepNeuron` alone is stated on a grid, `Relu` alone belongs to networks without spikes.
+`StepNeuron` alone is stated on a grid, `Relu` alone belongs to networks without spikes. `QIF`, `Theta` and `Equations`
+are stated in continuous time alone; what they mean is in `flow`.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from .diagnostics import Diagnostics
+from .flow.statements import state_names, stated
 from .grid import Discretization
 
 __all__ = [
-    "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "READOUTS", "SPIKING", "Affine", "Array", "AvgPool2d", "BatchNorm",
-    "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "Input", "Linear", "MaxPool2d", "Membrane",
-    "Neuron", "Node", "Output", "Padding", "Pair", "Relu", "Reset", "Scale", "SparseLinear", "StepNeuron", "SumPool2d",
-    "Threshold", "is_memoryless", "is_spiking", "param", "param_names", "params", "settings",
+    "FLOWS", "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "QIF", "READOUTS", "SPIKING", "About", "Affine", "Array",
+    "AvgPool2d", "BatchNorm", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Equations", "Flatten", "FlowNeuron",
+    "I", "Input", "Linear", "MaxPool2d", "Membrane", "Neuron", "Node", "Output", "Padding", "Pair", "Relu", "Reset",
+    "Scale", "SparseLinear", "StepNeuron", "SumPool2d", "Theta", "Threshold", "about", "is_memoryless", "is_spiking",
+    "made", "param", "param_names", "params", "settings", "with_params",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -203,31 +207,24 @@ class Relu(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Neuron(Node):
-    """Base of everything with a membrane. `v0`: the membrane at t = 0. `grid`: what its grid means, where that differs
-    from the graph's."""
+    """Base of everything with a state. `grid`: what its grid means, where that differs from the graph's."""
 
     shape: tuple[int, ...] | None = None
     grid: Discretization | None = None
-    v0: Array = param(default=0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Membrane(Neuron):
-    """Base of what is stated in continuous time. Scalars are spread over `shape`; without `shape`, it is that of the
-    parameters broadcast together. In the equations S is the sum of what comes in."""
+    """Base of what is linear in continuous time, and has a form on grids too. `v0`: the membrane at t = 0. Scalars are
+    spread over `shape`; without `shape`, it is that of the parameters broadcast together. In the equations S is the sum
+    of what comes in."""
 
+    v0: Array = param(default=0.0)
     r: Array = param(default=1.0)
 
     def __post_init__(self) -> None:
         super(Membrane, self).__post_init__()
-        given = params(self)
-        shape = self.shape
-        if shape is None:
-            try:
-                shape = np.broadcast_shapes(*(value.shape for value in given.values()))
-            except ValueError:
-                return  # `checks` reports it, with the name of the node
-        _spread(self, given, shape)
+        _spread(self, params(self), _common_shape(params(self)) if self.shape is None else self.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -303,6 +300,7 @@ class StepNeuron(Neuron):
     the membrane at `v0`.
     """
 
+    v0: Array = param(default=0.0)
     a: Array = param()
     b: Array = param()
     c: Array | None = param(default=None)
@@ -324,9 +322,84 @@ class StepNeuron(Neuron):
         _spread(self, {name: value for name, value in own.items() if value is not None}, self.shape)
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FlowNeuron(Neuron):
+    """Base of what is stated in continuous time alone, as a differential equation that need not be linear. Impulses
+    only: a spike is no current of some length here. Scalars are spread as those of a `Membrane`."""
+
+    def __post_init__(self) -> None:
+        super(FlowNeuron, self).__post_init__()
+        _spread(self, params(self), _common_shape(params(self)) if self.shape is None else self.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QIF(FlowNeuron):
+    """Quadratic integrate and fire with a current that decays: tau dV/dt = V (V - 1) + I, (tau / 2) dI/dt = -I. An
+    impulse of weight w moves I by w. A spike is V = +inf, after which V comes from -inf; I goes on. Without current V
+    rests at 0, and at 1 it runs away. Klos & Memmesheimer, Phys Rev Lett 2025 (arXiv 2309.14523). It takes no constant
+    current."""
+
+    v0: Array = param(default=0.0)
+    tau: Array = param("s")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Theta(FlowNeuron):
+    """Oscillating theta neuron: tau dV/dt = V (V - 1) + i0 + b with the constant current b that comes in; i0 + b > 1/4,
+    so that it fires by itself, with period pi tau / sqrt(i0 + b - 1/4). An impulse of weight w moves V by w. A spike
+    is V = +inf, as of `QIF`. `v0` = 1/2 is the middle of a period. Klos & Memmesheimer (arXiv 2309.14523), whose
+    i0 is 5/4."""
+
+    v0: Array = param(default=0.5)
+    tau: Array = param("s")
+    i0: Array = param(default=1.25)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Equations(FlowNeuron):
+    """A neuron that is written as text, read by `flow.statements`, never evaluated:
+
+        equations   dv/dt = (v_rest - v + r*i)/tau : volt (unless refractory)     one line a state
+                    di/dt = -i/tau_syn : amp
+                    tau : second (trained)                     units of parameters, where any are stated
+        threshold   v > theta                                  without it, a readout
+        reset       v = v_reset; u += d                        what a spike does
+        receive     i += w                                     what an impulse of weight w does; "i" alone means that
+
+    `values`: its parameters by name, and the state at t = 0 as `v0`, `i0` and so on (zero where none is given). A
+    constant current acts as impulses at that rate.
+    """
+
+    equations: str
+    threshold: str | None = None
+    reset: str = ""
+    receive: str = "i"
+    refractory: Array = param("s", 0.0)
+    values: Mapping[str, Array] = field(default_factory=dict, metadata={"values": True})
+
+    def __post_init__(self) -> None:
+        given = dict(self.values) if isinstance(self.values, Mapping) else {}
+        faults = Diagnostics()
+        for state in state_names(self.equations):
+            given.setdefault(f"{state}0", np.zeros(()))
+        values = {name: _frozen_array(value, f"Equations.{name}", "fiub", faults) for name, value in given.items()}
+        faults.raise_if_errors()
+        object.__setattr__(self, "values", MappingProxyType(values))
+        super(Equations, self).__post_init__()
+
+    def __reduce__(self) -> Any:
+        return _equations_again, (type(self), {entry.name: getattr(self, entry.name) for entry in fields(self)}
+                                  | {"values": dict(self.values)})
+
+
+def _equations_again(kind: type[Equations], given: dict[str, Any]) -> Equations:
+    return kind(**given)
+
+
 READOUTS: tuple[type[Membrane], ...] = (I, LI, CubaLI)
 SPIKING: tuple[type[Membrane], ...] = (IF, LIF, CubaLIF)
-NEURONS: tuple[type[Neuron], ...] = (*READOUTS, *SPIKING, StepNeuron)
+FLOWS: tuple[type[FlowNeuron], ...] = (QIF, Theta, Equations)
+NEURONS: tuple[type[Neuron], ...] = (*READOUTS, *SPIKING, StepNeuron, *FLOWS)
 NODE_KINDS: dict[str, type[Node]] = {
     kind.__name__: kind
     for kind in (Input, Output, Linear, Affine, SparseLinear, Scale, BatchNorm, Conv1d, Conv2d, SumPool2d, AvgPool2d,
@@ -336,7 +409,9 @@ NODE_KINDS: dict[str, type[Node]] = {
 
 def is_spiking(node: Node) -> bool:
     """Whether a node sends spikes; other neurons are readouts."""
-    return isinstance(node, SPIKING) or (isinstance(node, StepNeuron) and node.v_threshold is not None)
+    if isinstance(node, StepNeuron):
+        return node.v_threshold is not None
+    return isinstance(node, (*SPIKING, QIF, Theta)) or (isinstance(node, Equations) and node.threshold is not None)
 
 
 def is_memoryless(node: Node) -> bool:
@@ -347,32 +422,95 @@ def is_memoryless(node: Node) -> bool:
 
 
 def param_names(node: Node | type[Node]) -> Iterator[str]:
-    """Names of the numeric parameters, in the order of declaration."""
-    return (entry.name for entry in fields(node) if entry.metadata.get("param"))
+    """Names of the numeric parameters, in the order of declaration; those of a text after those of its kind."""
+    yield from (entry.name for entry in fields(node) if entry.metadata.get("param"))
+    if isinstance(node, Equations):
+        yield from node.values
 
 
 def params(node: Node) -> dict[str, Array]:
     """The numeric parameters that are set, by name."""
-    return {name: getattr(node, name) for name in param_names(node) if getattr(node, name) is not None}
+    found = {entry.name: getattr(node, entry.name) for entry in fields(node)
+             if entry.metadata.get("param") and getattr(node, entry.name) is not None}
+    return found | node.values if isinstance(node, Equations) else found
+
+
+_N = TypeVar("_N", bound=Node)
+
+
+def with_params(node: _N, values: Mapping[str, Any]) -> _N:
+    """The node with other values of some parameters."""
+    if not isinstance(node, Equations):
+        return replace(node, **values)
+    own = {name: value for name, value in values.items() if name not in node.values}
+    nested = {name: value for name, value in values.items() if name in node.values}
+    return replace(node, **own, values={**node.values, **nested})  # type: ignore[arg-type]
+
+
+def made(kind: type[_N], values: Mapping[str, Any]) -> _N:
+    """A node of a kind, from its settings and parameters by name."""
+    own = {entry.name for entry in fields(kind)}
+    nested = {name: value for name, value in values.items() if name not in own}
+    stated = {name: value for name, value in values.items() if name in own}
+    return kind(**stated, **({"values": nested} if nested else {}))
+
+
+class About(NamedTuple):
+    """What a parameter is: its unit, whether it is trained by default, and the value that it has where none is given
+    (`MISSING` of dataclasses where there is none)."""
+
+    unit: str
+    trained: bool
+    default: Any
+
+
+def about(node: Node, name: str) -> About:
+    """What parameter `name` of a node is."""
+    for entry in fields(node):
+        if entry.name == name and entry.metadata.get("param"):
+            return About(entry.metadata["unit"], entry.metadata["trained"], entry.default)
+    reading = stated(node) if isinstance(node, Equations) else None
+    if reading is None or name not in node.values:  # type: ignore[attr-defined]
+        raise KeyError(name)
+    start = name.endswith("0") and name[:-1] in reading.states
+    unit = reading.units.get(name[:-1] if start else name, "1")
+    return About("s" if unit == "second" else unit, name in reading.trained, 0.0 if start else MISSING)
 
 
 def settings(node: Node) -> dict[str, Any]:
     """Everything else: shapes, strides, the reset rule and so on, by name."""
-    return {entry.name: getattr(node, entry.name) for entry in fields(node) if not entry.metadata.get("param")}
+    return {entry.name: getattr(node, entry.name) for entry in fields(node)
+            if not (entry.metadata.get("param") or entry.metadata.get("values"))}
 
 
-def _spread(node: Neuron, given: dict[str, Array], shape: Any) -> None:
+def _common_shape(given: Mapping[str, Array]) -> tuple[int, ...] | None:
+    """That of the parameters broadcast together; None where they do not, which `checks` reports with the node's name.
+    """
+    try:
+        return np.broadcast_shapes(*(value.shape for value in given.values()))
+    except ValueError:
+        return None
+
+
+def _spread(node: Neuron, given: Mapping[str, Array], shape: Any) -> None:
     """Spreads parameters over the node's shape; what does not fit is left, for `checks` to report with its name."""
     try:
         shape = tuple(operator.index(size) for size in shape)
     except TypeError:
         return
     object.__setattr__(node, "shape", shape)
+    nested = {}
     for name, value in given.items():
         try:
-            object.__setattr__(node, name, np.broadcast_to(value, shape))
+            spread = np.broadcast_to(value, shape)
         except ValueError:
-            continue
+            spread = value
+        if isinstance(node, Equations) and name in node.values:
+            nested[name] = spread
+        else:
+            object.__setattr__(node, name, spread)
+    if nested:
+        object.__setattr__(node, "values", MappingProxyType({**node.values, **nested}))  # type: ignore[attr-defined]
 
 
 def _frozen_array(value: Any, name: str, kinds: str, faults: Diagnostics) -> Array:

@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 
 from .diagnostics import BadInputError, Diagnostic
+from .flow.statements import state_names
 from .graph import Graph
-from .nodes import Array, Neuron, Node
+from .nodes import Array, Equations, Neuron, Node
 from .npz import pack_npz, read_npz, write_atomically
 from .paths import path_of
 from .text_lexer import VERSION
@@ -177,17 +178,31 @@ def _node(name: str, node: Any) -> str:
 def _values(node: Node) -> Iterator[tuple[str, Any]]:
     """The fields that differ from their default; of a neuron's arrays, what its shape does not spread by itself."""
     for entry in fields(node):
+        if entry.metadata.get("values"):
+            continue
         value = getattr(node, entry.name)
         if isinstance(node, Neuron) and is_array(value):
             value = compact(value, node.shape)
         if not _is_default(entry, value):
             yield entry.name, value
+    for name, given in node.values.items() if isinstance(node, Equations) else ():
+        value = compact(given, node.shape)
+        if not (name in _starts(node) and _same_bits(value, 0.0)):
+            yield name, value
+
+
+def _starts(node: Equations) -> set[str]:
+    return {f"{state}0" for state in state_names(node.equations)}
 
 
 def _is_default(entry: Field[Any], value: Any) -> bool:
     if entry.default is MISSING:
         return False
     if isinstance(value, np.ndarray):
-        default = np.asarray(entry.default)
-        return value.shape == () and value.dtype == default.dtype and value.tobytes() == default.tobytes()
+        return _same_bits(value, entry.default)
     return type(value) is type(entry.default) and value == entry.default
+
+
+def _same_bits(value: Array, scalar: Any) -> bool:
+    default = np.asarray(scalar)
+    return value.shape == () and value.dtype == default.dtype and value.tobytes() == default.tobytes()

@@ -18,8 +18,9 @@ import numpy as np
 
 from .conform import conforms, expected, hints
 from .diagnostics import Diagnostics
+from .flow.statements import reserved
 from .graph import Discretization, Edge, Graph
-from .nodes import NODE_KINDS, Array, Node, param_names
+from .nodes import NODE_KINDS, Array, Equations, Node, made, param_names
 from .text_lexer import DIRECTIVES, VERSION, Fault, Line, Reference
 
 __all__ = ["Document"]
@@ -58,7 +59,7 @@ class Document:
             self._check_array(reference, arrays.get(reference.key))
         self.faults.raise_if_errors()
         nodes = {
-            name: kind(**{
+            name: made(kind, {
                 field: arrays[value.key] if isinstance(value, Reference) else value for field, value in values.items()
             })
             for name, (kind, values) in self._nodes.items()
@@ -169,7 +170,8 @@ class Document:
         """`name=value` of a dataclass, the value of a type that the field takes."""
         start = reader.column
         name = reader.want("word", "a field's name").text
-        if name not in hints(owner):
+        nested = issubclass(owner, Equations) and name not in hints(owner) and not reserved(name)
+        if name not in hints(owner) and not nested:
             raise Fault(f"{owner.__name__} has no such field", start, value=name[:40],
                          remedy=_guess(name, [entry.name for entry in fields(owner)]))
         if name in seen:
@@ -179,7 +181,7 @@ class Document:
         value = self._value(reader) if issubclass(owner, Node) else reader.value()
         if isinstance(value, Reference):
             self.references.append(value)
-        if issubclass(owner, Node) and name in param_names(owner):
+        if nested or (issubclass(owner, Node) and name in param_names(owner)):
             return name, _parameter(value, at)
         index = isinstance(value, Reference | np.ndarray) and conforms(np.empty(0), hints(owner)[name])
         if not (value.dtype == np.int64 if index else conforms(value, hints(owner)[name])):

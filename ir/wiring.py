@@ -21,6 +21,7 @@ from .nodes import (
     Array,
     CubaLIF,
     Delay,
+    FlowNeuron,
     Input,
     Linear,
     MaxPool2d,
@@ -94,6 +95,11 @@ class Wiring:
             elif isinstance(node, MaxPool2d) and self.has_uneven_windows(name):
                 faults.add("SC302", "a maximum over impulses and constant currents that differ within a window",
                            node=name, remedy="Give the layer before it one bias per channel.")
+        for name, node in self.graph.nodes.items():
+            if isinstance(node, FlowNeuron):
+                faults.add("SC307", "this neuron is stated in continuous time, not on a grid", node=name,
+                           value=type(node).__name__, remedy="Use the target event; on grids there are LIF, "
+                           "CubaLIF, IF and StepNeuron.")
         faults.raise_if_errors(UnsupportedError)
 
     def has_uneven_windows(self, name: str) -> bool:
@@ -212,6 +218,9 @@ def continuous_faults(graph: Graph) -> list[Diagnostic]:
         elif isinstance(node, IF | LIF | CubaLIF) and node.v_min is not None:
             faults.add("SC306", "a lower bound of the membrane is kept on a grid only", node=name,
                        remedy="Use the target clock, or leave v_min out.")
+        elif isinstance(node, FlowNeuron) and (node.grid.spike if node.grid is not None else common) == "box":
+            faults.add("SC306", "this neuron takes spikes as impulses, not as currents of one step", node=name,
+                       remedy="Give the graph a Discretization(spike='delta'), or none.")
         if isinstance(node, Neuron) and node.grid is not None and node.grid.spike != common:
             faults.add("SC306", "neurons that take spikes as impulses and as currents are mixed", node=name,
                        value=node.grid.spike, limit=common, remedy="Use the target clock.")

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.diagnostics import Diagnostics, UnsupportedError
+from ..ir.flow.checks import check_currents
 from ..ir.graph import Graph
 from ..ir.network import Network
-from ..ir.nodes import Flatten, Membrane, Neuron
+from ..ir.nodes import Flatten, FlowNeuron, Membrane, Neuron
 from ..ir.shapes import infer_shapes
 from ..ir.wiring import continuous_faults
 from .lower_connections import connections
-from .lower_populations import population
+from .lower_populations import flowing, population
 from .manager import Pass
 
 __all__ = ["Lower"]
@@ -41,12 +42,15 @@ class Lower(Pass[Graph, Network]):
         faults.extend(found for found in continuous_faults(graph) if found.code == "SC306")
         folded = connections(graph, shapes, self.tie_delays, faults)
         outputs = _outputs(graph, faults)
+        for name, bias in folded.bias.items():
+            check_currents(name, graph.nodes[name], bias, faults)
         faults.raise_if_errors(UnsupportedError)
         return Network(
             inputs={name: shapes[name].output for name in graph.inputs},
             populations={
-                name: population(name, node, folded.bias.get(name))
-                for name, node in graph.nodes.items() if isinstance(node, Membrane)
+                name: flowing(name, node, folded.bias.get(name)) if isinstance(node, FlowNeuron) else
+                population(name, node, folded.bias.get(name))
+                for name, node in graph.nodes.items() if isinstance(node, Membrane | FlowNeuron)
             },
             projections=folded.projections,
             outputs=outputs,

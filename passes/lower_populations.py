@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..ir.derived import apply, leaf
+from ..ir.flow.flow import BIAS, Flow, dynamics_of, values_of
 from ..ir.network import Population
-from ..ir.nodes import IF, LIF, SPIKING, Array, CubaLI, CubaLIF, I, Membrane, params
+from ..ir.nodes import IF, LIF, SPIKING, Array, CubaLI, CubaLIF, FlowNeuron, I, Membrane, is_spiking, params
 
-__all__ = ["population"]
+__all__ = ["flowing", "population"]
 
 _OTHER_NAMES = {"tau": "tau_mem"}
 """Parameters that the network calls by another name."""
@@ -33,6 +34,23 @@ def population(name: str, node: Membrane, bias: Array | None) -> Population:
         name=name, kind=kind, shape=shape, spiking=isinstance(node, SPIKING),
         bias=np.zeros(prod(shape)) if bias is None else bias, **values,
     )
+
+
+def flowing(name: str, node: FlowNeuron, bias: Array | None) -> Population:
+    """The same of a neuron node that need not be linear."""
+    shape, dynamics = node.shape or (), dynamics_of(node, biased=bias is not None)
+    values, starts = ({each: _flat(leaf(value, name, f"{each}0" if start else each)) for each, value in given.items()}
+                      for start, given in enumerate(values_of(node)))
+    zeros = np.zeros(prod(shape))
+    if bias is not None:
+        values[BIAS] = bias
+    starts = {each: starts.get(each, zeros) for each in dynamics.states}
+    refractory = getattr(node, "refractory", None)
+    return Population(
+        name=name, kind="flow", shape=shape, spiking=is_spiking(node), r=zeros + 1, v0=starts[dynamics.shown],
+        bias=zeros if bias is None else bias,
+        refractory=None if refractory is None or not is_spiking(node) else _flat(leaf(refractory, name, "refractory")),
+        flow=Flow(dynamics=dynamics, values={each: values[each] for each in dynamics.parameters}, start=starts))
 
 
 def _flat(values: Array) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.graph import Graph
-from ..ir.nodes import Array, params
+from ..ir.nodes import Array, about, params, with_params
 from .parameter_checks import check_parameters
 
 __all__ = ["GraphModule"]
@@ -40,9 +39,9 @@ class GraphModule(nn.Module):
         self._graph, self._dtype, self._map = graph, dtype, {}
         self._units = {key: np.array(unit) for key, unit in (units or {}).items()}
         for name, node in graph.nodes.items():
-            about = {entry.name: entry.metadata for entry in fields(node)}
             for param, value in params(node).items():
-                trained = about[param]["trained"] if chosen is None else param in chosen or f"{name}.{param}" in chosen
+                trained = (about(node, param).trained if chosen is None
+                           else param in chosen or f"{name}.{param}" in chosen)
                 held = self._held(name, param, value, dtype)
                 self._hold(name, param, nn.Parameter(held, requires_grad=bool(trained)))
 
@@ -55,11 +54,11 @@ class GraphModule(nn.Module):
         changed: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
         for label, (node, param) in self._map.items():
             now = self.get_parameter(label).detach().cpu()
-            before = getattr(self._graph.nodes[node], param)
+            before = params(self._graph.nodes[node])[param]
             if not torch.equal(now, self._held(node, param, before, now.dtype)):
                 changed.setdefault(node, {})[param] = self._graphs(node, param, now).numpy().astype(before.dtype)
         return self._graph.with_nodes(
-            {node: replace(self._graph.nodes[node], **values) for node, values in changed.items()})
+            {node: with_params(self._graph.nodes[node], values) for node, values in changed.items()})
 
     def _by_node(self) -> dict[tuple[str, str], Tensor]:
         """The parameters by (node, parameter) of the model graph, in its units."""

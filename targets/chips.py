@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ir.nodes import (
+    FLOWS,
     IF,
     LI,
     LIF,
@@ -48,6 +49,7 @@ CHIP_RULES = (
     Rule((Threshold,), "unsupported", "a threshold without a membrane; use a spiking neuron"),
     Rule((Relu,), "unsupported", "a rectifier of a network without spikes; convert it to spiking neurons first"),
     Rule((StepNeuron,), "unsupported", "an update rule that the chip's neurons do not have"),
+    Rule(FLOWS, "unsupported", "a differential equation that the chip's neurons do not have; use LIF, CubaLIF or IF"),
     Rule(SPIKING, "unsupported", "the membrane has a lower bound of its own", bounded),
     Rule(READOUTS, "unsupported", "the membrane of a readout feeds other nodes", feeds_neurons),
     Rule(MEMBRANES, "unsupported", "several spikes in one step", fires_often),

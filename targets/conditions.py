@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.conform import stored
+from ..ir.flow.flow import takes_current
 from ..ir.nodes import (
     IF,
     LI,
@@ -19,6 +20,7 @@ from ..ir.nodes import (
     Conv2d,
     CubaLIF,
     Flatten,
+    FlowNeuron,
     Input,
     Linear,
     Neuron,
@@ -27,13 +29,15 @@ from ..ir.nodes import (
     Scale,
     SparseLinear,
     SumPool2d,
+    is_spiking,
     params,
 )
 from ..ir.wiring import Wiring
 from .support import Condition, Limit, Subject
 
 __all__ = [
-    "CONNECTIONS", "FOLDED", "MEMBRANES", "WEIGHTED", "WIRES", "above", "after_bias", "biased", "bounded", "delayed",
+    "CONNECTIONS", "FOLDED", "MEMBRANES", "WEIGHTED", "WIRES", "above", "after_bias", "biased", "bounded", "boxed",
+    "current_refused", "delayed",
     "delayed_beyond", "differing", "fan_in_beyond", "feeds_neurons", "fires_often", "in_continuous_time", "larger_than",
     "mixes_spikes", "off_grid", "on_a_grid", "resets", "resets_above_rest", "resets_off_rest", "shows_more_than",
     "shows_no_neuron", "subtracts", "tau_outside", "uneven",
@@ -120,6 +124,17 @@ def biased(subject: Subject) -> str | None:
     """A bias that is not zero."""
     bias = getattr(subject.node, "beta" if isinstance(subject.node, BatchNorm) else "bias", None)
     return "" if bias is not None and np.any(stored(bias)) else None
+
+
+def boxed(subject: Subject) -> str | None:
+    """Spikes are currents of one step."""
+    return "" if subject.grid is not None and subject.grid.spike == "box" else None
+
+
+def current_refused(subject: Subject) -> str | None:
+    """A constant current arrives at a neuron that has no meaning for one."""
+    node = subject.node
+    return None if not isinstance(node, FlowNeuron) or takes_current(node) else after_bias(subject)
 
 
 delayed = above("delay", 0.0)
@@ -239,6 +254,8 @@ def shows_no_neuron(subject: Subject) -> str | None:
 def feeds_neurons(subject: Subject) -> str | None:
     """A readout whose membrane goes on to other nodes than outputs."""
     graph = subject.model.graph
+    if is_spiking(subject.node):
+        return None
     on = [name for name in graph.targets[subject.name] if not isinstance(graph.nodes[name], (Output, Flatten))]
     return ", ".join(on) or None
 

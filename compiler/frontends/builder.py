@@ -24,6 +24,7 @@ from ...ir import nodes
 from ...ir.checks import check, verify
 from ...ir.conform import conforms
 from ...ir.diagnostics import BadInputError, Diagnostics
+from ...ir.flow.checks import check_equations
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
 from ...ir.ranges import check_name
@@ -121,6 +122,39 @@ class Builder:
         """As `cubalif`, without spikes: a readout. Without `w_in` it is tau_syn."""
         return self._neuron(name, nodes.CubaLI, shape, tau_mem=tau_mem, tau_syn=tau_syn,
                             w_in=tau_syn if w_in is None else w_in, r=r, v_leak=v_leak, v0=v0)
+
+    def qif(self, name: str, shape: Size, *, tau: Number, v0: Number = 0.0) -> Handle:
+        """tau dV/dt = V (V - 1) + I, (tau / 2) dI/dt = -I: quadratic integrate and fire, whose spikes come and go at
+        the end of a run only. A spike moves I by its weight."""
+        return self._neuron(name, nodes.QIF, shape, tau=tau, v0=v0)
+
+    def theta(self, name: str, shape: Size, *, tau: Number, i0: Number = 1.25, v0: Number = 0.5) -> Handle:
+        """tau dV/dt = V (V - 1) + i0: a neuron that oscillates, with period pi tau / sqrt(i0 - 1/4). A spike moves V by
+        its weight."""
+        return self._neuron(name, nodes.Theta, shape, tau=tau, i0=i0, v0=v0)
+
+    def equations(self, name: str, shape: Size, equations: Any, *, threshold: str | None = None, reset: str = "",
+                  receive: str = "i", refractory: Number = 0.0, **values: Number) -> Handle:
+        """A neuron that is written as text: "dv/dt = (v_rest - v)/tau", one line a state; see `docs/equations.md`.
+        `values`: its parameters by name, and starts of its states as `v0`. A record of `spikec.equations` in the place
+        of the text states all of it; what is given beside it takes the place of its own."""
+        if isinstance(equations, Mapping):
+            given = {"threshold": threshold, "reset": reset, "receive": receive, "refractory": refractory}
+            usual = {"threshold": None, "reset": "", "receive": "i", "refractory": 0.0}
+            own = {key: value for key, value in given.items() if value != usual[key]}
+            return self.equations(name, shape, **{**equations, **own, **values})
+        if not isinstance(equations, str):
+            _fail("equations are text", name, value=type(equations).__name__)
+        shape = self._shape(name, shape)
+        held: dict[str, Any] = {key: spread(name, key, values_of(name, key, value, shape), shape)
+                                for key, value in {"refractory": refractory, **values}.items()}
+        texts: dict[str, Any] = {"threshold": threshold, "reset": reset, "receive": receive}
+        node = nodes.Equations(shape=shape, equations=equations, refractory=held.pop("refractory"), values=held,
+                               **texts)
+        faults = Diagnostics()
+        check_equations(name, node, faults)
+        faults.raise_if_errors()
+        return self._add(name, node, shape)
 
     # ---- between neurons
 
@@ -271,7 +305,7 @@ class Builder:
 
     # ---- inner workings
 
-    def _neuron(self, name: str, kind: type[nodes.Membrane], shape: Size, reset: Reset | None = None,
+    def _neuron(self, name: str, kind: type[nodes.Neuron], shape: Size, reset: Reset | None = None,
                 **given: Any) -> Handle:
         shape = self._shape(name, shape)
         values: dict[str, Any] = {

@@ -31,6 +31,7 @@ from ....ir.nodes import (
     CubaLIF,
     Delay,
     Flatten,
+    FlowNeuron,
     Linear,
     MaxPool2d,
     Membrane,
@@ -159,6 +160,10 @@ def _written(node: Node, name: str, shapes: Shapes, faults: Diagnostics) -> _Wri
             faults.add("SC209", "NIR has no Relu", node=name, remedy="Convert the network to spiking neurons first.")
         case StepNeuron():
             faults.add("SC209", "NIR has no neuron that is stated on a grid", node=name,
+                       remedy="Save the graph in the text form (.spk), or use LIF, CubaLIF or IF.")
+            return _Written(kind, {})
+        case FlowNeuron():
+            faults.add("SC209", f"NIR has no {kind}", node=name,
                        remedy="Save the graph in the text form (.spk), or use LIF, CubaLIF or IF.")
             return _Written(kind, {})
     return _Written(kind, {key: np.array(value, dtype=np.int64) for key, value in settings(node).items()})

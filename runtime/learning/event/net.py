@@ -61,6 +61,10 @@ def event_net(graph: Graph, network: Network, rule: LearningRule, output: str | 
     spiking = {name: population for name, population in network.populations.items() if population.spiking}
     if shown not in spiking:
         faults.add("SC416", "the output of a rule spikes, and this one is a readout", node=shown)
+    for name, population in network.populations.items():
+        if population.kind == "flow":
+            faults.add("SC416", "learning in continuous time is there for linear neurons only", node=name,
+                       value=population.kind, remedy="Use LIF, CubaLIF or IF.")
     if network.discretization is not None and network.discretization.spike == "box":
         faults.add("SC416", "spikes that are currents do not learn in continuous time", remedy=_CLOCK)
     order = [name for component in network.schedule for name in component if name in spiking]

@@ -1,0 +1,127 @@
+"""Whether the two sides of equations have one dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from .expressions import Apply, Expression, Malformed, Number, Symbol
+from .units import NONE, SECOND, WEIGHT, Dimension, named, spelled
+
+__all__ = ["Checker"]
+
+_MAX_POWER = 64
+
+
+class Checker:
+    """Dimensions of the names of a neuron. A zero has every dimension, and so has the weight of an impulse, once."""
+
+    def __init__(self, states: Mapping[str, Expression], inner: Mapping[str, Expression],
+                 units: Mapping[str, str]) -> None:
+        self._known = {name: dimension for name, unit in units.items()
+                       if not isinstance(dimension := named(unit), str)}
+        self._inner = {name: each for name, each in inner.items() if name not in units}
+        self._weight: Dimension | None = None
+
+    def rate(self, state: str, rate: Expression) -> None:
+        """Raises Malformed (SC136) where a rate is no `state` a second."""
+        self._agree(_product(self.of_name(state), SECOND, -1), self.of(rate), f"d{state}/dt")
+
+    def same(self, name: str, expression: Expression) -> None:
+        """Raises Malformed (SC136) where a named expression has another unit than is stated for it."""
+        found = self.of(expression)
+        if name in self._known:
+            self._agree(self._known[name], found, name)
+
+    def level(self, expression: Expression) -> None:
+        """Raises Malformed (SC136) where the sides of a comparison differ."""
+        self.of(expression)
+
+    def change(self, state: str, operator: str, amount: Expression) -> None:
+        """Raises Malformed (SC136) where `state operator= amount` mixes dimensions, or asks of w what another statement
+        does not."""
+        found = self.of(amount)
+        wanted = NONE if operator in ("*", "/") else self.of_name(state)
+        if found is None or not found[3]:
+            self._agree(wanted, found, state)
+            return
+        weight = _power(_product(wanted, (*found[:3], Fraction(0)), -1), 1 / found[3])
+        if self._weight not in (None, weight):
+            raise Malformed("the weight of an impulse would have two units", "SC136", value=spelled(weight),
+                            limit=spelled(self._weight or NONE))
+        self._weight = weight
+
+    def of_name(self, name: str) -> Dimension:
+        """The dimension of a state, a parameter or a named expression; none where none is stated."""
+        return self._known.get(name, NONE)
+
+    def of(self, expression: Expression) -> Dimension | None:
+        """The dimension of an expression, or None of a zero.
+
+        Raises:
+            Malformed: its parts do not agree (SC136).
+        """
+        match expression:
+            case Number(value, dimension):
+                return None if value == 0 and dimension == NONE else dimension
+            case Symbol("w"):
+                return WEIGHT
+            case Symbol(name) if name in self._inner:
+                return self.of(self._inner[name])
+            case Symbol(name):
+                return self.of_name(name)
+            case Apply("add" | "subtract", (left, right)):
+                return self._agree(self.of(left), self.of(right), "a sum")
+            case Apply("negative", (inner,)):
+                return self.of(inner)
+            case Apply("multiply" | "divide" as function, (left, right)):
+                one, other = self.of(left), self.of(right)
+                return None if one is None else _product(one, other or NONE, 1 if function == "multiply" else -1)
+            case Apply("power", (base, exponent)):
+                return self._of_power(base, exponent)
+            case Apply("sqrt", (inner,)):
+                found = self.of(inner)
+                return None if found is None else _power(found, Fraction(1, 2))
+            case Apply(function, (inner,)):
+                found = self.of(inner)
+                if found not in (None, NONE):
+                    raise Malformed(f"{function} is of plain numbers", "SC136", value=spelled(found or NONE))
+        return NONE
+
+    def _of_power(self, base: Expression, exponent: Expression) -> Dimension | None:
+        found, power = self.of(base), self.of(exponent)
+        if power not in (None, NONE):
+            raise Malformed("an exponent is a plain number", "SC136", value=spelled(power or NONE))
+        if found in (None, NONE):
+            return found
+        number = _constant(exponent)
+        if number is None or abs(number) > _MAX_POWER:
+            raise Malformed("a quantity with a unit is raised to fixed powers only", "SC136",
+                            value=spelled(found or NONE))
+        return _power(found or NONE, Fraction(number).limit_denominator(16))
+
+    def _agree(self, one: Dimension | None, other: Dimension | None, where: str) -> Dimension | None:
+        if one is not None and other is not None and one != other:
+            raise Malformed(f"the units of {where} do not agree", "SC136", value=spelled(other), limit=spelled(one))
+        return other if one is None else one
+
+
+def _product(one: Dimension, other: Dimension, sign: int) -> Dimension:
+    second, volt, ampere, weight = (a + sign * b for a, b in zip(one, other, strict=True))
+    return second, volt, ampere, weight
+
+
+def _power(one: Dimension, power: Fraction) -> Dimension:
+    second, volt, ampere, weight = (a * power for a in one)
+    return second, volt, ampere, weight
+
+
+def _constant(expression: Expression) -> float | None:
+    match expression:
+        case Number(value):
+            return value
+        case Apply("negative", (Number(value),)):
+            return -value
+        case Apply("divide", (Number(above), Number(below))) if below:
+            return above / below
+    return None
