@@ -6,7 +6,8 @@
 Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
 time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py,
 loihi_in_the_loop.py, loihi_peers.py, learning_float.py, learning_loihi.py, continual.py, loihi_speed.py and
-learning_lava.py (where Lava is there), xylo_speed.py (where xylosim is), tables.py; and clock_speed.py, which is not
+learning_lava.py (where Lava is there), xylo_speed.py (where xylosim is), plasticity_processor.py, analog_in_the_loop.py,
+analog_published.py, dynapse2_in_the_loop.py, tables.py; and clock_speed.py, which is not
 run here, since it needs all frameworks beside spikec, as `make conformance` installs them. MNIST and Yin-Yang are read
 from the folder that SPIKEC_DATA names.
 """
@@ -19,9 +20,11 @@ from importlib.util import find_spec
 
 from common import HERE, arguments, data_folder, read_result
 
-PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py", "continual.py")
+PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py", "continual.py",
+         "plasticity_processor.py")
 ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 LOCAL = ("learning_float.py", "learning_loihi.py")
+ANALOG = ("analog_in_the_loop.py", "analog_published.py", "dynapse2_in_the_loop.py")
 
 
 def main() -> int:
@@ -43,7 +46,7 @@ def main() -> int:
         failed += _run("conversion.py", size)
         failed += _run("loihi_mnist.py", size)
         failed += _run("loihi_in_the_loop.py", size)
-        for script in LOCAL:
+        for script in (*LOCAL, *ANALOG):
             failed += _run(script, size)
         if lava:
             failed += _run("learning_lava.py", size)

@@ -22,7 +22,7 @@ from common import HERE, read_result
 from table_parts import NotMeasured, Unsettled, figures, measured, number, table
 
 ROOT = HERE.parent
-_PAGES = ("benchmarks", "conversion", "learning", "brainscales2", "xylo", "plasticity-processor")
+_PAGES = ("benchmarks", "conversion", "learning", "brainscales2", "dynapse2", "xylo", "plasticity-processor")
 FILES = (*(ROOT / "docs" / f"{page}.md" for page in _PAGES), ROOT / "README.md")
 BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\w+:)?end -->", re.DOTALL)
 TASKS = {

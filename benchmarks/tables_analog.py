@@ -10,7 +10,8 @@ from table_parts import NotMeasured, figures, measured, number, table
 
 __all__ = ["AIMS", "SOURCES", "TABLES"]
 
-SOURCES = ("analog_published", "analog_yin_yang", "analog_mnist", "xylo_speed")
+SOURCES = ("analog_published", "analog_yin_yang", "analog_mnist", "dynapse2_yin_yang_cv0.1", "dynapse2_yin_yang_cv0.2",
+           "plasticity_processor", "xylo_speed")
 
 _PUBLISHED = {
     "ideal": ("no chip, tau_mem = 2 tau_syn", "0.967"),
@@ -49,6 +50,25 @@ def loop() -> str:
                      f"{sum(run['in_the_loop'] > run['calibrated'] for run in runs)} of {len(runs)}"))
     head = ("test, %, over chips", "published on a chip", "all circuits alike", "copied, uncalibrated",
             "copied, calibrated", "trained in the loop", "chips on which the loop is ahead")
+    return f"{table(head, rows)}\n\n{measured(*names)}"
+
+
+def dynapse2() -> str:
+    """Copied onto DYNAP-SE2s, and trained on them."""
+    rows, names = [], []
+    for cv in ("0.1", "0.2"):
+        name = f"dynapse2_yin_yang_cv{cv}"
+        try:
+            runs = figures(name)["runs"]
+        except NotMeasured:
+            continue
+        names.append(name)
+        rows.append((cv, *(_spread([run[key] for run in runs]) for key in ("ideal", "circuits", "copied", "in_the_loop")),
+                     f"{sum(run['in_the_loop'] > run['copied'] for run in runs)} of {len(runs)}"))
+    if not rows:
+        raise NotMeasured("dynapse2_yin_yang")
+    head = ("test, %, over chips: deviations (cv)", "the model, event target", "copied, circuits all alike", "copied",
+            "trained in the loop", "chips on which the loop is ahead")
     return f"{table(head, rows)}\n\n{measured(*names)}"
 
 
@@ -103,7 +123,8 @@ def _behind(task: str) -> float:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "analog_published": published, "analog_loop": loop, "xylo_speed": xylo, "plasticity_processor": plasticity,
+    "analog_published": published, "analog_loop": loop, "dynapse2_loop": dynapse2, "xylo_speed": xylo,
+    "plasticity_processor": plasticity,
 }
 
 AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
