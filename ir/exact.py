@@ -21,12 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from .diagnostics import Diagnostics
+from .diagnostics import Diagnostics, UnsupportedError
 from .events import Events
 from .exact_run import Kind, Run
+from .flow.checks import check_currents
+from .flow.flow import dynamics_of
+from .flow.run import Flows
 from .graph import Graph
 from .membranes import Membranes
-from .nodes import Array, Membrane, is_spiking
+from .nodes import Array, FlowNeuron, Neuron, is_spiking
 from .wiring import Wiring
 
 __all__ = ["ExactResult", "ExactState", "simulate_exact"]
@@ -38,7 +41,8 @@ class ExactState:
     neurons numbered through in the order of the graph's nodes.
 
     `drive`: the sum of the open boxes, and `boxes` their number. `held`: in the refractory period. `pending`, one entry
-    a sample: (time, kind, neurons, amounts) of what is yet to come.
+    a sample: (time, kind, neurons, amounts) of what is yet to come. `flows`, one entry a sample: states of the neurons
+    of free form, those of `QIF` and `Theta` by their angle.
     """
 
     voltage: Array
@@ -47,12 +51,13 @@ class ExactState:
     boxes: Array
     held: Array
     pending: tuple[tuple[tuple[float, Kind, Array, Array], ...], ...]
+    flows: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactResult:
-    """`spikes` by spiking node; `probes` by 'node.v' or 'node.i', (batch, times, *shape); `voltage_max` by readout
-    node: (maximum over the run, its first time), each (batch, *shape). Output nodes are names of what they show."""
+    """`spikes` by spiking node; `probes` by 'node.v', 'node.i' and so on, (batch, times, *shape); `voltage_max` by
+    readout node: (maximum over the run, its first time), each (batch, *shape). Output nodes are names of what they show."""
 
     spikes: Mapping[str, Events]
     probes: Mapping[str, Array]
@@ -75,19 +80,20 @@ def simulate_exact(
         events: of the one input node, or by input node; inputs that are not named stay silent.
         duration: seconds; spikes up to and at it count, input events after it are ignored. May be left out only where
             the network falls silent after its input.
-        probes: times in [0, duration] by 'node.v' (membrane) or 'node.i' (synaptic current). At an instant, the
-            value after it.
+        probes: times in [0, duration] by 'node.v' (membrane) or 'node.i' (synaptic current), of `Equations` any state.
+            At an instant, the value after it.
         state: of an earlier result: this run goes on where that one ended.
 
     Raises:
         BadInputError: the graph (SC101 to SC117), the events or the probes (SC403, SC405) are malformed, or `duration`
             is missing (SC402).
-        UnsupportedError: the graph has no meaning in continuous time (SC302 to SC304, SC306), or a neuron would fire
-            twice at one instant (SC401).
+        UnsupportedError: the graph has no meaning in continuous time (SC139, SC302 to SC304, SC306), a neuron would
+            fire twice at one instant (SC401), or equations diverge or are too stiff (SC138).
     """
     wiring = Wiring(graph)
     wiring.refuse_in_continuous_time()
     faults = Diagnostics()
+    _check_currents(wiring)
     inputs = _inputs(wiring, events, faults)
     end = _end(wiring, inputs, duration, state, faults)
     asked = {probe: _times(wiring, probe, times, end, faults) for probe, times in (probes or {}).items()}
@@ -107,7 +113,8 @@ def _played(
             name: getattr(state, name)[sample].copy() for name in ("voltage", "current", "drive", "held")
         })
         boxes = state.boxes[sample].copy()
-    run = Run(wiring, membranes, boxes, end, asked)
+    flows = Flows(wiring, membranes.held, None if state is None else state.flows[sample])
+    run = Run(wiring, membranes, flows, boxes, end, asked)
     for name, given in inputs.items():
         times, elements = given.sample(sample)
         for time, element in zip(times.tolist(), elements.tolist(), strict=True):
@@ -121,8 +128,18 @@ def _played(
 
 
 def _at_rest(wiring: Wiring) -> Membranes:
-    neurons = [wiring.graph.nodes[name] for name in wiring.neurons]
-    return Membranes.at_rest([node for node in neurons if isinstance(node, Membrane)], wiring.constant)
+    nodes = wiring.graph.nodes
+    return Membranes.at_rest([node for name in wiring.neurons if isinstance(node := nodes[name], Neuron)],
+                             wiring.constant)
+
+
+def _check_currents(wiring: Wiring) -> None:
+    faults = Diagnostics()
+    for name in wiring.neurons:
+        bias = wiring.constant[wiring.span[name]]
+        if bias.any():
+            check_currents(name, wiring.graph.nodes[name], bias, faults)
+    faults.raise_if_errors(UnsupportedError)
 
 
 def _inputs(wiring: Wiring, events: Events | Mapping[str, Events], faults: Diagnostics) -> dict[str, Events]:
@@ -163,6 +180,10 @@ def _end(
         if any(wiring.span[name].start <= neuron < wiring.span[name].stop for neuron in restless):
             faults.add("SC402", "the network fires without input: duration is needed", node=name,
                        remedy="State duration in seconds.")
+    for name in wiring.neurons:
+        if isinstance(wiring.graph.nodes[name], FlowNeuron):
+            faults.add("SC402", "these neurons may go on without end: duration is needed", node=name,
+                       remedy="State duration in seconds.")
     if wiring.recurrent:
         faults.add("SC402", "the network has a cycle and may fire without end: duration is needed",
                    remedy="State duration in seconds.")
@@ -176,8 +197,11 @@ def _end(
 def _times(wiring: Wiring, probe: str, times: Any, end: float, faults: Diagnostics) -> Array:
     name, _, quantity = probe.rpartition(".")
     array = np.asarray(times, dtype=np.float64).reshape(-1)
-    if name not in wiring.span or quantity not in ("v", "i"):
-        faults.add("SC403", "a probe is '<neuron node>.v' or '<neuron node>.i'", value=probe)
+    node = wiring.graph.nodes.get(name)
+    known = ("v", *dynamics_of(node, False).states) if isinstance(node, FlowNeuron) else ("v", "i")
+    if name not in wiring.span or quantity not in known:
+        faults.add("SC403", "a probe is '<neuron node>.v' or '<neuron node>.i'", value=probe,
+                   limit=", ".join(known))
     elif not ((array >= 0) & (array <= end)).all():
         faults.add("SC403", "probe times lie in [0, duration]", node=name, value=array, limit=end)
     return array
@@ -226,4 +250,5 @@ def _state(wiring: Wiring, runs: list[Run], end: float) -> ExactState:
                   for kind, found in kinds.items() for index, amount in found)
             for run in runs
         ),
+        flows=tuple(run.flows.states for run in runs),
     )

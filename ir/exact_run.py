@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from .diagnostics import Diagnostic, UnsupportedError
+from .flow.run import Flows
 from .membranes import Membranes
 from .nodes import Array
 from .wiring import Wiring
@@ -25,13 +26,15 @@ _NOBODY = np.empty(0, dtype=np.int64)
 class Run:
     """One sample, from t = 0 to `end`. `expect` and `send` what comes from outside, then `play` once.
 
-    Attributes, for all neurons numbered through: `membranes`, the state; `boxes`, how many are open; `spikes`, (time,
-    element) by neuron node; `highest` and `highest_at`, the maximum of V of readouts so far and its first time;
+    Attributes, for all neurons numbered through: `membranes`, the state; `flows`, that of neurons of free form;
+    `boxes`, how many are open; `spikes`, (time, element) by neuron node; `highest` and `highest_at`, the maximum of V of readouts so far and its first time;
     `probed`, (times, n) by probe; `due`, what is still to come, by time.
     """
 
-    def __init__(self, wiring: Wiring, membranes: Membranes, boxes: Array, end: float, probes: Mapping[str, Array]):
+    def __init__(self, wiring: Wiring, membranes: Membranes, flows: Flows, boxes: Array, end: float,
+                 probes: Mapping[str, Array]):
         self.wiring, self.membranes, self.boxes, self.end, self.probes = wiring, membranes, boxes, end, probes
+        self.flows = flows
         grid = wiring.graph.discretization
         self.box = grid.dt if grid is not None and grid.spike == "box" else None
         self.wave = np.empty(wiring.size, dtype=np.int64)
@@ -69,7 +72,8 @@ class Run:
         """Everything until `end`. `from_rest`: a membrane that starts above its threshold fires at t = 0."""
         now = 0.0
         if from_rest:
-            self._instant(now, tested=np.flatnonzero(self.membranes.spiking & ~self.below))
+            above = self.membranes.spiking & ~self.below
+            self._instant(now, tested=np.flatnonzero(above | self.flows.above(np.arange(self.wiring.size))))
         while True:
             soonest = self.queue[0] if self.queue else np.inf
             time, crossing = self._first_crossing(now, min(soonest, self.end))
@@ -85,7 +89,11 @@ class Run:
         self._settle(np.arange(self.wiring.size))
 
     def _first_crossing(self, now: float, stop: float) -> tuple[float, Array]:
-        """The first time in [now, stop] at which membranes pass their thresholds smoothly, and whose; or nobody.
+        """The first time in [now, stop] at which neurons pass their thresholds smoothly, and whose; or nobody."""
+        return self.flows.first_crossing(now, *self._first_of_membranes(now, stop))
+
+    def _first_of_membranes(self, now: float, stop: float) -> tuple[float, Array]:
+        """The same of the linear ones.
 
         V has at most one turning point, so it is monotone on [now, turning] and on [turning, stop].
         """
@@ -145,13 +153,14 @@ class Run:
         membranes.voltage[forced] = membranes.threshold[forced]
         if self.box is None:
             membranes.kick(touched, total)
+            self.flows.kick(touched, total)
         elif len(index):
             membranes.drive[touched] += total
             np.add.at(self.boxes, index, 1)
             self.expect(time + self.box, "box end", index, amount)
         above = membranes.spiking[touched] & ~membranes.held[touched] & (
             membranes.voltage[touched] > membranes.threshold[touched])
-        firing = touched[above | np.isin(touched, forced)]
+        firing = touched[above | self.flows.above(touched) | np.isin(touched, forced)]
         self._note_highest(touched, membranes.voltage[touched], time)
         caused = self._fire(firing, time)
         self._settle(touched)
@@ -168,6 +177,7 @@ class Run:
             ))
         self.fired_at[firing] = time
         membranes.reset(firing)
+        self.flows.fire(firing)
         resting = firing[membranes.refractory[firing] > 0]
         membranes.held[resting] = True
         for neuron in resting:
@@ -183,6 +193,7 @@ class Run:
         """What follows from a changed state: on which side of the threshold, and when V turns."""
         self.below[index] = self.membranes.voltage[index] <= self.membranes.threshold[index]
         self.turning[index] = self.membranes.turning(index)
+        self.flows.settle(index)
 
     def _move(self, index: Array, time: float) -> None:
         """Advances neurons to `time`; of readouts, notes the highest V on the way. `_settle` has to follow."""
@@ -194,6 +205,10 @@ class Run:
             self._note_highest(shown, membranes.at(shown, turn)[0], since + turn)
         membranes.advance(index, time)
         self._note_highest(shown, membranes.voltage[shown], time)
+        for neuron in self.flows.mine(shown):
+            value, when = self.flows.highest(neuron, time)
+            self._note_highest(np.array([neuron]), np.array([value]), when)
+        self.flows.advance(index, time)
 
     def _note_highest(self, index: Array, voltage: Array, time: Array | float) -> None:
         more = voltage > self.highest[index]
@@ -205,8 +220,12 @@ class Run:
         for probe, times in self.probes.items():
             index = self._watched(probe)
             for number in np.flatnonzero((times >= now) & (times < until)):
-                pair = self.membranes.at(index, times[number] - self.membranes.since[index])
-                self.probed[probe][number] = pair[0 if probe.endswith(".v") else 1]
+                self.probed[probe][number] = self._shown(index, float(times[number]), probe.rpartition(".")[2])
+
+    def _shown(self, index: Array, time: float, quantity: str) -> Array:
+        if len(index) and next(self.flows.mine(index[:1]), None) is not None:
+            return np.array([self.flows.shown(neuron, time, quantity) for neuron in index.tolist()])
+        return self.membranes.at(index, time - self.membranes.since[index])[0 if quantity == "v" else 1]
 
     def _watched(self, probe: str) -> Array:
         span = self.wiring.span[probe.rpartition(".")[0]]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from .nodes import IF, LI, LIF, SPIKING, Array, CubaLI, CubaLIF, Membrane
+from .nodes import IF, LI, LIF, Array, CubaLI, CubaLIF, Equations, Membrane, Neuron, is_spiking
 
 __all__ = ["Membranes", "divided_difference"]
 
@@ -61,8 +61,9 @@ class Membranes:
     since: Array
 
     @classmethod
-    def at_rest(cls, neurons: Sequence[Membrane], bias: Array) -> Membranes:
-        """All neurons of the nodes, one node after another, at t = 0: V = v0, I = 0. `bias` (n,)."""
+    def at_rest(cls, neurons: Sequence[Neuron], bias: Array) -> Membranes:
+        """All neurons of the nodes, one node after another, at t = 0: V = v0, I = 0. `bias` (n,). Neurons that are no
+        `Membrane` rest for ever: of them only refractory periods are kept here."""
         columns = {name: np.concatenate([np.empty(0), *(_columns(node)[name] for node in neurons)])
                    for name in _COLUMNS}
         flags = {name: columns.pop(name) > 0 for name in ("cuba", "spiking")}
@@ -152,12 +153,16 @@ _COLUMNS = ("leak", "decay", "coupling", "base", "per_input", "level", "gain", "
             "reset_scale", "reset_to", "refractory", "voltage")
 
 
-def _columns(node: Membrane) -> dict[str, Array]:
+def _columns(node: Neuron) -> dict[str, Array]:
     """The parameters of one neuron node in the terms of `Membranes`."""
-    count = int(np.prod(node.shape or ()))
-    r, v0 = _flat(node.r), _flat(node.v0)
-    zero = np.zeros(count)
-    found = dict.fromkeys(_COLUMNS, zero) | {"voltage": v0, "spiking": zero + isinstance(node, SPIKING)}
+    zero = np.zeros(int(np.prod(node.shape or ())))
+    found = dict.fromkeys(_COLUMNS, zero) | {"spiking": zero + is_spiking(node)}
+    if not isinstance(node, Membrane):
+        refractory = _flat(node.refractory) if isinstance(node, Equations) else zero
+        return found | {"threshold": zero + np.finfo(np.float64).max, "refractory": refractory,
+                        "voltage": zero - (0.0 if is_spiking(node) else np.finfo(np.float64).max)}
+    r = _flat(node.r)
+    found["voltage"] = _flat(node.v0)
     if isinstance(node, CubaLI):
         tau_mem, tau_syn, w_in = _flat(node.tau_mem), _flat(node.tau_syn), _flat(node.w_in)
         found |= {"leak": 1 / tau_mem, "decay": 1 / tau_syn, "coupling": r / tau_mem, "level": w_in, "cuba": zero + 1,

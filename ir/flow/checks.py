@@ -53,7 +53,8 @@ def _check_start(name: str, reading: Reading, values: Mapping[str, Array], fault
             found = np.asarray(evaluate(rate, here))
         if not np.isfinite(found).all():
             faults.add("SC104", f"d{state}/dt is no number at the start", node=name,
-                       value=found[~np.isfinite(found)].reshape(-1)[0], remedy="Look for a division by zero, or for a root or logarithm of what is negative.")
+                       value=found[~np.isfinite(found)].reshape(-1)[0], remedy="Look for a division by zero, "
+                       "or for a root or logarithm of what is negative.")
 
 
 def _check_reset(name: str, reading: Reading, values: Mapping[str, Array], faults: Diagnostics) -> None:

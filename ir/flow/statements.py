@@ -69,8 +69,8 @@ class _Text(Protocol):
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """What a text says. `rates`, by state, of states and `parameters`. `level`: a spike is when it rises above zero;
-    None of a readout. `reset`, `receive`: the state after a spike, after an impulse `w`, by state. `inflow`: what a constant
-    current of 1 adds to the rate of each state that it moves, or None where impulses do not act in proportion.
+    None of a readout. `reset`, `receive`: the state after a spike, after an impulse `w`, by state. `inflow`: what a
+    constant current of 1 adds to the rate of each state that it moves, or None where impulses do not act in proportion.
     `units` as declared; `held`: states that stay in the refractory period; `trained`: names of values. `faults` is
     empty where all of this can be relied on."""
 
