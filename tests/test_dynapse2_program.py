@@ -26,7 +26,7 @@ from spikec.runtime.analog.dpi import run_dpi
 from spikec.targets.dynapse2 import emulator
 from spikec.targets.dynapse2.cores import dpi_network, effective_network
 from spikec.targets.dynapse2.emulator import QUANTITIES, DpiDevice
-from spikec.targets.dynapse2.exact import check_dynapse2_program
+from spikec.targets.dynapse2.exact import TOLERANCE, _between_spikes, check_dynapse2_program
 from spikec.targets.dynapse2.program import Dynapse2Program
 from spikec.targets.dynapse2.report import LABEL
 
@@ -123,6 +123,24 @@ def test_the_check_sees_another_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spikec.targets.dynapse2.exact.run_dpi", other)
     found = check_dynapse2_program(program)
     assert not found.ok and "differs" in str(found)
+
+
+@pytest.mark.parametrize("spikes", [3, 10, 25])
+@pytest.mark.parametrize("options", [{}, QUIET])
+def test_a_check_that_ends_early_ends_between_spikes(spikes: int, options: dict[str, Any],
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compiled(net(v_threshold=0.2), seed=5, **options)
+    monkeypatch.setattr("spikec.targets.dynapse2.exact._SPIKES", spikes)
+    found = check_dynapse2_program(program)
+    assert found.ok and found.duration < 0.02 and any(found.fired.values()), str(found)
+
+
+def test_spikes_at_the_end_of_a_check_are_left_out_on_both_sides() -> None:
+    mine = Events.from_samples([(np.array([0.1, 0.5, 0.5, 0.9]), np.arange(4))])
+    its = Events.from_samples([(np.array([0.1, 0.5, 0.5 + TOLERANCE / 2]), np.arange(3))])
+    assert _between_spikes([mine, its], 0.9) == pytest.approx(0.7)
+    assert _between_spikes([mine, its], 1.0) == 1.0
+    assert _between_spikes([mine, its], 0.5 + TOLERANCE) == pytest.approx(0.3)
 
 
 def test_validate_tells_both() -> None:
