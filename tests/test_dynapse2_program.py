@@ -140,7 +140,7 @@ def test_spikes_at_the_end_of_a_check_are_left_out_on_both_sides() -> None:
     its = Events.from_samples([(np.array([0.1, 0.5, 0.5 + TOLERANCE / 2]), np.arange(3))])
     assert _between_spikes([mine, its], 0.9) == pytest.approx(0.7)
     assert _between_spikes([mine, its], 1.0) == 1.0
-    assert _between_spikes([mine, its], 0.5 + TOLERANCE) == pytest.approx(0.3)
+    assert _between_spikes([its], 0.5 + TOLERANCE) == pytest.approx(0.3)
 
 
 def test_validate_tells_both() -> None:
