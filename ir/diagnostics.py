@@ -222,6 +222,9 @@ CODES: dict[str, str] = {
     "SC562": "data of a comparison are malformed",
     "SC570": "energy profile is malformed",
     "SC571": "command was interrupted",
+    "SC580": "configuration of a result is malformed",
+    "SC581": "there is no such result to reproduce",
+    "SC582": "stored result cannot be used",
 }
 
 

@@ -20,7 +20,7 @@ import typer.core
 from rich.text import Text
 
 from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
-from . import compile, data, doctor, inspect, lava, report, rules, run, targets, train, validate
+from . import compile, data, doctor, inspect, lava, report, reproduce, rules, run, targets, train, validate
 from .console import errors, print_diagnostics, print_json, say, say_error
 from .interrupts import EXIT_CODE, Interrupted, answered, asked, failure, line_of, raises
 from .words import in_words_of_commands, typed
@@ -57,6 +57,7 @@ app.command("train")(train.command)
 app.command("inspect")(inspect.command)
 app.command("validate")(validate.command)
 app.command("report")(report.command)
+app.command("reproduce")(reproduce.command)
 app.command("targets")(targets.command)
 app.command("rules")(rules.command)
 app.command("doctor")(doctor.command)

@@ -1,0 +1,187 @@
+"""The configuration of one headline result: what is published, what is aimed at, and all that a training of it needs.
+
+The files `configs/NAME.toml` are data, part of the package: `spikec reproduce NAME` works wherever spikec is installed,
+and a path to any other TOML file of this form does as well. Whatever is unknown, missing, of a wrong type or absurd is
+reported, all of it at once, before anything is read or trained.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.paths import path_of
+from .data import DataChoice, read_data
+from .gradients import Training, read_loss, read_training
+from .local import Settings, read_settings
+from .network import NetworkChoice, built, read_network
+from .reader import CODE, Reader
+
+__all__ = ["CONFIGS", "Aim", "Config", "Published", "config_named", "config_of", "names", "read_config"]
+
+CONFIGS = Path(__file__).parent / "configs"
+_LARGEST = 1 << 20
+_MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The figure that is compared with: test accuracy in percent, its standard deviation and seeds where these are
+    known. `verified`: whether it was read in the paper, or computed from what its authors published; `source` says
+    which."""
+
+    accuracy: float
+    deviation: float | None
+    seeds: int | None
+    verified: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Mean test accuracy in percent over so many seeds; `tried`: what is told where it is missed."""
+
+    accuracy: float
+    seeds: int
+    tried: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Config:
+    """`way`: "gradient", of a network by a loss, or "local", by a local rule. `network`, `loss` and `training` are of
+    gradients, `local` of a rule. `parameters`: the tables that a training depends on, as they stand in the file."""
+
+    name: str
+    title: str
+    paper: str
+    differs: str
+    way: str
+    published: Published | None
+    aim: Aim
+    data: DataChoice
+    network: NetworkChoice | None
+    loss: Any
+    training: Training | None
+    local: Settings | None
+    parameters: Mapping[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        shown = self.training if self.local is None else self.local
+        return 0 if shown is None else shown.epochs
+
+    def shortened(self, epochs: int) -> Config:
+        """The same over other epochs."""
+        return replace(self, training=self.training and replace(self.training, epochs=epochs),
+                       local=self.local and replace(self.local, epochs=epochs),
+                       parameters={**self.parameters, self.way_table: {**self.parameters[self.way_table],
+                                                                       "epochs": epochs}})
+
+    @property
+    def way_table(self) -> str:
+        return "training" if self.way == "gradient" else "local"
+
+
+_TABLES = {"gradient": ("data", "network", "loss", "training"), "local": ("data", "local")}
+
+
+def names() -> list[str]:
+    """The results that there are configurations of."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def config_named(name: str) -> Config:
+    """The configuration of this name, or in the file that it is the path of.
+
+    Raises:
+        BadInputError: neither (SC581); as `read_config`.
+    """
+    if name in names():
+        return read_config(CONFIGS / f"{name}.toml")
+    if name.endswith(".toml"):
+        return read_config(name)
+    near = get_close_matches(name, names(), 1)
+    raise BadInputError(Diagnostic("SC581", f"there is no result '{name}' to reproduce", limit=", ".join(names()),
+                                   remedy=(f"Is '{near[0]}' meant? " if near else "")
+                                   + "A configuration of your own is given by its path, FILE.toml."))
+
+
+def read_config(path: str | Path) -> Config:
+    """A configuration from a file.
+
+    Raises:
+        BadInputError: no path (SC525), not readable (SC523), or malformed, naming everything that is wrong (SC580).
+    """
+    place = path_of(path, "the configuration of a result")
+    try:
+        with place.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise BadInputError(Diagnostic("SC523", f"'{place}' cannot be read: {error.strerror or error}")) from error
+    if len(content) > _LARGEST:
+        raise BadInputError(Diagnostic("SC523", f"'{place}' is too large for a configuration",
+                                       limit=f"{_LARGEST} bytes"))
+    try:
+        told = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(Diagnostic(CODE, f"'{place}' is no TOML: {error}")) from error
+    return config_of(told, place.stem)
+
+
+def config_of(told: Mapping[str, Any], name: str) -> Config:
+    """A configuration from its tables.
+
+    Raises:
+        BadInputError: as `read_config` (SC580).
+    """
+    faults = Diagnostics()
+    top = Reader(told, "", faults)
+    title, paper, differs = top.text("title"), top.text("paper"), top.text("differs", absent="")
+    way = top.text("way", absent="gradient", known=tuple(_TABLES))
+    published = _published(top.table("published", needed=False))
+    aim = _aim(top.table("aim"))
+    data = read_data(top.table("data"), held=way == "local")
+    network = loss = training = local = None
+    if way == "local":
+        local = read_settings(top.table("local"))
+    else:
+        network = read_network(top.table("network"))
+        loss = read_loss(top.table("loss"), faults)
+        training = read_training(top.table("training"))
+    top.end()
+    if network is not None and data is not None and not faults.errors:
+        try:
+            built(network, data.channels, 0)
+        except BadInputError as error:
+            for each in error.diagnostics:
+                faults.add(CODE, f"the network cannot be built: {each.message}", node=each.node, value=each.value,
+                           limit=each.limit, remedy=each.remedy)
+    faults.raise_if_errors()
+    if aim is None or data is None:  # of which there would be a fault
+        raise BadInputError(*faults.found)
+    return Config(name, title, paper, differs, way, published, aim, data, network, loss, training, local,
+                  {table: told[table] for table in _TABLES[way]})
+
+
+def _published(table: Reader | None) -> Published | None:
+    if table is None:
+        return None
+    found = Published(
+        table.number("accuracy", 0, 100), table.maybe("deviation", 0, 50),
+        table.whole("seeds", 1, _MOST_SEEDS, absent=1) if "seeds" in table else None,
+        table.flag("verified"), table.text("source"))
+    table.end()
+    return found
+
+
+def _aim(table: Reader | None) -> Aim | None:
+    if table is None:
+        return None
+    found = Aim(table.number("accuracy", 0, 100), table.whole("seeds", 1, _MOST_SEEDS), table.texts("tried"))
+    table.end()
+    return found

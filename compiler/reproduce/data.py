@@ -1,0 +1,132 @@
+"""The data of a result: a data set in its published split, and how it becomes events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.events import Events
+from ...runtime import datasets, encoders
+from ...runtime.datasets import Split
+from .reader import Reader
+
+__all__ = ["DataChoice", "Labelled", "Parts", "encoded", "loaded", "read_data"]
+
+Labelled = tuple[Events, np.ndarray[Any, np.dtype[np.int64]]]
+_QUICK = 400
+"""Samples of each part in a trial run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A data set: how it is loaded, its `channels`, and its `encoders`, the usual one first."""
+
+    load: Callable[[], datasets.Dataset]
+    channels: int
+    encoders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What makes events of values that reach `peak`, and the `[low, high]` of each of its options, None for one that
+    may be left out."""
+
+    make: Callable[[Any, float, Mapping[str, float]], Events]
+    options: Mapping[str, tuple[float, float]]
+    needed: tuple[str, ...]
+    more: int = 0
+    """Channels beside those of the data."""
+
+
+_TIME = (0.0, 1e3)
+KNOWN: dict[str, Known] = {
+    "mnist": Known(datasets.load_mnist, 784, ("latency", "regular")),
+    "digits": Known(datasets.load_digits, 64, ("latency", "regular")),
+    "yin-yang": Known(datasets.load_yin_yang, 4, ("yin-yang",)),
+}
+ENCODINGS: dict[str, Encoding] = {
+    "latency": Encoding(
+        lambda values, peak, of: encoders.latency(values, of["t_max"], threshold=of.get("threshold", 0.0),
+                                                  t_min=of.get("t_min", 0.0), v_max=peak),
+        {"t_max": _TIME, "threshold": (-1e9, 1e9), "t_min": _TIME}, ("t_max",)),
+    "regular": Encoding(
+        lambda values, peak, of: encoders.regular(np.asarray(values, np.float64) * (of["rate"] / peak), of["t_max"]),
+        {"t_max": _TIME, "rate": (0.0, 1e6)}, ("t_max", "rate")),
+    "yin-yang": Encoding(lambda values, peak, of: encoders.yin_yang(values, t_max=of["t_max"]),
+                         {"t_max": _TIME}, ("t_max",), more=1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataChoice:
+    """`channels` of its events; `whole`: the training part has the samples that else validate; `encoder`: None where
+    values are held as currents."""
+
+    name: str
+    encoder: str | None
+    options: Mapping[str, float]
+    whole: bool
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`validation` is None where its samples are trained on."""
+
+    train: Split
+    validation: Split | None
+    test: Split
+    peak: float
+
+
+def read_data(table: Reader | None, held: bool) -> DataChoice | None:
+    """`[data]`; `held`: values are currents, and there is no encoder."""
+    if table is None:
+        return None
+    name = table.text("set", known=tuple(KNOWN))
+    known = KNOWN.get(name)
+    whole = table.text("train", absent="train", known=("train", "train+validation")) != "train"
+    if held or known is None:
+        table.end(("encoder",) if known is None else ())
+        return DataChoice(name, None, {}, whole, known.channels if known else 1)
+    encoder = table.text("encoder", known=known.encoders)
+    if encoder not in ENCODINGS:
+        return DataChoice(name, None, {}, whole, known.channels)
+    encoding = ENCODINGS[encoder]
+    options = {option: table.number(option, *span, open_low=span[0] == 0 and option in encoding.needed)
+               for option, span in encoding.options.items() if option in table or option in encoding.needed}
+    if options.get("t_min", 0.0) > options.get("t_max", 0.0):
+        table.fault("t_min lies after t_max", "t_min", options["t_min"], f"<= {options['t_max']:g} s")
+    table.end()
+    return DataChoice(name, encoder, options, whole, known.channels + encoding.more)
+
+
+def loaded(choice: DataChoice, quick: bool) -> Parts:
+    """The split; `quick`: the first few hundred samples of each part.
+
+    Raises:
+        BadInputError: the data set is not present (SC540), or damaged.
+    """
+    data = KNOWN[choice.name].load()
+    train, validation, test = data.train, data.validation, data.test
+    if choice.whole:
+        train = Split(np.concatenate([train.inputs, validation.inputs]),
+                      np.concatenate([train.labels, validation.labels]))
+    if quick:
+        train, validation, test = (part[:_QUICK] for part in (train, validation, test))
+    return Parts(train, None if choice.whole else validation, test, data.peak)
+
+
+def encoded(choice: DataChoice, part: Split, peak: float) -> Labelled:
+    """(events, labels).
+
+    Raises:
+        BadInputError: a value cannot be encoded so (SC511).
+    """
+    if choice.encoder is None:
+        raise BadInputError(Diagnostic("SC511", "values that are held as currents are no events"))
+    return ENCODINGS[choice.encoder].make(part.inputs, peak, choice.options), part.labels

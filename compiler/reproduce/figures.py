@@ -1,0 +1,79 @@
+"""What is told of a result: its figures in words, the same in the terminal and on the page of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from .config import Config
+
+__all__ = ["met", "row", "table"]
+
+NOT_RUN = "not run"
+COLUMNS: Mapping[str, str] = {
+    "published": "published, %", "aim": "aim, %", "ours": "ours, %", "met": "met",
+    "spikes": "spikes a neuron and sample", "silent": "silent neurons a sample, %",
+    "never": "never fire, %: before; after",
+    "latency": "first output spike", "cpu": "training, CPU s a seed", "wall": "wall s",
+}
+"""Of a row, and what they are called."""
+
+
+def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
+    """Texts by the names of `COLUMNS`; `stored`: what `reproduce` gave, None where it was not run."""
+    published = config.published
+    told = {
+        "published": "none" if published is None else
+        _spread(published.accuracy, published.deviation) + ("" if published.verified else " (unverified)"),
+        "aim": f"≥ {config.aim.accuracy:g}",
+    }
+    if stored is None:
+        return {**told, **{name: NOT_RUN if name == "ours" else "–" for name in COLUMNS if name not in told}}
+    figures = stored["figures"]
+    runs = figures["runs"]
+    settled = met(config, stored)
+    seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
+    return {
+        **told,
+        "ours": f"{_spread(figures['mean_percent'], figures['std_percent'])} ({seeds})",
+        "met": f"{len(runs)} of {config.aim.seeds} seeds" if settled is None else "yes" if settled else "**no**",
+        "spikes": _by_population(runs, "spikes", lambda value: f"{value:.3g}"),
+        "silent": _by_population(runs, "silent", lambda value: f"{100 * value:.1f}"),
+        "never": _by_population([run["before"] for run in runs], "never", lambda value: f"{100 * value:.1f}") + "; "
+        + _by_population(runs, "never", lambda value: f"{100 * value:.1f}"),
+        "latency": _latency(runs),
+        "cpu": f"{mean(run['training_cpu_s'] for run in runs):.0f}",
+        "wall": f"{mean(run['training_wall_s'] for run in runs):.0f}",
+    }
+
+
+def met(config: Config, stored: Mapping[str, Any]) -> bool | None:
+    """Whether the mean reaches the aim; None while fewer seeds are done than it is stated over."""
+    figures = stored["figures"]
+    if len(figures["runs"]) < config.aim.seeds:
+        return None
+    return bool(figures["mean_percent"] >= config.aim.accuracy)
+
+
+def table(config: Config, stored: Mapping[str, Any]) -> tuple[tuple[str, str], Sequence[tuple[str, str]]]:
+    """Head and rows of a table of one result."""
+    told = row(config, stored)
+    rows = [(COLUMNS[name], told[name].replace("**", "")) for name in COLUMNS]
+    return ("result", config.title), rows
+
+
+def _by_population(runs: Sequence[Mapping[str, Any]], key: str, form: Callable[[float], str]) -> str:
+    return ", ".join(f"{name} {form(mean(run[key][name] for run in runs))}" for name in runs[0][key])
+
+
+def _latency(runs: Sequence[Mapping[str, Any]]) -> str:
+    found = [run["latency_s"] for run in runs if run["latency_s"] is not None]
+    if not found:
+        return "–"
+    undecided = mean(run["undecided"] for run in runs)
+    return f"{1e3 * mean(found):.1f} ms" + (f"; none in {100 * undecided:.1f} % of samples" if undecided else "")
+
+
+def _spread(value: float, deviation: float | None) -> str:
+    return f"{value:.2f}" if deviation is None else f"{value:.2f} ± {deviation:.2f}"

@@ -1,0 +1,235 @@
+"""The way of gradients: a network trained by the ordinary `Trainer`, and what is measured after its last epoch."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ...ir.diagnostics import BadInputError, Diagnostics
+from ...runtime.losses import LOSSES
+from ...runtime.optimizers import FusedAdam, FusedAdamW
+from ...runtime.samples import Samples
+from ...runtime.trainer import Trainer
+from ..driver import compile as compile_graph
+from .activity import active
+from .data import Parts, encoded
+from .network import built
+from .reader import CODE, Reader
+from .stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from .config import Config
+
+__all__ = ["Training", "read_loss", "read_training", "train"]
+
+_OPTIMIZERS: dict[str, type[Any]] = {"adam": FusedAdam, "adamw": FusedAdamW}
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_TRAINED = ("weight", "bias", "delay", "v_threshold", "tau_mem", "tau_syn", "tau")
+_NOT_NEGATIVE = ("delay",)
+"""Parameters that a step of the optimizer must not take below zero."""
+_BATCH = 250
+"""Samples at once, where activity is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """As `Trainer` takes them. `trained`: parameters that learn, by their names in a node. `rates`: learning rates of
+    their own by name. `steps`: (epochs, factor, least rate) of a rate that falls by steps, in the place of
+    `schedule`. `duration` in seconds."""
+
+    optimizer: str
+    lr: float
+    rates: Mapping[str, float]
+    schedule: float | str | None
+    steps: tuple[int, float, float] | None
+    epochs: int
+    batch: int
+    duration: float
+    dtype: str
+    input_dropout: float
+    gradient_clip: float | None
+    trained: tuple[str, ...]
+
+
+def read_loss(table: Reader | None, faults: Diagnostics) -> Any:
+    """`[loss]`: its kind and its constants, as `spikec.losses` has them."""
+    if table is None:
+        return None
+    kind = table.text("kind", known=tuple(LOSSES))
+    make = LOSSES.get(kind)
+    if make is None or not (inspect.isclass(make) and is_dataclass(make)):
+        return None
+    own = [each.name for each in fields(make) if each.name not in ("output", "targets")]
+    options = {name: table.raw(name) for name in own if name in table}
+    table.end()
+    try:
+        return make(**options)
+    except BadInputError as error:
+        for each in error.diagnostics:
+            faults.add(CODE, each.message, node=table.path(each.node or ""), value=each.value, limit=each.limit,
+                       remedy=each.remedy)
+    return None
+
+
+def read_training(table: Reader | None) -> Training | None:
+    """`[training]`."""
+    if table is None:
+        return None
+    steps = table.table("steps", needed=False)
+    falls = None
+    if steps is not None:
+        falls = (steps.whole("epochs", 1, 10_000), steps.number("factor", 0, 1, open_low=True),
+                 steps.number("least", 0, 10))
+        steps.end()
+    schedule = _schedule(table)
+    if falls is not None and schedule is not None:
+        table.fault("a rate falls by a schedule or by steps", "schedule", schedule)
+    trained = table.texts("trained") or ("weight", "bias", "scale")
+    rates = table.table("rates", needed=False)
+    own = {} if rates is None else rates.numbers_by_name(_TRAINED, 0, 10)
+    for name in [*trained, *own]:
+        if name not in (*_TRAINED, "scale"):
+            table.fault("no parameter is called so", "trained", name, ", ".join(_TRAINED))
+    clip = table.maybe("gradient_clip", 0, 1e9, open_low=True)
+    found = Training(
+        table.text("optimizer", absent="adam", known=tuple(_OPTIMIZERS)),
+        table.number("lr", 0, 10, open_low=True), own, schedule, falls, table.whole("epochs", 1, 10_000),
+        table.whole("batch", 1, 1 << 16), table.number("duration", 0, 1e3, open_low=True),
+        table.text("dtype", absent="float32", known=tuple(_DTYPES)), table.number("input_dropout", 0, 0.99, absent=0.0),
+        clip, trained)
+    table.end()
+    return found
+
+
+def _schedule(table: Reader) -> float | str | None:
+    given = table.raw("schedule")
+    if given is None or given == "cosine":
+        return None if given is None else "cosine"
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= 2:
+        return float(given)
+    table.fault("this is a factor for the learning rate of each epoch, or cosine", "schedule", given, "0 < factor <= 2")
+    return None
+
+
+class _Chosen:
+    """A program whose modules train the parameters of these names; all else is the program's."""
+
+    def __init__(self, program: Any, trained: Iterable[str]) -> None:
+        self._program, self._trained = program, tuple(trained)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._program, name)
+
+    def module(self, dtype: torch.dtype | None = None) -> Any:
+        known = {each.rpartition(".")[2] for each, _ in self._program.module().named_parameters()}
+        return self._program.module(dtype=dtype, train=[name for name in self._trained if name in known])
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], *, kind: str, names: tuple[str, ...], rates: Mapping[str, float],
+               lr: float) -> Optimizer:
+    """With a rate for each kind of parameter; delays are kept from falling below zero."""
+    groups: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in zip(names, parameters, strict=True):
+        groups.setdefault(name, []).append(parameter)
+    known = _OPTIMIZERS[kind]
+    held = [each for name in _NOT_NEGATIVE for each in groups.get(name, ())]
+
+    class Held(known):  # type: ignore[valid-type,misc]
+        """Of the same kind, with bounds."""
+
+        def step(self, closure: Any = None) -> Any:
+            told = super().step(closure)
+            for each in held:
+                each.clamp_(min=0.0)
+            return told
+
+    made: Optimizer = (Held if held else known)(
+        [{"params": each, "lr": rates.get(name, lr)} for name, each in groups.items()], lr=lr)
+    return made
+
+
+def _falling(optimizer: Optimizer, *, epochs: int, factor: float, least: float) -> LambdaLR:
+    """Each group's rate times `factor` every so many epochs, never below `least`."""
+    def of(first: float) -> Callable[[int], float]:
+        return lambda epoch: max(factor ** (epoch // epochs), min(1.0, least / first))
+
+    return LambdaLR(optimizer, [of(float(group["lr"])) for group in optimizer.param_groups])
+
+
+def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: bool, progress: bool) -> dict[str, Any]:
+    """One training, and its figures after the last epoch; the checkpoint stays, for the caller to remove.
+
+    Raises:
+        TrainingInterrupted: after Ctrl-C, with everything saved.
+        BadInputError, UnsupportedError: as `Trainer` and `Trainer.fit`.
+    """
+    choice, data = config.training, config.data
+    if choice is None or config.network is None:
+        raise BadInputError(*_absent(config.name))
+    program = compile_graph(built(config.network, data.channels, seed))
+    chosen = _Chosen(program, choice.trained)
+    names = tuple(name.rpartition(".")[2] for name, each in chosen.module().named_parameters() if each.requires_grad)
+    alike = not choice.rates and not any(name in _NOT_NEGATIVE for name in names)
+    optimizer: Any = choice.optimizer if alike else partial(
+        _optimizer, kind=choice.optimizer, names=names, rates=dict(choice.rates))
+    scheduler: Any = choice.schedule
+    if choice.steps is not None:
+        scheduler = partial(_falling, epochs=choice.steps[0], factor=choice.steps[1], least=choice.steps[2])
+    watch = Stopwatch(checkpoint, fresh)
+    trainer = Trainer(
+        chosen, config.loss, optimizer, lr=choice.lr, scheduler=scheduler, duration=choice.duration,
+        batch_size=choice.batch, epochs=choice.epochs, input_dropout=choice.input_dropout,
+        gradient_clip=choice.gradient_clip, seed=seed, checkpoint=checkpoint, dtype=_DTYPES[choice.dtype],
+        progress=progress, callbacks=lambda trainer, record: watch.lap())
+    held_out = None if parts.validation is None else encoded(data, parts.validation, parts.peak)
+    test = encoded(data, parts.test, parts.peak)
+    before = _activity(trainer.module, test, choice.duration, program)
+    with watch:
+        history = trainer.fit(encoded(data, parts.train, parts.peak), held_out, resume=False if fresh else None)
+    found = trainer.evaluate(test)
+    last = history[-1]
+    return {
+        "seed": seed, "test_accuracy": found.accuracy, "test_loss": found.loss, "silent_labels": found.silent,
+        "validation_accuracy": None if last.validation is None else last.validation.accuracy,
+        "train_accuracy": last.train.accuracy, "epochs": len(history),
+        **_activity(trainer.module, test, choice.duration, program),
+        "before": before, "training_cpu_s": watch.seconds,
+        "training_wall_s": sum(record.seconds for record in history),
+        "loss_curve": thinned([record.train.loss for record in history]),
+    }
+
+
+def thinned(values: list[Any], most: int = 50) -> list[Any]:
+    """At most so many of them, evenly, the last one always."""
+    each = max(1, math.ceil(len(values) / most))
+    return values[len(values) - 1::-each][::-1] if values else []
+
+
+def _activity(module: Any, data: Any, duration: float, program: Any) -> dict[str, Any]:
+    """Spikes of the whole of `data`; no label is looked at."""
+    samples = Samples.of(data)
+    network = program.network
+    spiking = [name for name, each in network.populations.items() if each.spiking]
+    shown = [name for name in network.outputs.values() if name in spiking]
+
+    def batches() -> Any:
+        for start in range(0, len(samples), _BATCH):
+            rows = torch.arange(start, min(start + _BATCH, len(samples))).numpy()
+            yield module(samples.take(rows)[0], duration=duration)
+
+    return active(batches(), spiking, shown[0] if shown else None).record()
+
+
+def _absent(name: str) -> tuple[Any, ...]:
+    faults = Diagnostics()
+    faults.add(CODE, "a training by gradients needs a network and a training", node=name)
+    return tuple(faults.found)

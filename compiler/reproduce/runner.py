@@ -1,0 +1,100 @@
+"""One result from its configuration: a training for each seed, each stored when it is done, and what they come to.
+
+The test part is looked at once, after the last epoch; no epoch and no seed is picked. A run that is stored is kept
+while the settings are the same; an interrupted training goes on from its checkpoint to the same bits.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...ir.diagnostics import BadInputError, Diagnostic
+from . import gradients, local
+from .config import Config
+from .data import Parts, loaded
+from .stopwatch import Stopwatch
+from .stored import machine_record, read_stored, rounded, source_folder, write_stored
+
+__all__ = ["WAYS", "file_of", "named", "output_folder", "reproduce", "summary"]
+
+WAYS: Mapping[str, Callable[..., dict[str, Any]]] = {"gradient": gradients.train, "local": local.train}
+"""How a configuration of each way is trained once: (config, parts, seed, checkpoint, fresh, progress) -> figures."""
+
+
+def output_folder() -> Path:
+    """Where results are kept unless another place is named: beside the others in a clone, else ./reproduced."""
+    root = source_folder()
+    return Path("reproduced") if root is None else root / "benchmarks" / "results"
+
+
+def named(config: Config, quick: bool, epochs: int | None) -> str:
+    """Of the stored result; one that is not the whole has a name of its own, and never takes the place of the whole."""
+    other = "-quick" if quick else "" if epochs is None else f"-{epochs}-epochs"
+    return f"reproduce_{config.name}{other}"
+
+
+def file_of(output: Path, name: str) -> Path:
+    return output / f"{name}.json"
+
+
+def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = None, quick: bool = False,
+              output: Path, fresh: bool = False, progress: bool = True, command: Sequence[str] = (),
+              say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """What is stored when all seeds are done. `seeds`: from 0; None: as many as the aim is of, one where it is
+    `quick`, which is a trial on a few samples, two epochs.
+
+    Raises:
+        TrainingInterrupted: after Ctrl-C, with everything saved.
+        BadInputError: an option is out of range (SC550), the data are not there (SC540), an earlier result or a
+            checkpoint cannot be used (SC582, SC508, SC509), or nothing can be written (SC522).
+    """
+    name = named(config, quick, epochs)
+    if quick or epochs is not None:
+        config = config.shortened(epochs or 2)
+    wanted = seeds if seeds is not None else 1 if quick else config.aim.seeds
+    parameters = {**rounded(config.parameters), **({"quick": True} if quick else {})}
+    _make(output)
+    file = file_of(output, name)
+    stored = None if fresh else read_stored(file)
+    kept = stored is not None and stored["parameters"] == parameters
+    if stored is not None and not kept:
+        say(f"the settings have changed since '{file.name}' was written: all seeds are trained again")
+    runs: list[dict[str, Any]] = list(stored["figures"]["runs"]) if stored is not None and kept else []
+    parts: Parts | None = None
+    for seed in range(wanted):
+        if any(run["seed"] == seed for run in runs):
+            say(f"seed {seed}: done before")
+            continue
+        parts = loaded(config.data, quick) if parts is None else parts
+        checkpoint = output / f".{name}-{seed}.checkpoint"
+        record = machine_record(command)
+        run = {**WAYS[config.way](config, parts, seed, checkpoint, fresh=fresh, progress=progress),
+               **{key: record[key] for key in ("commit", "uncommitted_changes", "processor", "started")}}
+        runs.append(run)
+        stored = {"name": name, "title": config.title, "machine": record, "parameters": parameters,
+                  "figures": {**summary(runs), "runs": runs}}
+        write_stored(file, stored)
+        checkpoint.unlink(missing_ok=True)
+        Stopwatch(checkpoint, fresh=True)
+        say(f"seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['training_cpu_s']:.0f} s of CPU time")
+    if stored is None:
+        raise BadInputError(Diagnostic("SC550", "no seed was asked for", value=str(wanted), limit=">= 1"))
+    return stored
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and sample standard deviation of the test accuracy, in percent."""
+    accuracies = [100 * run["test_accuracy"] for run in runs]
+    return {"seeds": len(runs), "mean_percent": statistics.mean(accuracies),
+            "std_percent": statistics.stdev(accuracies) if len(accuracies) > 1 else None}
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(Diagnostic("SC522", f"'{folder}' cannot be made: {error.strerror or error}",
+                                       remedy="Name another folder with --output.")) from error

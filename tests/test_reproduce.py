@@ -1,0 +1,364 @@
+"""Headline results from their configurations: what is read and refused, and that runs are kept and gone on with."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cli_commands import say, say_json
+from hypothesis import given
+from hypothesis import strategies as st
+
+import spikec
+from spikec.compiler.reproduce import config as configs
+from spikec.compiler.reproduce import figures, runner
+from spikec.compiler.reproduce.activity import active
+from spikec.compiler.reproduce.gradients import thinned
+from spikec.compiler.reproduce.network import built
+from spikec.compiler.reproduce.stopwatch import Stopwatch
+from spikec.runtime.interruption import TrainingInterrupted
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = """
+title = "Digits, small"
+paper = "none"
+[published]
+accuracy = 90
+deviation = 0.5
+verified = false
+source = "made up"
+[aim]
+accuracy = 10.0
+seeds = 2
+tried = ["another rate"]
+[data]
+set = "digits"
+encoder = "latency"
+t_max = 10e-3
+[network]
+[[network.layers]]
+name = "hidden"
+kind = "cubalif"
+size = 20
+weight = { normal = [0.2, 0.4] }
+parameters = { tau_mem = 20e-3, tau_syn = 10e-3 }
+taps = [[0, 0], [1e-3, 4e-3]]
+recurrent = { weight = { uniform = [-0.5, 0.5], by_inputs = true }, delay = [1e-3, 3e-3] }
+[[network.layers]]
+name = "label"
+kind = "cubali"
+size = 10
+weight = { normal = [0.0, 0.1] }
+parameters = { tau_mem = 20e-3, tau_syn = 10e-3 }
+[loss]
+kind = "integrated-voltage"
+scale = 50.0
+[training]
+lr = 4e-3
+rates = { delay = 1e-4 }
+trained = ["weight", "delay"]
+schedule = 0.9
+epochs = 3
+batch = 20
+duration = 20e-3
+input_dropout = 0.1
+"""
+CONVOLVED = """
+title = "x"
+paper = "x"
+[aim]
+accuracy = 99
+seeds = 3
+[data]
+set = "mnist"
+encoder = "latency"
+t_max = 0.1
+[network]
+shape = [1, 28, 28]
+[[network.layers]]
+name = "one"
+kind = "cubalif"
+channels = 3
+kernel = 5
+pool = 2
+weight = { uniform = [-1, 1] }
+parameters = { tau_mem = 0.26, tau_syn = 0.13, v_threshold = 0.04, reset = "subtract" }
+[[network.layers]]
+name = "label"
+kind = "cubalif"
+size = 10
+weight = { uniform = [-1, 1], by_inputs = true }
+parameters = { tau_mem = 0.26, tau_syn = 0.13 }
+[loss]
+kind = "first-spike"
+[training]
+lr = 3e-3
+epochs = 5
+batch = 50
+duration = 0.2
+steps = { epochs = 10, factor = 0.5, least = 1e-4 }
+"""
+
+
+def small(**changes: Any) -> configs.Config:
+    told = tomllib.loads(SMALL)
+    for path, value in changes.items():
+        *tables, name = path.split("__")
+        inner: Any = told
+        for each in tables:
+            inner = inner[each]
+        inner[name] = value
+    return configs.config_of(told, "small")
+
+
+@pytest.mark.parametrize("name", configs.names())
+def test_every_configuration_of_the_package_is_sound(name: str) -> None:
+    config = configs.config_named(name)
+    assert config.name == name
+    assert config.epochs >= 2
+    assert config.aim.seeds >= 3
+    assert config.published is None or config.published.source
+    if config.network is not None:
+        first, again, other = (built(config.network, config.data.channels, seed) for seed in (0, 0, 1))
+        spikec.compile(first)
+        name = f"to_{config.network.layers[0].name}"
+        assert np.array_equal(first.nodes[name].weight, again.nodes[name].weight)
+        assert not np.array_equal(first.nodes[name].weight, other.nodes[name].weight)
+
+
+def test_weights_of_two_layers_are_drawn_as_they_always_were() -> None:
+    """Stored results of accuracies stand on these seeds."""
+    graph = built(configs.config_named("eventprop-yin-yang").network, 5, 3)
+    assert np.array_equal(graph.nodes["to_hidden"].weight, spikec.normal(0.945, 0.49, seed=7)((200, 5)))
+    assert np.array_equal(graph.nodes["to_label"].weight, spikec.normal(0.586, 0.063, seed=8)((3, 200)))
+
+
+def test_convolutions_taps_and_recurrence_are_laid_out() -> None:
+    convolved = configs.config_of(tomllib.loads(CONVOLVED), "c")
+    assert convolved.network.form == "3C5-P2-10"
+    shapes = {name: node.weight.shape for name, node in built(convolved.network, 784, 0).nodes.items()
+              if hasattr(node, "weight")}
+    assert shapes == {"to_one": (3, 1, 5, 5), "to_label": (10, 3 * 12 * 12)}
+    config = small()
+    assert config.network.form == "20R-10"
+    network = spikec.compile(built(config.network, config.data.channels, 0)).network
+    delays = sorted(float(np.max(each.delay)) for each in network.projections if each.delay is not None)
+    assert len(network.projections) == 4
+    assert 1e-3 <= delays[-2] <= 4e-3
+    assert 1e-3 <= delays[-1] <= 4e-3
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    told = tomllib.loads(SMALL)
+    del told["title"]
+    told["aim"]["accuracy"] = 101
+    told["data"]["set"] = "digit"
+    told["network"]["layers"][0]["kind"] = "cubalf"
+    told["network"]["layers"][1]["weight"] = {"normal": [0.0, -1.0]}
+    told["network"]["layers"][1]["parameters"]["tau"] = 1
+    told["loss"]["scale"] = -1.0
+    told["training"]["lr"] = "fast"
+    told["training"]["epoch"] = 3
+    told["extra"] = 1
+    with pytest.raises(spikec.BadInputError) as caught:
+        configs.config_of(told, "x")
+    found = {each.node for each in caught.value.diagnostics}
+    assert {"title", "aim.accuracy", "data.set", "network.layers[0].kind", "network.layers[1].weight.normal",
+            "network.layers[1].parameters.tau", "loss", "training.lr", "training.epoch", "extra"} <= found
+    assert {each.code for each in caught.value.diagnostics} == {"SC580"}
+    assert any("'digits' meant" in (each.remedy or "") for each in caught.value.diagnostics)
+
+
+def test_what_no_network_can_have_is_told_before_training() -> None:
+    with pytest.raises(spikec.BadInputError, match="cannot be built") as caught:
+        told = tomllib.loads(SMALL)
+        told["network"]["layers"][0]["parameters"]["tau_mem"] = -1.0
+        configs.config_of(told, "x")
+    assert caught.value.diagnostics[0].code == "SC580"
+
+
+def _places(table: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    return [*([path] if path else []), *(place for key, inner in items for place in _places(inner, (*path, key)))]
+
+
+PLACES = {text: _places(tomllib.loads(text)) for text in (SMALL, CONVOLVED)}
+
+
+@given(st.data(), st.sampled_from([SMALL, CONVOLVED]), st.sampled_from([
+    None, True, -1, 0, 3, 1e300, float("nan"), float("inf"), "", "cosine", "\0", [], [1, 2], [[0, 1], "x"], {},
+    {"normal": [0, 1]}, {"delay": []}, 2**70]))
+def test_whatever_stands_there_is_read_or_told(data: st.DataObject, text: str, value: Any) -> None:
+    """Any entry replaced by anything: a configuration comes out, or diagnostics."""
+    told = copy.deepcopy(tomllib.loads(text))
+    place = data.draw(st.sampled_from(PLACES[text]))
+    inner = told
+    for key in place[:-1]:
+        inner = inner[key]
+    if value is None:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = value
+    try:
+        config = configs.config_of(told, "x")
+    except spikec.BadInputError as error:
+        assert all(each.code == "SC580" for each in error.diagnostics)
+    else:
+        assert config.epochs >= 1
+
+
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.toml").write_text("title = ")
+    for name, code, text in ((str(tmp_path / "a.toml"), "SC580", "no TOML"),
+                             (str(tmp_path / "b.toml"), "SC523", "No such file"),
+                             ("eventprop-mnis", "SC581", "eventprop-mnist")):
+        exit_code, _, err = say(capsys, "reproduce", name, "-o", str(tmp_path))
+        assert (exit_code, code in err, text in err) == (4, True, True), err
+
+
+def same(run: dict[str, Any], other: dict[str, Any]) -> bool:
+    """But for the time that it took."""
+    timed = {"training_cpu_s", "training_wall_s", "started", "commit", "uncommitted_changes"}
+    return {key: run[key] for key in run.keys() - timed} == {key: other[key] for key in other.keys() - timed}
+
+
+def test_runs_are_kept_while_the_settings_are(tmp_path: Path) -> None:
+    told: list[str] = []
+    options: dict[str, Any] = {"quick": True, "output": tmp_path, "progress": False, "say": told.append}
+    first = runner.reproduce(small(), seeds=1, **options)
+    assert first["name"] == "reproduce_small-quick"
+    (run,) = first["figures"]["runs"]
+    assert run["epochs"] == 2
+    assert len(run["loss_curve"]) == 2
+    assert run["loss_curve"][1] < run["loss_curve"][0]
+    assert 0 < run["spikes"]["hidden"] < 20
+    assert run["latency_s"] is None
+    assert run["training_cpu_s"] > 0
+    both = runner.reproduce(small(), seeds=2, **options)
+    assert both["figures"]["runs"][0] == json.loads((tmp_path / "reproduce_small-quick.json").read_text()
+                                                    )["figures"]["runs"][0]
+    assert told.count("seed 0: done before") == 1
+    assert both["figures"]["std_percent"] is not None
+    other = runner.reproduce(small(training__lr=1e-3), seeds=1, **options)
+    assert len(other["figures"]["runs"]) == 1
+    assert "trained again" in told[-2]
+    assert [path.name for path in tmp_path.iterdir()] == ["reproduce_small-quick.json"], "no checkpoint is left"
+
+
+@pytest.mark.parametrize("way", ["gradient", "local"])
+def test_an_interrupted_or_killed_training_comes_to_the_same_bits(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small() if way == "gradient" else configs.config_named("biograd-digits").shortened(3)
+    whole = runner.reproduce(config, seeds=1, epochs=3, quick=True, output=tmp_path / "whole", progress=False)
+    lap = Stopwatch.lap
+    done: list[int] = []
+
+    def stops(watch: Stopwatch) -> None:
+        lap(watch)
+        done.append(1)
+        if len(done) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def dies(watch: Stopwatch) -> None:
+        raise MemoryError("as if it were killed, after the checkpoint of its first epoch was written")
+
+    for name, ends, error in (("stopped", stops, TrainingInterrupted), ("killed", dies, MemoryError)):
+        options: dict[str, Any] = {"seeds": 1, "epochs": 3, "quick": True, "output": tmp_path / name, "progress": False}
+        with monkeypatch.context() as patched, pytest.raises(error):
+            patched.setattr(Stopwatch, "lap", ends)
+            runner.reproduce(config, **options)
+        assert any(path.suffix == ".checkpoint" for path in (tmp_path / name).iterdir()), name
+        again = runner.reproduce(config, **options)
+        assert same(again["figures"]["runs"][0], whole["figures"]["runs"][0]), name
+
+
+def test_the_command_says_what_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    file, out = str(tmp_path / "small.toml"), str(tmp_path / "out")
+    monkeypatch.setenv("SPIKEC_DATA", str(tmp_path))
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise TrainingInterrupted(None, None)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setitem(runner.WAYS, "gradient", interrupted)  # type: ignore[arg-type]
+        code, _, err = say(capsys, "reproduce", file, "--quick", "-o", out)
+        assert (code, "goes on from there" in err) == (130, True), err
+    code, told = say_json(capsys, "reproduce", file, "--quick", "-o", out)
+    assert (code, told["name"], told["row"]["met"]) == (0, "reproduce_small-quick", "1 of 2 seeds")
+    assert told["row"]["published"] == "90.00 ± 0.50 (unverified)"
+    code, shown, err = say(capsys, "reproduce", file, "--quick", "-o", out)
+    assert (code, "done before" in err, "Digits, small" in shown) == (0, True, True)
+    Path(out, "reproduce_small-quick.json").write_text("{}")
+    code, _, err = say(capsys, "reproduce", file, "--quick", "-o", out)
+    assert (code, "SC582" in err) == (4, True), err
+    assert say(capsys, "reproduce", file, "--quick", "--fresh", "-o", out)[0] == 0
+    for arguments, text in ((("--seeds", "0"), "--seeds is out of range"), (("--epochs", "0"), "--epochs"),
+                            (("--data", file), "--data is no folder")):
+        code, _, err = say(capsys, "reproduce", file, *arguments)
+        assert (code, text in err) == (4, True), err
+    code, _, err = say(capsys, "reproduce", "eventprop-mnist", "--quick", "-o", out)
+    assert (code, "SC540" in err) == (4, True), "the data set is not there"
+    code, told = say_json(capsys, "reproduce", "--list", "-o", out)
+    assert {each["name"] for each in told["results"]} == set(configs.names())
+    assert {each["ours"] for each in told["results"]} == {"not run"}
+    assert say(capsys, "reproduce")[0] == 4
+
+
+def test_what_is_met_is_said_of_all_seeds_only() -> None:
+    config = small()
+    run = {"spikes": {"h": 0.5}, "silent": {"h": 0.25}, "never": {"h": 0.0}, "before": {"never": {"h": 0.9}},
+           "latency_s": 0.02, "undecided": 0.0, "training_cpu_s": 3.0, "training_wall_s": 4.0}
+
+    def stored(*accuracies: float) -> dict[str, Any]:
+        runs = [{**run, "test_accuracy": each} for each in accuracies]
+        return {"figures": {**runner.summary(runs), "runs": runs}}
+
+    assert figures.met(config, stored(0.9)) is None
+    assert figures.met(config, stored(0.9, 0.8)) is True
+    assert figures.met(config, stored(0.09, 0.1)) is False
+    told = figures.row(config, stored(0.9, 0.8))
+    assert told["ours"] == "85.00 ± 7.07 (2 seeds)"
+    assert (told["spikes"], told["silent"], told["never"]) == ("h 0.5", "h 25.0", "h 90.0; h 0.0")
+    assert told["latency"] == "20.0 ms"
+    assert set(figures.row(config, None)) == set(figures.COLUMNS)
+
+
+def test_activity_is_counted() -> None:
+    class Out:
+        def __init__(self, counts: list[list[int]], first: list[list[float]]) -> None:
+            self.counts, self.first = torch.tensor(counts), torch.tensor(first, dtype=torch.float64)
+
+        def spike_count(self, name: str) -> torch.Tensor:
+            return self.counts
+
+        def first_spike(self, name: str) -> torch.Tensor:
+            return self.first
+
+    never = float("inf")
+    outs = [Out([[0, 2, 0], [0, 0, 0]], [[never, 0.2, never], [never] * 3]), Out([[3, 1, 0]], [[0.4, 0.5, never]])]
+    found = active(outs, ["a"], "a").record()
+    assert found["neurons"] == {"a": 3}
+    assert found["spikes"]["a"] == pytest.approx(6 / 9)
+    assert found["silent"]["a"] == pytest.approx(6 / 9)
+    assert found["never"]["a"] == pytest.approx(1 / 3)
+    assert found["latency_s"] == pytest.approx(0.3)
+    assert found["undecided"] == pytest.approx(1 / 3)
+    assert active([Out([[1]], [[0.1]])], ["a"], None).record()["latency_s"] is None
+
+
+def test_a_thinned_curve_ends_where_it_ends() -> None:
+    assert thinned(list(range(7)), 3) == [0, 3, 6]
+    assert thinned([1, 2], 50) == [1, 2]
+    assert thinned([], 50) == []
