@@ -57,7 +57,8 @@ class ExactState:
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactResult:
     """`spikes` by spiking node; `probes` by 'node.v', 'node.i' and so on, (batch, times, *shape); `voltage_max` by
-    readout node: (maximum over the run, its first time), each (batch, *shape). Output nodes are names of what they show."""
+    readout node: (maximum over the run, its first time), each (batch, *shape). Output nodes are names of what they
+    show."""
 
     spikes: Mapping[str, Events]
     probes: Mapping[str, Array]

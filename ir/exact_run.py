@@ -27,8 +27,8 @@ class Run:
     """One sample, from t = 0 to `end`. `expect` and `send` what comes from outside, then `play` once.
 
     Attributes, for all neurons numbered through: `membranes`, the state; `flows`, that of neurons of free form;
-    `boxes`, how many are open; `spikes`, (time, element) by neuron node; `highest` and `highest_at`, the maximum of V of readouts so far and its first time;
-    `probed`, (times, n) by probe; `due`, what is still to come, by time.
+    `boxes`, how many are open; `spikes`, (time, element) by neuron node; `highest` and `highest_at`, the maximum of V
+    of readouts so far and its first time; `probed`, (times, n) by probe; `due`, what is still to come, by time.
     """
 
     def __init__(self, wiring: Wiring, membranes: Membranes, flows: Flows, boxes: Array, end: float,

@@ -1,7 +1,7 @@
 """The text of a neuron: differential equations, a threshold, what a spike and what an impulse do. Read line by line,
 all faults at once; nothing is evaluated.
 
-    dv/dt = (v_rest - v + r*i)/tau : volt (unless refractory)     a state: its equation, and its unit
+    dv/dt = (v_rest - v + r*i)/tau : volt (unless refractory)     a state: its equation, and its unit, if any
     drive = r*i : volt                                            a name for an expression
     tau : second (trained)                                        the unit of a parameter
 
@@ -51,6 +51,7 @@ _STATE = re.compile(r"\s*d([A-Za-z_][A-Za-z0-9_]*)\s*/\s*dt\s*=(.*)", re.ASCII |
 _NAMED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(?!=)(.*)", re.ASCII | re.DOTALL)
 _DECLARED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*$", re.ASCII)
 _TAIL = re.compile(r"([^()]*)(?:\(([^()]*)\))?\s*$", re.ASCII)
+_FLAGS = re.compile(r"\((?:\s*(?:unless\s+refractory|trained)\s*,?)+\)\s*$")
 _STATEMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*([-+*/]?)=(?!=)(.*)", re.ASCII | re.DOTALL)
 _OPERATION = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 
@@ -186,6 +187,8 @@ class _Reader:
 
     def _line(self, line: str) -> None:
         body, colon, tail = line.partition(":")
+        if not colon and (flags := _FLAGS.search(line)):  # properties may stand without a unit
+            body, colon, tail = line[:flags.start()], ":", flags[0]
         state, other = _STATE.match(body), _NAMED.match(body)
         declared = _DECLARED.match(body) if colon else None
         match = state or other or declared
@@ -209,8 +212,9 @@ class _Reader:
         match = _TAIL.match(tail)
         if match is None:
             raise Malformed(f"what follows '{name}' is no unit", "SC136", value=tail.strip()[:80])
-        self.units[name] = match[1].strip() or "1"
-        dimension = named(self.units[name])
+        if match[1].strip():
+            self.units[name] = match[1].strip()
+        dimension = named(self.units.get(name, "1"))
         if isinstance(dimension, str):
             raise Malformed(f"the unit of '{name}': {dimension}", "SC136")
         self.flags[name] = tuple(" ".join(flag.split()) for flag in (match[2] or "").split(",") if flag.strip())
