@@ -42,11 +42,14 @@ class AnalogForm(Pass[Network, Network]):
 
     def run(self, graph: Network) -> Network:
         """Raises UnsupportedError, naming every population without a leak, and every projection with a delay of its
-        own for each synapse, or too large to be laid out (SC371)."""
+        own for each synapse, or too large to be laid out (SC371), and every population whose bias alone would bring it
+        to its threshold (SC372)."""
         faults = Diagnostics()
         for name, population in graph.populations.items():
             if population.kind == "integrator":
                 faults.add("SC371", "the chip's membranes leak", node=name, remedy="Use CubaLIF or LIF.")
+            elif population.spiking:
+                _check_bias(population, faults)
         for each in graph.projections:
             if each.delay is not None and each.delay_per != "source":
                 faults.add("SC371", "an axon has one delay, and this one a delay for each synapse", node=each.name,
@@ -77,6 +80,23 @@ class AnalogForm(Pass[Network, Network]):
         if grid is not None and grid.spike == "box":
             weight = apply("multiply", weight, np.array(grid.dt))
         return replace(each, connection=Dense(weight=weight))
+
+
+def _check_bias(population: Population, faults: Diagnostics) -> None:
+    """A bias moves the potential at rest, which on the chip is below the threshold (SC372)."""
+    bias, r, w_in, leak, threshold = (np.asarray(1.0 if each is None else each, np.float64) for each in (
+        population.bias, population.r, population.w_in, population.v_leak, population.v_threshold))
+    lift = r * w_in * bias
+    over = (lift > 0) & (leak < threshold) & (leak + lift >= threshold)
+    if over.any():
+        worst = int(np.argmax(np.where(over, lift / (threshold - leak), -np.inf)))
+        faults.add("SC372", "the bias alone brings the membrane to its threshold; on the chip it is the potential at "
+                   "rest, which is below that", node=population.name,
+                   value=f"{over.sum()} of {population.n} neurons; neuron {worst} would rest at "
+                         f"{leak[worst] + lift[worst]:.6g}", limit=f"below {threshold[worst]:.6g}",
+                   remedy="Train without a bias (torch.nn.Linear(..., bias=False)), keep r w_in bias below the way "
+                          "from v_leak to the threshold (snnTorch's Leaky: bias < threshold (1 - beta)), or add an "
+                          "input channel that fires regularly, whose weights stand for the bias.")
 
 
 def _matrix(connection: Connection, shape: tuple[int, int]) -> Array | Derived:

@@ -383,6 +383,17 @@ def test_what_the_circuits_cannot_be_set_to(change: dict[str, float], said: str)
     assert {"hidden", "last"} <= {each.node for each in caught.value.diagnostics}
 
 
+@pytest.mark.parametrize("kind", ["CubaLIF", "LIF"])
+def test_a_bias_that_alone_brings_the_membrane_to_its_threshold_is_what_is_told(kind: str) -> None:
+    graph = net(0, kind=kind, bias=True)
+    high = replace(graph.nodes["fc"], bias=np.array([0.0, 1e4, 0.0, 2e4, -1e4]))
+    with pytest.raises(UnsupportedError) as caught:
+        compiled(Graph({**graph.nodes, "fc": high}, graph.edges))
+    (told,) = caught.value.diagnostics
+    assert told.code == "SC372" and told.node == "hidden" and "bias" in told.message and "bias=False" in told.remedy
+    assert "2 of 5" in str(told.value) and "neuron 3" in str(told.value)
+
+
 def test_delays_beyond_those_of_its_relays() -> None:
     graph = net(0, delay=True)
     for delay in (1e-3, 40e-3):
