@@ -55,7 +55,7 @@ class Settings:
     batch: int = 50
     tau0: float = 1e-3
     alpha: float = 0.003
-    clip: float = 0.1
+    clip: float | None = None
 
 
 def main() -> int:

@@ -185,6 +185,7 @@ CODES: dict[str, str] = {
     "SC509": "checkpoint is damaged, or no checkpoint",
     "SC510": "loss gives no scalar to learn from",
     "SC511": "value cannot be encoded",
+    "SC512": "gradient of a batch is not finite",
     "SC513": "state is of another learner",
     "SC514": "learning rule does not exist",
     "SC515": "projection cannot learn",

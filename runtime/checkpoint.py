@@ -85,5 +85,8 @@ def _unlike(saved: Any, ours: Any) -> tuple[Any, Any]:
     if not (isinstance(saved, str) and isinstance(ours, str) and "\n" in saved + ours):
         return saved, ours
     lines, others = saved.splitlines(), ours.splitlines()
-    return ("; ".join(line.strip() for line in lines if line not in others),
-            "; ".join(line.strip() for line in others if line not in lines))
+    return _few([line for line in lines if line not in others]), _few([line for line in others if line not in lines])
+
+
+def _few(lines: list[str], most: int = 6) -> str:
+    return "; ".join([line.strip() for line in lines[:most]] + [f"and {len(lines) - most} more"] * (len(lines) > most))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..ir.diagnostics import BadInputError, Diagnostic
+from ..ir.diagnostics import BadInputError, Diagnostic, SpikecWarning
 from ..ir.graph import Graph
 from .bump import WeightBump
 from .incoming import incoming
@@ -19,9 +19,13 @@ from .steps import Batch, NotANumber
 
 __all__ = ["GradientStep"]
 
+_LEFT_OUT = 10
+"""Batches without a finite gradient, one after the other, that a training may leave out."""
+
 
 class GradientStep:
-    """See `Step`. `module`, `optimizer` and `scheduler` are torch's; `options`: keywords of the program's `module`.
+    """See `Step`. `module`, `optimizer` and `scheduler` are torch's; `options`: keywords of the program's `module`;
+    `chip`: those that say what is measured on, which no checkpoint holds.
 
     Raises:
         BadInputError: the loss has targets for another number of neurons than its output (SC501).
@@ -29,8 +33,8 @@ class GradientStep:
     """
 
     def __init__(self, program: Any, loss: Loss | str | None, optimizer: OptimizerChoice, *, lr: float | None,
-                 scheduler: SchedulerChoice, epochs: int, options: Mapping[str, Any], duration: float | None,
-                 gradient_clip: float | None, device: torch.device, dtype: torch.dtype) -> None:
+                 scheduler: SchedulerChoice, epochs: int, options: Mapping[str, Any], chip: Mapping[str, Any],
+                 duration: float | None, gradient_clip: float | None, device: torch.device, dtype: torch.dtype) -> None:
         self.whole = True
         self.loss: Any = LOSSES[loss]() if isinstance(loss, str) else loss
         self.device = device
@@ -39,10 +43,11 @@ class GradientStep:
         self._network = program.network
         self._spiking = [name for name, each in program.network.populations.items() if each.spiking]
         self._check_targets()
-        self.module = program.module(dtype=dtype, **options).to(device)
-        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, trained)
-        self.optimizer = make_optimizer(optimizer, trained, lr)
+        self.module = program.module(dtype=dtype, **options, **chip).to(device)
+        self._trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self._left_out = 0
+        self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, self._trained)
+        self.optimizer = make_optimizer(optimizer, self._trained, lr)
         self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
         self._bump = (WeightBump(program.graph, program.network, self.module)
                       if getattr(self.loss, "silent", None) == "bump" else None)
@@ -92,8 +97,9 @@ class GradientStep:
         result.value.backward()
         if self._clip is not None:
             clip_rows(self._clipped, self._clip)
-        self.whole = False
-        self.optimizer.step()
+        if self._finite():
+            self.whole = False
+            self.optimizer.step()
         if self._bump is not None and result.silent is not None:
             self._bump.apply(out, output_name(out, getattr(self.loss, "output", None)), result.silent, labels)
         self.whole = True
@@ -129,6 +135,29 @@ class GradientStep:
     def graph(self) -> Graph:
         graph: Graph = self.module.to_graph()
         return graph
+
+    def _finite(self) -> bool:
+        """Whether the optimizer can take this batch's gradients; warns of a batch that is left out (SC512).
+
+        Raises:
+            NotANumber: too many batches had none, one after the other.
+        """
+        if self.device.type != "cpu":  # it would have to wait
+            return True
+        gradients = [each.grad for each in self._trained if each.grad is not None]
+        if not gradients or all(map(math.isfinite, torch.stack(torch._foreach_norm(gradients)).tolist())):
+            self._left_out = 0
+            return True
+        self._left_out += 1
+        if self._left_out > _LEFT_OUT:
+            raise NotANumber(math.inf, "gradient")
+        warnings.warn(str(Diagnostic(
+            "SC512", "the gradient of a batch is beyond all numbers: the batch is left out", severity="warning",
+            limit=f"{_LEFT_OUT} one after the other",
+            remedy="Spikes that graze, or a neuron that fires on and on, have gradients without bound: give "
+            "gradient_clip, a refractory period, or smaller weights.")),
+            SpikecWarning, stacklevel=6)
+        return False
 
     def _result(self, out: Any, labels: torch.Tensor) -> LossResult:
         given = self.loss(out, labels)

@@ -119,17 +119,21 @@ def clip_rows(parameters: Iterable[torch.nn.Parameter], limit: float) -> None:
     """Scales down the gradient of every neuron (a row of a weight, an element of a vector) to a norm within `limit`.
 
     A spike that only just reaches the threshold has a derivative without bound: clipping neuron by neuron keeps one
-    such spike from drowning the batch, and leaves the gradients of all other neurons exact.
+    such spike from drowning the batch, and leaves the gradients of all other neurons exact. A neuron whose gradient is
+    beyond all numbers has none in this step.
     """
     for parameter in parameters:
         gradient = parameter.grad
         if gradient is None:
             continue
-        if gradient.ndim < 2:
-            gradient.clamp_(-limit, limit)
-        else:
-            norm = torch.linalg.vector_norm(gradient, dim=tuple(range(1, gradient.ndim)), keepdim=True)
-            gradient.mul_((limit / norm).clamp_(max=1.0))
+        rest = tuple(range(1, gradient.ndim))
+        norm = torch.linalg.vector_norm(gradient, dim=rest, keepdim=True) if rest else gradient.abs()
+        if not bool(torch.isfinite(norm).all()):
+            largest = gradient.abs().amax(rest, keepdim=True) if rest else norm
+            gradient.masked_fill_(~torch.isfinite(largest), 0.0)
+            scale = largest.where(torch.isfinite(largest), torch.ones_like(largest)).clamp(min=1.0)
+            norm = scale * (torch.linalg.vector_norm(gradient / scale, dim=rest, keepdim=True) if rest else 1.0)
+        gradient.mul_((limit / norm).clamp_(max=1.0))
 
 
 def choice_name(choice: Any) -> str:

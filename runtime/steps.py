@@ -32,8 +32,8 @@ class Batch:
 class NotANumber(Exception):
     """What is learnt by is no number; nothing was changed by it."""
 
-    def __init__(self, value: float) -> None:
-        self.value = value
+    def __init__(self, value: float, what: str | None = None) -> None:
+        self.value, self.what = value, what
         super().__init__(str(value))
 
 

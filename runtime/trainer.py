@@ -6,6 +6,7 @@ CPU.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,6 +58,9 @@ class Trainer:
         rule_options: hyper-parameters of a rule from the library.
         learner: keywords of the program's `learner` for a rule: output, projections, seed, and what its target adds.
         surrogate: keywords of the program's `module` for the rule "surrogate": surrogate, sharpness, detach_reset.
+        measure: a chip of the user's in the place of the emulated one, in training and in evaluation, by gradients or a
+            rule: `measure(codes, spikes, duration)`, as of the program's `module`.
+        time_limit: seconds that one call of `measure` may take; None: as long as it likes.
         duration: seconds that every sample is simulated for; needed where the network does not fall silent by itself.
             For gradients; a rule's phases have their durations.
         batch_size, epochs: samples a step, and rounds over the training data. A rule with batch_size=1 learns online.
@@ -93,6 +97,8 @@ class Trainer:
         rule_options: Mapping[str, Any] | None = None,
         learner: Mapping[str, Any] | None = None,
         surrogate: Mapping[str, Any] | None = None,
+        measure: Callable[..., Any] | None = None,
+        time_limit: float | None = None,
         duration: float | None = None,
         batch_size: int = 50,
         epochs: int = 10,
@@ -111,7 +117,8 @@ class Trainer:
         chosen = chosen_rule(program, rule, rule_options)
         check_options(program, chosen, loss=loss, optimizer=optimizer, lr=lr, scheduler=scheduler, surrogate=surrogate,
                       duration=duration, gradient_clip=gradient_clip, dtype=dtype, rule_options=rule_options,
-                      learner=learner, device=device, input_dropout=input_dropout, checkpoint=checkpoint,
+                      learner=learner, measure=measure, time_limit=time_limit, device=device,
+                      input_dropout=input_dropout, checkpoint=checkpoint,
                       checkpoint_seconds=checkpoint_seconds, callbacks=self.callbacks, batch_size=batch_size,
                       epochs=epochs, seed=seed, evaluation_batch=evaluation_batch)
         self.batch_size = batch_size
@@ -125,19 +132,18 @@ class Trainer:
         self._source = program
         self._network = program.network
         place = torch.device(device)
+        chip = {name: value for name, value in (("measure", measure), ("time_limit", time_limit)) if value is not None}
         self._step: Step
         if isinstance(chosen, LearningRule):
-            self._step = RuleStep(program, chosen, keywords=learner or {}, scheduler=scheduler, epochs=epochs,
-                                  seed=seed, device=place)
+            self._step = RuleStep(program, chosen, keywords=learner or {}, chip=chip, scheduler=scheduler,
+                                  epochs=epochs, seed=seed, device=place)
         else:
             in_the_loop = chosen == "exact" and len(GRADIENTS.get(getattr(program, "target", ""), ())) > 1
             self._step = GradientStep(
                 program, loss, "adam" if optimizer is None else optimizer, lr=lr, scheduler=scheduler, epochs=epochs,
-                options={**(surrogate or {}), **({"gradient": "exact"} if in_the_loop else {})}, duration=duration,
-                gradient_clip=gradient_clip, device=place, dtype=torch.float32 if dtype is None else dtype)
-        self.module = getattr(self._step, "module", None)
-        self.optimizer = getattr(self._step, "optimizer", None)
-        self.learner = getattr(self._step, "learner", None)
+                options={**(surrogate or {}), **({"gradient": "exact"} if in_the_loop else {})}, chip=chip,
+                duration=duration, gradient_clip=gradient_clip, device=place,
+                dtype=torch.float32 if dtype is None else dtype)
         self.history = History()
         outputs = program.network.outputs.values()
         self._watch = Watch(name for name, each in program.network.populations.items()
@@ -146,8 +152,23 @@ class Trainer:
         self._batch = 0
         self._seconds = 0.0
         self._tally = Tally()
-        self._settings: dict[str, Any] = {**self._step.settings, "batch_size": batch_size,
+        self._settings: dict[str, Any] = {**self._step.settings, **_told(program, chip), "batch_size": batch_size,
                                           "input_dropout": input_dropout, "seed": seed}
+
+    @property
+    def module(self) -> Any:
+        """That of gradients, None of a rule."""
+        return getattr(self._step, "module", None)
+
+    @property
+    def optimizer(self) -> Any:
+        """Torch's, None of a rule."""
+        return getattr(self._step, "optimizer", None)
+
+    @property
+    def learner(self) -> Any:
+        """That of a rule, None of gradients."""
+        return getattr(self._step, "learner", None)
 
     @property
     def loss(self) -> Any:
@@ -263,7 +284,8 @@ class Trainer:
                             ("error, or a weight,", "Lower the rule's rates, give it bounds, or start from smaller "
                              "weights."))
             raise BadInputError(Diagnostic(
-                "SC507", f"the {what} is {error.value} in epoch {self._epoch + 1}, at batch {self._batch + 1}",
+                "SC507", f"the {error.what or what} is {error.value} in epoch {self._epoch + 1}, "
+                f"at batch {self._batch + 1}",
                 value=str(error.value), remedy=f"{remedy}{kept}")) from None
 
     def _data(self, data: Any) -> Samples:
@@ -318,6 +340,15 @@ class Trainer:
         self.history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
         for record in self.history:
             self._watch.look(record, aloud=False)
+
+
+def _told(program: Any, chip: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint keeps of a chip: how the program holds its network, and whether a user's chip was measured."""
+    told = program.told() if hasattr(program, "told") else {}
+    if not told:
+        return {}
+    text = json.dumps({"target": program.target, **told}, indent=1, sort_keys=True, default=np.generic.item)
+    return {"program": text, "measured": "a chip of the user's" if chip else "the emulated chip"}
 
 
 class _Stop(Exception):

@@ -27,6 +27,8 @@ GRADIENTS = {"event": ("exact",), "clock": ("surrogate",), "loihi1": ("surrogate
               "loihi2": ("surrogate", "exact"), "brainscales2": ("exact",), "generic_analog": ("exact",),
               "dynapse2": ("exact",), "xylo": ("exact",)}
 """How gradients of programs of each target are made, by default the first way."""
+CHIPS = ("brainscales2", "generic_analog", "dynapse2")
+"""Targets whose programs take `measure`."""
 _SURROGATE = {"surrogate", "sharpness", "detach_reset"}
 _INSTEAD = {
     "loss": "The rule's error says what the outputs have done wrong.",
@@ -79,8 +81,8 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
 
 def check_options(
     program: Any, chosen: LearningRule | str, *, loss: Any, optimizer: Any, lr: Any, scheduler: Any, surrogate: Any,
-    duration: Any, gradient_clip: Any, dtype: Any, rule_options: Any, learner: Any, device: Any, input_dropout: Any,
-    checkpoint: Any, checkpoint_seconds: Any, callbacks: tuple[Any, ...], **whole: Any
+    duration: Any, gradient_clip: Any, dtype: Any, rule_options: Any, learner: Any, measure: Any, time_limit: Any,
+    device: Any, input_dropout: Any, checkpoint: Any, checkpoint_seconds: Any, callbacks: tuple[Any, ...], **whole: Any
 ) -> None:
     """`chosen`: by `chosen_rule`. `whole`: options that are whole numbers.
 
@@ -106,6 +108,7 @@ def check_options(
         for name, value in (("lr", lr), ("duration", duration), ("gradient_clip", gradient_clip)):
             if value is not None and not (is_number(value) and 0 < value < math.inf):
                 faults.add("SC504", f"{name} must be positive", value=repr(value), limit="a finite number > 0, or None")
+    _check_chip(program, chosen, measure, time_limit, faults)
     check_choices("adam" if optimizer is None else optimizer, scheduler, faults)
     check_device(device, faults)
     for name, number in whole.items():
@@ -125,6 +128,22 @@ def check_options(
             faults.add("SC504", "a callback is not callable", value=repr(each),
                        remedy="It is called as callback(trainer, record).")
     faults.raise_if_errors()
+
+
+def _check_chip(program: Any, chosen: LearningRule | str, measure: Any, time_limit: Any, faults: Diagnostics) -> None:
+    if measure is None:
+        if time_limit is not None:
+            faults.add("SC504", "time_limit is for measure", value=repr(time_limit), remedy="Leave time_limit out.")
+        return
+    taken = getattr(program, "learner" if isinstance(chosen, LearningRule) else "module", None)
+    if taken is None or "measure" not in inspect.signature(taken).parameters:
+        faults.add("SC504", "measure is for chips whose emulator can be exchanged for one of the user's",
+                   value=getattr(program, "target", "event"), limit=", ".join(CHIPS), remedy="Leave measure out.")
+    elif not callable(measure):
+        faults.add("SC504", "measure is not callable", value=repr(measure)[:80],
+                   remedy="It is called as measure(codes, spikes, duration).")
+    if time_limit is not None and not (is_number(time_limit) and 0 < time_limit < math.inf):
+        faults.add("SC504", "time_limit must be positive", value=repr(time_limit), limit="seconds > 0, or None")
 
 
 def _check_gradients(way: str, loss: Any, optimizer: Any, surrogate: Mapping[str, Any], dtype: Any,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from ..ir.graph import Graph
 from ..ir.npz import write_atomically
@@ -39,6 +40,11 @@ class GraphProgram(ABC):
 
     def files(self) -> dict[str, bytes]:
         """All files of the folder but the graph and the manifest, by name."""
+        return {}
+
+    def told(self) -> Mapping[str, Any]:
+        """What beside the graph decides what the program computes, as plain values: its options, and what of the chip
+        was chosen for its first weights. The checkpoint of a training is of one such program alone."""
         return {}
 
     def recompile(self, graph: Graph) -> Self:

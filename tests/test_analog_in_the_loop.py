@@ -443,27 +443,19 @@ def uninterrupted(ready: AnalogProgram) -> dict[str, Any]:
     return {name: each.clone() for name, each in trainer.module.state_dict().items()}
 
 
-def on_chip(program: AnalogProgram, measure: Any, **settings: Any) -> AnalogProgram:
-    """The program, whose module measures by this chip."""
-    twin = copy.copy(program)
-    twin.module = lambda **options: AnalogProgram.module(  # type: ignore[method-assign]
-        program, measure=measure, **settings, **options)
-    return twin
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_answer_is_told_and_the_training_resumed(fault: str, ready: AnalogProgram, tmp_path: Path,
                                                          uninterrupted: dict[str, Any]) -> None:
     """In the middle of the second epoch: what was learnt before is in the checkpoint, and gives the same bits."""
     how, code, kind = FAULTS[fault]
     data, file = (task(60), task(40, seed=1)), tmp_path / "training"
-    trainer = trainer_of(on_chip(ready, Chip(ready, 4 + 2, how)), epochs=2, checkpoint=file)
+    trainer = trainer_of(ready, measure=Chip(ready, 4 + 2, how), epochs=2, checkpoint=file)
     with pytest.raises(kind) as caught:
         trainer.fit(*data)
     assert {each.code for each in caught.value.diagnostics} == {code}
     state = read_checkpoint(file)
     assert (state["epoch"], state["batch"]) == (1, 2)
-    again = trainer_of(on_chip(ready, Chip(ready)), epochs=2, checkpoint=file)
+    again = trainer_of(ready, measure=Chip(ready), epochs=2, checkpoint=file)
     again.fit(*data, resume=True)
     trainer.fit(*data)  # and it goes on in the process where it stopped
     for name, wanted in uninterrupted.items():
@@ -475,11 +467,11 @@ def test_a_faulty_answer_is_told_and_the_training_resumed(fault: str, ready: Ana
 def test_it_may_fail_at_its_first_run_or_while_it_validates(at: int, ready: AnalogProgram, tmp_path: Path,
                                                             uninterrupted: dict[str, Any]) -> None:
     data, file = (task(60), task(40, seed=1)), tmp_path / "training"
-    trainer = trainer_of(on_chip(ready, Chip(ready, at, raises)), epochs=2, checkpoint=file)
+    trainer = trainer_of(ready, measure=Chip(ready, at, raises), epochs=2, checkpoint=file)
     with pytest.raises(MeasureError, match="the chip is gone"):
         trainer.fit(*data)
     assert file.exists() == (at > 0)  # of nothing learnt, nothing is written
-    again = trainer_of(on_chip(ready, Chip(ready)), epochs=2, checkpoint=file)
+    again = trainer_of(ready, measure=Chip(ready), epochs=2, checkpoint=file)
     history = again.fit(*data)
     assert len(history.records) == 2 and all(each.validation is not None for each in history)
     assert all(torch.equal(again.module.state_dict()[name], each) for name, each in uninterrupted.items())
@@ -489,7 +481,7 @@ def test_a_chip_that_hangs_is_given_up(ready: AnalogProgram, tmp_path: Path) -> 
     waits = threading.Event()
     file = tmp_path / "training"
     chip = Chip(ready, 2, lambda *_: waits.wait(30))
-    trainer = trainer_of(on_chip(ready, chip, time_limit=1.0), epochs=1, checkpoint=file)
+    trainer = trainer_of(ready, measure=chip, time_limit=1.0, epochs=1, checkpoint=file)
     begun = time.perf_counter()
     with pytest.raises(MeasureError, match=r"SC377.*does not come back.*limit: 1 s"):
         trainer.fit(task(60))
@@ -497,6 +489,33 @@ def test_a_chip_that_hangs_is_given_up(ready: AnalogProgram, tmp_path: Path) -> 
     assert time.perf_counter() - begun < 10 and read_checkpoint(file)["batch"] == 2
     with pytest.raises(MeasureError, match="does not come back"):
         ready.run(task(2)[0], DURATION, measure=lambda *_: time.sleep(2), time_limit=0.1)
+
+
+def test_a_checkpoint_belongs_to_its_chip(ready: AnalogProgram, tmp_path: Path) -> None:
+    """Another serial number, other rows, or a chip of the user's: none goes on from what was learnt elsewhere."""
+    file = tmp_path / "training"
+    trainer_of(ready, epochs=1, checkpoint=file).fit(task(60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpikecWarning)
+        others = [compiled(which_first(), **{"full_scale": 3.0, **QUIET, **other})
+                  for other in ({"seed": 1}, {"full_scale": 2.0}, {"mismatch": "published"}, {"noise": True})]
+    for other in others:
+        with pytest.raises(BadInputError, match=r"SC508.*another program"):
+            trainer_of(other, epochs=2, checkpoint=file).fit(task(60))
+    with pytest.raises(BadInputError, match=r"SC508.*another measured"):
+        trainer_of(ready, epochs=2, checkpoint=file, measure=Chip(ready)).fit(task(60))
+    assert len(trainer_of(ready, epochs=2, checkpoint=file).fit(task(60)).records) == 2
+
+
+def test_what_a_trainer_measures_on_is_its_argument(ready: AnalogProgram) -> None:
+    """It cannot be slipped in where it has no effect, and is refused where there is no chip."""
+    trainer = trainer_of(ready)
+    with pytest.raises(AttributeError, match="module"):
+        trainer.module = ready.module(measure=Chip(ready))  # type: ignore[misc]
+    for program, asked in ((ready, {"measure": 3}), (ready, {"measure": Chip(ready), "time_limit": -1.0}),
+                           (ready, {"time_limit": 1.0}), (spikec.compile(which_first()), {"measure": Chip(ready)})):
+        with pytest.raises(BadInputError, match="SC504"):
+            trainer_of(program, **asked)
 
 
 def test_with_a_limit_answers_and_errors_are_the_same(ready: AnalogProgram) -> None:
@@ -540,7 +559,7 @@ def test_the_trainer_tells_why_it_failed_where_the_checkpoint_cannot_be_written(
         return raises()
 
     (tmp_path / "room").mkdir()
-    trainer = trainer_of(on_chip(ready, Chip(ready, 1, gone)), epochs=1, checkpoint=tmp_path / "room" / "training")
+    trainer = trainer_of(ready, measure=Chip(ready, 1, gone), epochs=1, checkpoint=tmp_path / "room" / "training")
     with pytest.raises(MeasureError, match="the chip is gone"):
         trainer.fit(task(60))
 

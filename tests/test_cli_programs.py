@@ -10,6 +10,7 @@ import pytest
 from cli_commands import MODEL, READOUT, say, say_json, some_events
 
 import spikec
+from spikec.compiler.cli.models import open_program
 from spikec.ir.event_files import read_events, write_events
 from spikec.ir.npz import read_npz
 
@@ -55,6 +56,24 @@ def test_the_grid_of_a_file_is_stated_on_the_command_line(place: Path, capsys: p
     code, told = say_json(capsys, "compile", "net.py:make", "-o", "net", "--spike", "box", "--dt", "0.002")
     assert code == 0
     assert (told["report"]["discretization"]["spike"], told["report"]["discretization"]["dt"]) == ("box", 0.002)
+
+
+def test_options_of_a_target(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As compile takes them; a folder keeps them, and a training of it goes on with them."""
+    assert say(capsys, "compile", "net.py:make", "-t", "brainscales2", "-o", "net", "--option", "seed=3",
+               "--option", "noise=false", "--option", "rows.in_hidden=4", "--option", "mismatch=none")[0] == 0
+    options = spikec.load("net").options
+    assert (options.seed, options.noise, options.mismatch, options.rows) == (3, False, "none", {"in_hidden": 4})
+    again = open_program("net", "brainscales2", None, None)
+    assert again.options == options
+    assert open_program("net", "brainscales2", None, None, None, {"seed": 4}).options.seed == 4
+    assert open_program("net", "event", None, None).target == "event"
+    for text, code in (("seed=a", "SC533"), ("sed=3", "SC533"), ("=3", "SC550"), ("seed", "SC550")):
+        exit_code, _, told = say(capsys, "compile", "net.py:make", "-t", "brainscales2", "-o", "two", "--option", text)
+        assert exit_code == 4 and code in told, told
+    exit_code, _, told = say(capsys, "compile", "net.py:make", "-t", "brainscales2", "-o", "two", "--option", "rows=1",
+                             "--option", "rows.in_hidden=1")
+    assert exit_code == 4 and "both a value and entries" in told
 
 
 def test_a_torch_model_takes_its_time_step(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikec.ir.diagnostics import BadInputError, UnsupportedError
+from spikec.ir.diagnostics import BadInputError, SpikecWarning, UnsupportedError
 from spikec.ir.events import Events
 from spikec.ir.graph import Graph
 from spikec.runtime.checkpoint import read_checkpoint, write_checkpoint
@@ -280,6 +281,54 @@ def test_gradients_are_clipped_neuron_by_neuron() -> None:
         one.fit(data())
         runs.append(np.abs(one.program.weight - StandInProgram().weight).max())
     assert 0 < runs[1] <= 9 * 0.02 * 1e-3 * 1.001 < runs[0]
+
+
+def test_a_gradient_beyond_all_numbers_is_cut_to_nothing_neuron_by_neuron() -> None:
+    """One that float32 holds, but not its square, is clipped as any other."""
+    weight, bias = torch.nn.Parameter(torch.zeros(4, 2)), torch.nn.Parameter(torch.zeros(3))
+    weight.grad = torch.tensor([[torch.inf, 1.0], [torch.nan, 1.0], [3e30, 4e30], [0.3, 0.4]])
+    bias.grad = torch.tensor([-torch.inf, 0.5, 1e38])
+    clip_rows([weight, bias], 1.0)
+    torch.testing.assert_close(weight.grad, torch.tensor([[0.0, 0], [0, 0], [0.6, 0.8], [0.3, 0.4]]))
+    torch.testing.assert_close(bias.grad, torch.tensor([0.0, 0.5, 1.0]))
+
+
+class Endless:
+    """A loss whose gradient has no bound in its `which` calls, counted from 0."""
+
+    def __init__(self, *which: int) -> None:
+        self.which, self.calls = which, 0
+
+    def __call__(self, out: Any, labels: torch.Tensor) -> torch.Tensor:
+        times = out.first_spike("out")
+        value = times.square().sum()
+        if torch.is_grad_enabled():
+            if self.calls in self.which:
+                value = value + (times - times.detach()).abs().pow(0.25).sum()  # 0, of infinite slope
+            self.calls += 1
+        return value
+
+
+def test_a_batch_without_a_finite_gradient_is_left_out() -> None:
+    """It changes nothing, and the next one counts."""
+    one = trainer(optimizer="sgd", epochs=1, batch_size=20)
+    one.loss = Endless(0)
+    with pytest.warns(SpikecWarning, match=r"SC512.*left out"):
+        one.fit(data(20))
+    np.testing.assert_array_equal(one.program.weight, StandInProgram().weight.astype(np.float32))
+    one.epochs = 2
+    one.fit(data(20))
+    assert np.isfinite(one.program.weight).all() and (one.program.weight != StandInProgram().weight).any()
+
+
+def test_many_batches_without_one_end_the_training() -> None:
+    one = trainer(epochs=1, batch_size=2)
+    one.loss = Endless(*range(2, 100))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpikecWarning)
+        with pytest.raises(BadInputError, match=r"SC507.*gradient is inf.*batch 13"):
+            one.fit(data())
+    assert np.isfinite(one.program.weight).all()
 
 
 def test_data_may_be_a_torch_data_set() -> None:

@@ -11,7 +11,17 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.graph import Graph
 from .console import JsonOption, print_json, say
 from .events import read_input
-from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_graph
+from .models import (
+    DtOption,
+    ModelArgument,
+    OptionOption,
+    SampleOption,
+    SpikeOption,
+    TargetOption,
+    chosen_target,
+    open_graph,
+)
+from .pairs import parse_options
 
 
 def command(
@@ -35,6 +45,7 @@ def command(
         metavar="INPUT=BITS", help="For loihi2: an input whose spikes carry values.")] = None,
     variant: Annotated[str | None, typer.Option(
         metavar="audio2|audio3|imu", help="For xylo: which chip of the family.")] = None,
+    option: OptionOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compile a model for a target and write it as a folder."""
@@ -46,7 +57,7 @@ def command(
     graph = open_graph(model, dt, spike, sample)
     given = {"method": method, "percentile": percentile, "weight_bits": weight_bits, "chips": chips,
              "message_bits": _messages(message_bits) if message_bits else None, "variant": variant}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {**parse_options(option), **{name: value for name, value in given.items() if value is not None}}
     if calibration is not None:
         options |= _calibration(calibration, graph)
     program = compile(graph, chosen, dump_ir=dump_ir, **options)

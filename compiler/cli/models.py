@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,8 @@ from .console import say_error
 if TYPE_CHECKING:
     from ..driver import AnyProgram
 
-__all__ = ["DtOption", "ModelArgument", "SampleOption", "SpikeOption", "TargetOption", "chosen_target", "open_graph",
-           "open_program", "parse_sample"]
+__all__ = ["DtOption", "ModelArgument", "OptionOption", "SampleOption", "SpikeOption", "TargetOption", "chosen_target",
+           "open_graph", "open_program", "parse_sample"]
 
 ModelArgument = Annotated[str, typer.Argument(
     metavar="MODEL", help="file.py:callable (runs that code), a .nir, .onnx or .spk file, or a compiled folder.")]
@@ -32,6 +33,9 @@ SpikeOption = Annotated[str | None, typer.Option(
 SampleOption = Annotated[list[str] | None, typer.Option(
     metavar="N,N,…", help="Sizes of what forward of a torch model takes, all axes in its order: 25,1,784. For a loop "
     "whose length comes from the input, or a first layer that does not tell its shape. Once for each input.")]
+OptionOption = Annotated[list[str] | None, typer.Option(
+    "--option", metavar="NAME=VALUE", help="An option of the target, as its page has them; as often as there are any. "
+    "An entry of one: --option rows.fc1=4.")]
 _MOST_SAMPLED = 1 << 28
 
 
@@ -102,10 +106,16 @@ def chosen_target(model: str, target: str | None) -> str:
     return check_artefact(model) if is_folder(model) else "event"
 
 
-def open_program(model: str, target: str, dt: float | None, spike: str | None,
-                 sample: list[str] | None = None) -> AnyProgram:
-    """The program that MODEL compiles to. Errors as `open_graph`, and those of `spikec.compile`."""
-    from ..driver import compile
+def open_program(model: str, target: str, dt: float | None, spike: str | None, sample: list[str] | None = None,
+                 options: Mapping[str, Any] | None = None) -> AnyProgram:
+    """The program that MODEL compiles to; a compiled folder of that target as it is, where no options are given.
+    Errors as `open_graph`, and those of `spikec.compile`."""
+    from ...targets.artefact import check_artefact
+    from ..driver import compile, load
+    from ..frontends.models import is_folder
 
-    return compile(open_graph(model, dt, spike, sample), target)
+    graph = open_graph(model, dt, spike, sample)
+    if not options and is_folder(model) and check_artefact(model) == target:
+        return load(model)
+    return compile(graph, target, **(options or {}))
 

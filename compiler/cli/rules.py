@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.learning.rule import LearningRule
 from ...targets.registry import target_named
 from .console import JsonOption, print_json, print_table, say, say_error
+from .pairs import parse_pairs
 
-__all__ = ["chosen_rule", "command", "parse_options"]
-
-_WORDS = {"true": True, "false": False, "none": None}
+__all__ = ["chosen_rule", "command"]
 
 
 def command(
@@ -31,7 +30,7 @@ def command(
     from ...ir.learning.text import to_text
     from ...ir.rules import RULES
 
-    options = parse_options(option)
+    options = parse_pairs(option, "--option", "rate=1e-3")
     if target is not None:
         target_named(target)
     if name is not None:
@@ -76,36 +75,6 @@ def chosen_rule(text: str, target: str | None, options: dict[str, Any]) -> Learn
         raise _misused(f"'{text}' is a file, which states its numbers itself", ", ".join(options),
                        "Leave --rule-option out, and change the file.")
     return verify_rule(read(text))
-
-
-def parse_options(texts: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE as hyper-parameters: numbers, true, false, none, or words.
-
-    Raises:
-        BadInputError: naming every text that is none, and every key that is given twice (SC550).
-    """
-    faults = Diagnostics()
-    found: dict[str, Any] = {}
-    for text in texts or []:
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not (key.isidentifier() and equals and value):
-            faults.add("SC550", "--rule-option reads KEY=VALUE", value=text, remedy="Write --rule-option rate=1e-3.")
-        elif key in found:
-            faults.add("SC550", f"--rule-option gives {key} twice", value=text, remedy="Give it once.")
-        found[key] = _value(value)
-    faults.raise_if_errors()
-    return found
-
-
-def _value(text: str) -> Any:
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _is_file(text: str) -> bool:

@@ -14,8 +14,18 @@ from ...ir.learning.rule import LearningRule
 from .console import JsonOption, print_json, say, say_error
 from .interrupts import keeps_checkpoint
 from .losses import LOSS_HELP, choose_loss
-from .models import DtOption, ModelArgument, SampleOption, SpikeOption, TargetOption, chosen_target, open_program
-from .rules import chosen_rule, parse_options
+from .models import (
+    DtOption,
+    ModelArgument,
+    OptionOption,
+    SampleOption,
+    SpikeOption,
+    TargetOption,
+    chosen_target,
+    open_program,
+)
+from .pairs import parse_options, parse_pairs
+from .rules import chosen_rule
 
 
 def command(
@@ -29,6 +39,7 @@ def command(
     dt: DtOption = None,
     spike: SpikeOption = None,
     sample: SampleOption = None,
+    option: OptionOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
     rule: Annotated[str | None, typer.Option(
         metavar="NAME|FILE", help="Learn by a local rule of the library (`spikec rules`), or of a file in its text "
@@ -71,8 +82,8 @@ def command(
     require_place(checkpoint)
     if figures is not None:
         check_page(figures)
-    program = open_program(model, chosen_target(model, target), dt, spike, sample)
-    learnt = _local(rule, program.target, parse_options(rule_option), duration)
+    program = open_program(model, chosen_target(model, target), dt, spike, sample, parse_options(option))
+    learnt = _local(rule, program.target, parse_pairs(rule_option, "--rule-option", "rate=1e-3"), duration)
     task = load_task(data, tuple(program.network.inputs), validation, t_max, encoder, peak_rate)
     check_task(task, program.network)
     chosen = loss

@@ -28,7 +28,8 @@ _NOW = ("saturated", "norm", "angles", "norms")  # of the weights as they are; a
 
 
 class RuleStep:
-    """See `Step`. `learner` learns; `keywords` are those of the program's `learner`.
+    """See `Step`. `learner` learns; `keywords` are those of the program's `learner`, and
+    `chip` those that say what is measured on, which no checkpoint holds.
 
     Raises:
         BadInputError, UnsupportedError: the rule is malformed, or asks for what the target cannot do (all reasons).
@@ -36,10 +37,11 @@ class RuleStep:
 
     loss: Any = None
 
-    def __init__(self, program: Any, rule: LearningRule, *, keywords: Mapping[str, Any], scheduler: RateChoice,
-                 epochs: int, seed: int, device: torch.device) -> None:
+    def __init__(self, program: Any, rule: LearningRule, *, keywords: Mapping[str, Any], chip: Mapping[str, Any],
+                 scheduler: RateChoice, epochs: int, seed: int, device: torch.device) -> None:
         self.device = torch.device("cpu")  # of labels, which learners take as arrays
-        self.learner: Learner = program.learner(rule, **{"seed": seed, **keywords}, device=str(device))
+        self.learner: Learner = program.learner(rule, **{"seed": seed, **keywords, **chip},
+                                                device=str(device))
         self._network = program.network
         self.whole = True
         self._output = keywords.get("output")

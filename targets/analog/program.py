@@ -260,14 +260,20 @@ class AnalogProgram(GraphProgram):
         machines."""
         return AnalogReport.of(self)
 
+    def told(self) -> Mapping[str, Any]:
+        """The options, and the description of the chip."""
+        from .configuration import chip_to_json
+
+        return {"options": {name: dict(value) if isinstance(value, Mapping) else value
+                            for name, value in self._given.items() if name != "chip"},
+                "chip": chip_to_json(self.chip)}
+
     def files(self) -> dict[str, bytes]:
         """The options with the description of the chip, the configuration of its circuits, and what its software takes:
         all follow from graph, options and chip."""
-        from .configuration import chip_to_json, configuration
+        from .configuration import configuration
 
-        told = {"options": {name: dict(value) if isinstance(value, Mapping) else value
-                            for name, value in self._given.items() if name != "chip"},
-                "chip": chip_to_json(self.chip)}
+        told: dict[str, Any] = dict(self.told())
         plastic: dict[str, bytes] = {}
         if self._learning is not None:
             from ..brainscales2.ppu_learning import learning_files

@@ -218,12 +218,15 @@ class Dynapse2Program(GraphProgram):
         machines."""
         return Dynapse2Report.of(self)
 
+    def told(self) -> Mapping[str, Any]:
+        """The options, and the biases of the cores."""
+        return {"options": {name: value for name, value in asdict(self.options).items() if name in self._given},
+                "biases": self.held.biases}
+
     def files(self) -> dict[str, bytes]:
         """The options with the biases of the cores, the configuration and the program for the board: all follow from
         graph, options and biases."""
-        told = {"options": {name: value for name, value in asdict(self.options).items() if name in self._given},
-                "biases": self.held.biases}
-        return {OPTIONS: json.dumps(told, indent=1).encode() + b"\n", **self._emitted}
+        return {OPTIONS: json.dumps(self.told(), indent=1).encode() + b"\n", **self._emitted}
 
     @classmethod
     def load(cls, folder: Path, lower: Callable[..., Network]) -> Self:

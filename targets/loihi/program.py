@@ -319,15 +319,18 @@ class LoihiProgram(GraphProgram):
         faults.raise_if_errors()
         return IntegerModule(self, chosen, torch.float32 if dtype is None else dtype, train)
 
-    def files(self) -> dict[str, bytes]:
-        """The program for Lava, which runs by itself, with its parameters, and the scales: all follow from graph,
-        plan and calibration."""
+    def told(self) -> Mapping[str, Any]:
+        """The options, and the scales."""
         options = {name: getattr(self.options, name)
                    for name in ("method", "percentile", "weight_bits", "chips", "seed")}
         options["message_bits"] = dict(self.options.message_bits)
-        told = {"options": options, "thresholds": dict(self.plan.thresholds), "exponents": dict(self.plan.exponents),
+        return {"options": options, "thresholds": dict(self.plan.thresholds), "exponents": dict(self.plan.exponents),
                 "peaks": None if self.calibration is None else dict(self.calibration.peaks)}
-        files = {**self.lava.files, PLAN: json.dumps(told, indent=1).encode() + b"\n",
+
+    def files(self) -> dict[str, bytes]:
+        """The program for Lava, which runs by itself, with its parameters, and the scales: all follow from graph,
+        plan and calibration."""
+        files = {**self.lava.files, PLAN: json.dumps(self.told(), indent=1).encode() + b"\n",
                  MAPPING: json.dumps(mapping_to_json(self.mapping)).encode() + b"\n"}
         if self.rates is not None:
             files[RATES] = pack_npz({name: np.asarray(rate) for name, rate in self.rates.items()})

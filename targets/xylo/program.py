@@ -189,6 +189,12 @@ class XyloProgram(GraphProgram):
             raise BadInputError(Diagnostic("SC412", "gradient is not known", value=repr(gradient), limit="exact"))
         return exact_module(self, torch.float32 if dtype is None else dtype, train, guard, backend)
 
+    def told(self) -> Mapping[str, Any]:
+        """The options, and the shifts and gains."""
+        peaks = None if self.peaks is None else {name: each.tolist() for name, each in self.peaks.items()}
+        return {"options": {"variant": self.options.variant}, "shifts": list(self.plan.shifts), "peaks": peaks,
+                "hidden": self.plan.hidden.tolist(), "outputs": self.plan.outputs.tolist()}
+
     def files(self) -> dict[str, bytes]:
         """The specification, a program that runs it in xylosim, and the scales: all follow from graph, plan and
         calibration."""
