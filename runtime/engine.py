@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,18 @@ import torch
 from torch import Tensor
 
 from ..ir.derived import evaluate, expr_of, leaves
-from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ..ir.events import Events
 from ..ir.facts import check_dt
 from ..ir.network import Dense, Network, Population
 from . import jit
 from .cells import Cell, cell_kind, make_cell
 from .event_lists import MAX_SOURCES, event_source
+from .flow.stage import FlowStage
+from .flow.values import FlowValues, arrays_of, falls_silent, flow_values, slowest_of
 from .loop import Loop
 from .outputs import Result, RunState, asked, form_of
-from .parameter_checks import check_delay, check_population, check_refractory, check_weight
+from .parameter_checks import check_delay, check_flow, check_population, check_refractory, check_weight
 from .pending import join, under_way
 from .requests import check_duration, check_probes, check_state, raster
 from .signals import Spikes, State, SweepResult, cut_off
@@ -40,7 +42,7 @@ class Stage:
 
     populations: tuple[str, ...]
     projections: tuple[int, ...]
-    kernel: Sweep | Loop
+    kernel: Sweep | Loop | FlowStage
 
 
 class Values:
@@ -107,6 +109,26 @@ class Values:
         cell: tuple[Cell, bool] = self._keep(key, tuple(arrays.values()), make)
         return cell
 
+    def flow(self, name: str) -> FlowValues:
+        """Of a population that is stated by equations, float64."""
+        population, key = self.network.populations[name], ("flow", name)
+        flow = population.flow
+        arrays = {} if flow is None else arrays_of(flow)
+        self._same_refractory(population)
+
+        def make() -> FlowValues:
+            values = {each: self._value(array).to(torch.float64) for each, array in arrays.items()}
+            if self.parameters:
+                check_flow(population, values, lambda: self._made_from(key))
+            return flow_values(population, values)
+
+        columns: FlowValues = self._keep(key, tuple(arrays.values()), make)
+        return columns
+
+    def rest(self, name: str) -> Tensor | float:
+        """What the voltages of a kernel are counted from, membrane units."""
+        return 0.0 if self.network.populations[name].kind == "flow" else self.cell(name)[0].rest
+
     def _same_refractory(self, population: Population) -> None:
         refractory, key = population.refractory, ("refractory", population.name)
         if refractory is not None and self.parameters:
@@ -164,7 +186,7 @@ class Activity:
         """The membrane (batch, times, n) of population `name` at `times`, seconds in any order."""
         order = np.argsort(times, kind="stable")
         grid = torch.from_numpy(times[order]).to(self.values.device)
-        voltage = asked(self.readout(name, probe_times=grid).probes) + self.values.cell(name)[0].rest
+        voltage = asked(self.readout(name, probe_times=grid).probes) + self.values.rest(name)
         return voltage[:, torch.from_numpy(np.argsort(order)).to(voltage.device)]
 
     def free(self, name: str, **wanted: Any) -> SweepResult:
@@ -196,6 +218,8 @@ class Engine:
 
     def _stage(self, component: tuple[str, ...]) -> Stage:
         incoming = tuple(number for number, each in enumerate(self.network.projections) if each.target in component)
+        if any(self.network.populations[name].kind == "flow" for name in component):
+            return Stage(component, incoming, FlowStage(self.network, component, incoming, self.box))
         if self._sweeps(component, incoming):
             return Stage(component, incoming, self._sweep(self.network.populations[component[0]], incoming))
         return Stage(component, incoming, Loop(self.network, component, incoming, self.box))
@@ -225,7 +249,7 @@ class Engine:
         """
         if name not in self._free:
             stage = self.stage_of[name]
-            if not self._sweeps(stage.populations, stage.projections):
+            if isinstance(stage.kernel, FlowStage) or not self._sweeps(stage.populations, stage.projections):
                 raise BadInputError(Diagnostic(
                     "SC404", "the free membrane is offered for feedforward dense populations", node=name,
                     remedy="Use a readout (LI, CubaLI) for losses on voltages.",
@@ -238,17 +262,28 @@ class Engine:
     def build(self, values: Values) -> None:
         """Makes the device ready; on the CPU, compiles the kernels of the network, all at the same time, once."""
         if values.device.type != "cpu":
+            self._check_device(values.device)
             from . import gpu  # noqa: F401  adds its calls
             return
         if values.dtype in self._built:
             return
         texts = {event_source(), pool_source()}
         for stage in self.stages:
-            uniform = all(values.cell(name)[1] for name in stage.populations)
+            flows = isinstance(stage.kernel, FlowStage)
+            uniform = flows or all(values.cell(name)[1] for name in stage.populations)
             texts.add(stage.kernel.source(values.dtype, uniform))
         with ThreadPoolExecutor(get_threads()) as pool:
             list(pool.map(jit.compile_c, texts))
         self._built.add(values.dtype)
+
+    def _check_device(self, device: torch.device) -> None:
+        """Raises UnsupportedError where a population does not run on another device than the host (SC443)."""
+        faults = Diagnostics()
+        for name, population in self.network.populations.items():
+            if population.kind == "flow":
+                faults.add("SC443", "neurons stated by equations run on the CPU", node=name, value=device,
+                           remedy="Leave the module there: module.to('cpu').")
+        faults.raise_if_errors(UnsupportedError)
 
     # ---- evaluation -------------------------------------------------------------------------------------------------
     def evaluate(self, values: Values, inputs: Mapping[str, Spikes], duration: float | None,
@@ -280,6 +315,8 @@ class Engine:
     def stage_run(self, stage: Stage, activity: Activity, names: tuple[str, ...],
                   **wanted: Any) -> dict[str, SweepResult]:
         """One stage over the spikes so far."""
+        if isinstance(stage.kernel, FlowStage):
+            return self._run_flows(stage.kernel, stage, activity, **wanted)
         values, network = activity.values, self.network
         delays = [values.delay(number) for number in stage.projections]
         weights = [values.weight(number) for number in stage.projections]
@@ -298,6 +335,18 @@ class Engine:
                     for number, source in zip(stage.projections, sources, strict=True)}
         history = {} if activity.state is None else activity.state.history
         return stage.kernel.run(external, history, weights, delays, cells, activity.duration, states=states, **common)
+
+    def _run_flows(self, kernel: FlowStage, stage: Stage, activity: Activity, **wanted: Any) -> dict[str, SweepResult]:
+        values = activity.values
+        external = {self.network.projections[number].source: self._with_history(activity, number)
+                    for number in stage.projections}
+        held = None if activity.state is None else [activity.state.populations[name] for name in stage.populations]
+        return kernel.run(
+            external, {} if activity.state is None else activity.state.history,
+            [values.weight(number) for number in stage.projections],
+            [values.delay(number) for number in stage.projections],
+            [values.flow(name) for name in stage.populations], activity.duration, batch=activity.batch,
+            states=None if held is None else [each for each in held if not isinstance(each, State)], **wanted)
 
     def _with_history(self, activity: Activity, number: int) -> Spikes:
         """The spikes of a projection's source, after those of a former run that are still under way."""
@@ -318,6 +367,11 @@ class Engine:
         """
         faults = Diagnostics()
         for name, population in self.network.populations.items():
+            if population.flow is not None:
+                if not falls_silent(population.flow, values.flow(name)):
+                    faults.add("SC402", "neurons that can fire without input need a duration", node=name,
+                               remedy="Give duration=… in seconds.")
+                continue
             cell, _ = values.cell(name)
             endless = population.kind == "integrator" and bool((cell.j0 != 0).any())
             if population.spiking and (endless or bool((cell.theta < 0).any()) or bool((cell.u0 > cell.theta).any())):
@@ -335,6 +389,9 @@ class Engine:
                         default=0.0)
             slowest = 0.0
             for name in stage.populations:
+                if isinstance(stage.kernel, FlowStage):
+                    slowest = max(slowest, slowest_of(values.flow(name)))
+                    continue
                 cell, _ = values.cell(name)
                 rates = torch.cat([cell.a, cell.b]).detach()
                 slowest = max(slowest, float((1 / rates[rates > 0]).max()) if bool((rates > 0).any()) else 0.0)
@@ -397,7 +454,8 @@ class Engine:
             activity = self.evaluate(values, inputs, duration, state)
             for name, each in self.network.populations.items():
                 if not each.spiking:
-                    activity.results[name] = activity.readout(name, want_highest=True)
+                    asked_of = {} if each.kind == "flow" else {"want_highest": True}
+                    activity.results[name] = activity.readout(name, **asked_of)
             seen = {label: activity.voltage(population, grid).numpy() for label, (population, grid) in wanted.items()}
         shown = {**{name: name for name in self.network.populations}, **self.network.outputs}
         spikes = {label: _events(activity.results[name].spikes)
@@ -405,7 +463,7 @@ class Engine:
         highest = {
             label: ((asked(activity.results[name].highest) + values.cell(name)[0].rest).numpy(),
                     asked(activity.results[name].highest_times).numpy())
-            for label, name in shown.items() if not self.network.populations[name].spiking
+            for label, name in shown.items() if activity.results[name].highest is not None
         }
         result = Result(spikes, seen, highest, self._end_state(activity, values), activity.duration,
                         any(each.truncated for each in activity.results.values()),
@@ -426,7 +484,7 @@ class Engine:
         for name, result in activity.results.items():
             end = result.end.ending()
             hold = torch.where(end.hold > activity.duration, end.hold - activity.duration, -1.0)
-            populations[name] = State(end.u, end.j, end.c, hold)
+            populations[name] = replace(end, hold=hold)
         delays: dict[str, list[Tensor]] = {}
         for number, projection in enumerate(self.network.projections):
             delay = values.delay(number)

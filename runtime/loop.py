@@ -39,6 +39,11 @@ class Loop:
         self.box, self.component = box, component
         self.limit = 1 << 24
         populations = [network.populations[name] for name in component]
+        for population in populations:
+            if population.kind == "flow":
+                raise UnsupportedError(Diagnostic(
+                    "SC440", "spikes of neurons that are stated by equations cannot be played", node=population.name,
+                    remedy="Use LIF, CubaLIF or IF."))
         sizes = [population.n for population in populations]
         self.firsts = dict(zip(component, np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist(), strict=True))
         self.sizes, self.n = sizes, sum(sizes)

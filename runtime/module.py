@@ -91,7 +91,9 @@ def check_jumps(network: Network) -> None:
     """
     faults = Diagnostics()
     for name, population in network.populations.items():
-        if not population.spiking or cell_kind(population, network.discretization) != "u" or not network.incoming[name]:
+        if population.kind == "flow" or not population.spiking or not network.incoming[name]:
+            continue
+        if cell_kind(population, network.discretization) != "u":
             continue
         drive = np.asarray(population.r) * np.asarray(population.bias)
         leak = 0.0 if population.v_leak is None else np.asarray(population.v_leak)

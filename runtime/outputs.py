@@ -15,7 +15,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.events import Events
 from ..ir.network import Network
 from .event_lists import first_spikes
-from .signals import Spikes, State
+from .signals import FlowState, Spikes, State
 
 if TYPE_CHECKING:
     from .engine import Activity
@@ -28,7 +28,7 @@ class RunState:
     """Where a stream stands: the state of every population, and `history`, spikes (times below 0) still under way.
     `form`: of the network that it belongs to, as `form_of` gives it."""
 
-    populations: Mapping[str, State]
+    populations: Mapping[str, State | FlowState]
     history: Mapping[str, Spikes]
     form: tuple[Any, ...]
 
@@ -44,7 +44,9 @@ def form_of(network: Network) -> tuple[Any, ...]:
     grid = network.discretization
     return (
         None if grid is None or grid.spike != "box" else grid.dt,
-        *sorted((name, each.kind, each.n, each.spiking, each.reset) for name, each in network.populations.items()),
+        *sorted((name, each.kind, each.n, each.spiking, each.reset,
+                 () if each.flow is None else each.flow.dynamics.states)
+                for name, each in network.populations.items()),
         *sorted((each.source, each.target, each.delay is None) for each in network.projections),
     )
 
@@ -176,6 +178,19 @@ class Outputs:
         faults.raise_if_errors()
         return self._activity.voltage(population, wanted)
 
+    def end(self, name: str) -> dict[str, Tensor]:
+        """(batch, n) float64 of each state of neurons that are stated by equations, at the end of the run. Others have
+        `voltage` (SC409)."""
+        population = self._population(name)
+        flow = self._activity.engine.network.populations[population].flow
+        if flow is None:
+            raise BadInputError(Diagnostic("SC409", "the states of these neurons have no names", node=name,
+                                           remedy="Ask for `voltage` at the end of the run."))
+        if population not in self._activity.results:
+            self._activity.results[population] = self._activity.readout(population)
+        ends = asked(self._activity.results[population].ends)
+        return {state: ends[:, number] for number, state in enumerate(flow.dynamics.states)}
+
     def push(self, name: str) -> Tensor:
         """(batch, n), zero in value; its gradient is that of the highest voltage that the neuron would reach without a
         threshold. Subtracted from a loss it raises the membranes of silent neurons, which have no spike to learn by."""
@@ -196,6 +211,10 @@ class Outputs:
 
     def _readout(self, name: str) -> str:
         population = self._population(name)
+        if self._activity.engine.network.populations[population].kind == "flow":
+            raise BadInputError(Diagnostic("SC409", "maximum and integral of the voltage are those of linear readouts",
+                                           node=name, remedy="Use LI, CubaLI or I as the output, or `voltage` at given "
+                                           "times, or `end`."))
         if self._activity.engine.network.populations[population].spiking:
             raise BadInputError(Diagnostic("SC409", "maximum and integral of the voltage are those of readouts",
                                            node=name, remedy="Use LI, CubaLI or I as the output, or `voltage` at "

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ..ir.diagnostics import Diagnostics
+from ..ir.flow.checks import check_oscillates
 from ..ir.network import Population
 from ..ir.nodes import Array
 from ..ir.ranges import NOT_NEGATIVE, POSITIVE, check_finite, check_range, check_reset
 
-__all__ = ["check_delay", "check_parameters", "check_population", "check_refractory", "check_weight"]
+__all__ = ["check_delay", "check_flow", "check_parameters", "check_population", "check_refractory", "check_weight"]
 
 Parameters = Mapping[tuple[str, str], Tensor]
 """Those of the model graph that an array is made from."""
@@ -79,6 +80,21 @@ def check_population(population: Population, values: Mapping[str, Tensor], used:
         legal = legal & (plain["v_threshold"] > low).all()
     if not bool(legal):
         _report(values, population.name, used(), population.reset if population.spiking else None)
+
+
+def check_flow(population: Population, values: Mapping[str, Tensor], used: Callable[[], Parameters]) -> None:
+    """The same of a population that is stated by equations; a theta neuron oscillates (SC103)."""
+    plain = {name: value.detach() for name, value in values.items()}
+    legal = torch.stack(list(plain.values())).isfinite().all()
+    for name in POSITIVE & plain.keys():
+        legal = legal & (plain[name] > 0).all()
+    if not bool(legal):
+        _report(values, population.name, used())
+    if population.flow is not None and population.flow.dynamics.name == "theta":
+        faults = Diagnostics()
+        check_oscillates(population.name, _array(plain["i0"] + plain.get("bias", 0.0)), faults)
+        faults.found[:] = [replace(found, remedy=_REMEDY) for found in faults.found]
+        faults.raise_if_errors()
 
 
 def check_refractory(now: Tensor, compiled: Tensor, node: str, used: Callable[[], Parameters]) -> None:

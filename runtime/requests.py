@@ -58,8 +58,8 @@ def check_state(network: Network, state: Any, batch: int, faults: Diagnostics) -
                    limit=sorted(network.populations), remedy="Go on with the program whose result it is.")
         return
     for name, held in state.populations.items():
-        if len(held.u) != batch:
-            faults.add("SC403", "state has another number of samples", node=name, value=len(held.u), limit=batch,
+        if held.samples != batch:
+            faults.add("SC403", "state has another number of samples", node=name, value=held.samples, limit=batch,
                        remedy="Go on with as many samples, in the same order.")
             return
 

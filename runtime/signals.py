@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..ir.diagnostics import Diagnostic
 
-__all__ = ["GRAZING", "Ending", "Played", "Spikes", "State", "SweepResult", "count_grazing", "cut_off"]
+__all__ = ["GRAZING", "Ending", "FlowState", "Played", "Spikes", "State", "SweepResult", "count_grazing", "cut_off"]
 
 GRAZING = 1e-6
 """A smooth crossing with u' below this fraction of its drive rho j counts as grazing; its slope is taken as that."""
@@ -55,6 +55,10 @@ class State:
     def __repr__(self) -> str:
         return "State({} samples, {} neurons)".format(*self.u.shape)
 
+    @property
+    def samples(self) -> int:
+        return len(self.u)
+
     def to(self, dtype: torch.dtype) -> State:
         return State(self.u.to(dtype), self.j.to(dtype), self.c.to(dtype), self.hold)
 
@@ -62,10 +66,33 @@ class State:
         return State(self.u.to(device), self.j.to(device), self.c.to(device), self.hold.to(device))
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class FlowState:
+    """The same of neurons that are stated by equations: `states` (batch, states, n), float64, in the order of their
+    dynamics; `hold` (batch, n)."""
+
+    states: Tensor
+    hold: Tensor
+
+    def __repr__(self) -> str:
+        return "FlowState({} samples, {} states, {} neurons)".format(*self.states.shape)
+
+    @property
+    def samples(self) -> int:
+        return len(self.states)
+
+    def to(self, dtype: torch.dtype) -> FlowState:
+        """As it is: such states are float64 whatever the engine computes in."""
+        return self
+
+    def on(self, device: torch.device) -> FlowState:
+        return FlowState(self.states.to(device), self.hold.to(device))
+
+
 class Ending(Protocol):
     """Where a run ended, read only when asked for."""
 
-    def ending(self) -> State: ...
+    def ending(self) -> State | FlowState: ...
 
     def grazing(self) -> int: ...
 
@@ -73,7 +100,8 @@ class Ending(Protocol):
 @dataclass(slots=True)
 class SweepResult:
     """What one population did. `times` is differentiable; `voltage` (batch, probes, n), `highest` and `integral`
-    (batch, n) are in u, that is from `Cell.rest`, and differentiable."""
+    (batch, n) are in u, that is from `Cell.rest`, and differentiable. `ends` (batch, states, n): of neurons that are
+    stated by equations, their states at the end, differentiable; their voltages are the state that is shown."""
 
     spikes: Spikes
     probes: Tensor | None
@@ -82,6 +110,7 @@ class SweepResult:
     integral: Tensor | None
     end: Ending
     truncated: bool
+    ends: Tensor | None = None
 
 
 def count_grazing(rates: Mapping[str, Tensor], j: Tensor, guard: float = GRAZING) -> int:

@@ -15,7 +15,7 @@ from .expressions import Apply, Expression, Malformed, Symbol, evaluate, substit
 from .flow import takes_current
 from .statements import Reading, stated
 
-__all__ = ["check_currents", "check_equations", "check_theta"]
+__all__ = ["check_currents", "check_equations", "check_oscillates", "check_theta"]
 
 LEAST_CURRENT = 0.25
 """The constant current above which V (V - 1) + i0 has no zero, so that a theta neuron oscillates."""
@@ -86,10 +86,10 @@ def _at_threshold(level: Expression, states: tuple[str, ...]) -> dict[str, Expre
 
 def check_theta(name: str, node: Theta, faults: Diagnostics) -> None:
     """Reports a theta neuron that does not oscillate (SC103)."""
-    _check_oscillates(name, stored(node.i0), faults)
+    check_oscillates(name, stored(node.i0), faults)
 
 
-def _check_oscillates(name: str, current: Array, faults: Diagnostics) -> None:
+def check_oscillates(name: str, current: Array, faults: Diagnostics) -> None:
     if np.isfinite(current).all() and not (current > LEAST_CURRENT).all():
         faults.add("SC103", "a theta neuron oscillates: i0 and the constant current together are above 1/4", node=name,
                    value=current[~(current > LEAST_CURRENT)].reshape(-1)[0], limit="> 0.25",
@@ -106,4 +106,4 @@ def check_currents(name: str, node: Node, bias: Array, faults: Diagnostics) -> N
                    remedy="Leave out the bias before it; a Linear has none." if kind == "QIF" else
                    "Let `receive` add a multiple of w to states, or leave out the bias.")
     elif isinstance(node, Theta):
-        _check_oscillates(name, np.asarray(node.i0, np.float64).reshape(-1) + np.asarray(bias).reshape(-1), faults)
+        check_oscillates(name, np.asarray(node.i0, np.float64).reshape(-1) + np.asarray(bias).reshape(-1), faults)
