@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .compiler.frontends.pytorch.frontend import from_torch
     from .compiler.validation import validate
     from .ir import diagnostics as errors
-    from .ir import rules
+    from .ir import equations, rules
     from .ir.diagnostics import (
         BadInputError,
         Diagnostic,
@@ -47,8 +47,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInputError", "Builder", "Diagnostic", "Discretization", "DoesNotFitError", "Events", "Graph", "LearningRule",
     "MismatchError", "Program", "SpikecError", "SpikecWarning", "Trainer", "UnsupportedError", "__version__", "compile",
-    "convert_ann", "datasets", "encoders", "errors", "from_nir", "from_onnx", "from_torch", "get_threads", "load",
-    "losses", "normal", "recordings", "rules", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
+    "convert_ann", "datasets", "encoders", "equations", "errors", "from_nir", "from_onnx", "from_torch", "get_threads",
+    "load", "losses", "normal", "recordings", "rules", "set_threads", "to_nir", "to_onnx", "uniform", "validate",
     "with_readouts",
 ]
 
@@ -70,6 +70,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Discretization": (".ir.graph", "Discretization"),
     "Graph": (".ir.graph", "Graph"),
     "LearningRule": (".ir.learning.rule", "LearningRule"),
+    "equations": (".ir.equations", None),
     "rules": (".ir.rules", None),
     "with_readouts": (".ir.readouts", "with_readouts"),
     "Program": (".targets.event.program", "Program"),

@@ -20,6 +20,7 @@ MAX_STEPS = 20_000
 LARGEST = 1e12
 """What no state goes beyond."""
 _LOOKS = 12
+_PART = 1e-6
 _TIGHTEST = 4 * float(np.finfo(np.float64).eps)
 
 
@@ -97,7 +98,7 @@ class Course:
                 self._look(begin, state, float(solver.t), dense)
 
     def _step(self, solver: Any) -> None:
-        solver.atol = 1e-3 * RTOL * self._largest(solver.y)
+        solver.atol = self._small(solver.y, solver.h_abs)
         before = solver.t
         message = solver.step()
         if solver.status == "failed" or solver.t == before:
@@ -107,15 +108,26 @@ class Course:
         if len(self._steps) > MAX_STEPS:
             raise LostError(f"more than {MAX_STEPS} steps lie between two events", solver.t)
 
-    def _largest(self, state: Any) -> Any:
-        """The largest size of each state so far, for what is a small error of one that passes zero."""
+    def _small(self, state: Any, step: float) -> Any:
+        """What is a small error of each state in a step: of its largest size so far, since it may pass zero, and of what
+        the others move it, since it may start there."""
         self._sizes = np.maximum(self._sizes, np.abs(state))
-        return np.maximum(self._sizes, 1e-290)
+        return RTOL * np.maximum(1e-3 * self._sizes, step * self._moves) + 1e-300
+
+    def _moved(self, state: Any) -> Any:
+        """By how much each rate changes if other states change by all of their size."""
+        here, moved = self._rate(0.0, state), np.zeros(len(state))
+        for number in np.flatnonzero(state):
+            other = state.copy()
+            other[number] *= 1 + _PART
+            moved += np.abs(self._rate(0.0, other) - here) / _PART
+        return np.where(np.isfinite(moved), moved, 0.0)
 
     def _begun(self, time: float, state: Any, until: float) -> Any:
         span = max(until - time, 1e-300)
-        return DOP853(self._rate, time, state, np.inf, rtol=RTOL, atol=1e-3 * RTOL * self._largest(state),
-                      first_step=span * 0.05 if np.isfinite(span) else 1e-6)
+        first = span * 0.05 if np.isfinite(span) else 1e-6
+        self._moves = self._moved(state)
+        return DOP853(self._rate, time, state, np.inf, rtol=RTOL, atol=self._small(state, first), first_step=first)
 
     def _rate(self, time: float, state: Any) -> Any:
         rate = list(self.system.rate(state.tolist()))
@@ -127,7 +139,7 @@ class Course:
         """The state at `time`, stepped to from `begin`: more exact than between the ends of a step."""
         if time <= begin:
             return tuple(state.tolist())
-        solver = DOP853(self._rate, begin, state, time, rtol=RTOL, atol=1e-3 * RTOL * self._largest(state),
+        solver = DOP853(self._rate, begin, state, time, rtol=RTOL, atol=self._small(state, time - begin),
                         first_step=time - begin)
         while solver.status == "running":
             self._step(solver)

@@ -122,6 +122,8 @@ def fragment(dynamics: Dynamics) -> str:
     blocks = {
         "rate": _code([(f"dx[{n}] =", neuron.rates[n]) for n in states]),
         "rate_back": _code(_sums("l", back(neuron.rates, m, neuron.x)) + _sums("gp", back(neuron.rates, m, neuron.p))),
+        "size": _code([(f"size[{n}] =", sum((sympy.Abs(sympy.diff(neuron.rates[n], name) * name) for name in neuron.x),
+                                            sympy.Integer(0))) for n in states]),
         "level": _code([("level =", level)]),
         "slope": _code([("slope =", sum((g * f for g, f in zip(gradient, rate_names, strict=True)),
                                         sympy.Integer(0)))]),
