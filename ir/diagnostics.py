@@ -147,6 +147,7 @@ CODES: dict[str, str] = {
     "SC376": "places of circuits are malformed",
     "SC377": "measurement on a chip fails",
     "SC378": "circuit cannot be calibrated",
+    "SC379": "events are lost on an analog chip's links",
     "SC401": "neuron would fire twice at one instant",
     "SC402": "duration is needed",
     "SC403": "argument of a run is wrong",

@@ -56,7 +56,8 @@ class Result:
     """`spikes`: `Events` by output and by population. `probes`: (batch, times, n) by label. `voltage_max`: for each
     readout, its highest voltage and when, (batch, n) each. `state`: to go on from, as the target keeps it.
     `duration` s. `truncated`: whether spikes were cut off. `grazing`: crossings whose slope was below the guard.
-    `latency`: columns that a chip's axons owe, by output and population; none elsewhere."""
+    `latency`: columns that a chip's axons owe, by output and population; none elsewhere. `links`: of an emulated
+    chip whose links have a clock, `Links`: how many events were sent to it, came late, and were lost; else None."""
 
     spikes: Mapping[str, Events]
     probes: Mapping[str, np.ndarray[Any, Any]]
@@ -66,6 +67,7 @@ class Result:
     truncated: bool
     grazing: int
     latency: Mapping[str, int] = field(default_factory=dict)
+    links: Any = None
 
     def __repr__(self) -> str:
         """Names and sizes; the arrays are there to be asked for."""

@@ -271,6 +271,47 @@ def test_links_delay_and_lose_what_they_cannot_carry() -> None:
     assert links.lost == 4
 
 
+def inputs_apart(shares: tuple[int, ...]) -> Graph:
+    """Inputs of so many channels, all onto one population."""
+    nodes: dict[str, ir.Node] = {"hidden": cuba(4, np.random.default_rng(0)), "out": ir.Output(shape=(4,))}
+    edges = [("hidden", "out")]
+    for number, share in enumerate(shares):
+        nodes |= {f"in{number}": ir.Input(shape=(share,)), f"fc{number}": ir.Linear(weight=np.full((4, share), 0.3))}
+        edges += [(f"in{number}", f"fc{number}"), (f"fc{number}", "hidden")]
+    return Graph(nodes, tuple(edges))
+
+
+@pytest.mark.parametrize("shares", [(12,), (5, 7), (1,) * 12])
+def test_all_inputs_share_the_link_of_the_chip(shares: tuple[int, ...]) -> None:
+    program, first = compiled(inputs_apart(shares), **QUIET), np.cumsum([0, *shares])
+    emulator, rng = program.emulator(), np.random.default_rng(0)
+    times, channels = np.sort(rng.uniform(1e-3, 1.02e-3, 30)), rng.integers(0, 12, 30)
+    here = [(low, (channels >= low) & (channels < high)) for low, high in pairwise(first.tolist())]
+    events = {f"in{number}": Events.from_samples([(times[mine], channels[mine] - low)])
+              for number, (low, mine) in enumerate(here)}
+    _, sent = emulator.run(program.codes, events, DURATION)
+    late = np.concatenate([each.times for each in sent.values()])
+    went = np.rint(np.sort(late) / 8e-6).astype(int)
+    assert np.bincount(went).max() == 3  # of time.inputs_a_stamp
+    assert went.tolist() == _queued(np.floor(times / 8e-6 + 1e-9).astype(np.int64), 3).tolist()
+    assert emulator.links.sent == 30 and emulator.links.late > 15
+
+
+def test_a_run_tells_what_its_links_lost() -> None:
+    program = compiled(net(0, n_in=4), **QUIET)
+    crowd = Events.from_samples([(np.full(10, 1e-3), np.arange(10) % 4)])
+    with pytest.warns(SpikecWarning, match=r"SC379.*4 of this run"):
+        found = program.run({"in": crowd}, 1.012e-3)
+    assert (found.links.sent, found.links.late, found.links.lost) == (10, 7, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = program.run({"in": crowd}, DURATION)
+        assert found.links.late == 7 and found.links.lost == 0
+        # what is after the end is no loss of the link's
+        assert program.run({"in": Events.from_samples([((0.2,), (0,))])}, DURATION).links.lost == 0
+    assert compiled(net(0), "generic_analog").run({"in": crowd}, DURATION).links is None  # without a clock
+
+
 def test_stamps_are_the_ends_of_their_steps() -> None:
     times = np.array([0.0, 1e-9, 8e-6, 8.0001e-6, 15e-6])
     assert np.allclose(on_stamps(times, 8e-6), [0, 8e-6, 8e-6, 16e-6, 16e-6])

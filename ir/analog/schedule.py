@@ -79,15 +79,6 @@ class Schedule:
         return {name: np.stack([run.relays[name] for run in self.runs if name in run.relays]) for name in names}
 
     @cached_property
-    def sent(self) -> Mapping[str, int]:
-        """Of each input and population whose spikes are sent to the chip, in how many runs."""
-        found: dict[str, int] = {}
-        for run in self.runs:
-            for name in run.sources:
-                found[name] = found.get(name, 0) + 1
-        return found
-
-    @cached_property
     def _parts(self) -> Mapping[str, list[tuple[int, Part]]]:
         found: dict[str, list[tuple[int, Part]]] = {}
         for number, run in enumerate(self.runs):

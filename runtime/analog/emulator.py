@@ -8,8 +8,10 @@ but through `membrane`, which reads as the chip's converter does.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,13 @@ from torch import Tensor
 
 from ...ir.analog.chip import AnalogChip
 from ...ir.analog.network import AnalogNetwork
+from ...ir.diagnostics import Diagnostics, SpikecWarning
 from ...ir.events import Events
 from ...ir.network import Network
 from ...ir.nodes import Array
 from ..cells import Cell
 from ..engine import Activity, Engine, Values, as_spikes
-from ..signals import Spikes, SweepResult
+from ..signals import Spikes, SweepResult, cut_off
 from .device import Device
 
 __all__ = ["Emulator", "Links", "on_stamps"]
@@ -34,15 +37,25 @@ _RUN, _READ = 1 << 62, 1 << 61
 
 @dataclass(slots=True)
 class Links:
-    """What the links did since this was made. `sent`: events to the chip, in each run that takes them; `replayed`:
-    those of them that an earlier run recorded; `late`: those that waited for others; `longest`: the longest wait,
-    seconds on the chip; `lost`: those that came after the run's end."""
+    """What the links to the chip did; all sources of a run share them. `sent`: events to the chip, in each run that
+    takes them; `replayed`: those of them that an earlier run recorded; `late`: those that waited for others; `longest`:
+    the longest wait, seconds on the chip; `lost`: those that were still waiting at the run's end."""
 
     sent: int = 0
     replayed: int = 0
     late: int = 0
     longest: float = 0.0
     lost: int = 0
+
+    def add(self, other: Links) -> None:
+        """What they did besides."""
+        self.sent, self.replayed = self.sent + other.sent, self.replayed + other.replayed
+        self.late, self.lost = self.late + other.late, self.lost + other.lost
+        self.longest = max(self.longest, other.longest)
+
+
+_Trains = tuple[tuple[Tensor | None, dict[str, Spikes]], ...]
+"""Which neurons (None: all), and the spikes of each source as they come to these."""
 
 
 class Emulator:
@@ -57,7 +70,7 @@ class Emulator:
         self.engine = Engine(self.network)
         self.links, self.links_on = Links(), True
         self.runs = 0
-        self._sent_to = dict.fromkeys(held.inputs, 1) if held.schedule is None else held.schedule.sent
+        self._told: set[str] = set()
         self._factors = [device.synapses(held, number) for number in range(len(held.projections))]
         self._relayed = {each.source: float(np.asarray(network.populations[each.target].tau_syn).mean())
                          for each in network.projections if each.delay is not None}
@@ -87,22 +100,92 @@ class Emulator:
         several runs: all of them."""
         draw = np.random.Generator(np.random.Philox(key=[self.seed, _RUN | self.runs]))
         self.runs += 1
-        sent = {name: self._sent(each, duration, self._sent_to.get(name, 0)) for name, each in spikes.items()}
+        before = self.links.lost
         values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype), delays or {})
-        activity = self.engine.begin(values, {name: as_spikes(each) for name, each in sent.items()}, duration)
-        for name, each in tuple(activity.spikes.items()):
-            activity.spikes[name] = self._jittered(name, each, draw)
+        activity = self.engine.begin(values, {name: as_spikes(each) for name, each in spikes.items()}, duration)
+        play = self._at_once if self.held.schedule is None else self._run_by_run
+        heard, sent = play(activity, spikes, draw)
+        self._tell(activity, self.links.lost - before)
+        return _Heard(self.engine, values, activity.spikes, activity.batch, activity.duration, None, activity.results,
+                      heard=heard), sent
+
+    def _at_once(self, activity: Activity, spikes: Mapping[str, Events],
+                 draw: np.random.Generator) -> tuple[dict[str, _Trains], dict[str, Events]]:
+        """Everything is on the chip. Gives what each population hears, and the inputs as they went in."""
+        sent, told = self._sent(spikes, activity.duration)
+        self.links.add(told)
+        passed = {name: self._jittered(name, as_spikes(each), draw) for name, each in sent.items()}
+        activity.spikes |= passed
+        playing = replace(activity, spikes=passed)
         for stage in self.engine.stages:
             if any(self.network.populations[name].spiking for name in stage.populations):
-                for name, result in self.engine.stage_run(stage, activity, stage.populations).items():
-                    activity.results[name] = result
-                    activity.spikes[name] = self._jittered(name, self._replayed(name, result.spikes, duration), draw)
-        activity = _Passed(self.engine, values, activity.spikes, activity.batch, activity.duration, None,
-                           activity.results, passed=dict(activity.spikes))
-        for name in self.network.populations:
-            if name in activity.results:
-                activity.spikes[name] = activity.results[name].spikes
-        return activity, sent
+                for name, result in self.engine.stage_run(stage, playing, stage.populations).items():
+                    activity.results[name], activity.spikes[name] = result, result.spikes
+                    passed[name] = self._jittered(name, result.spikes, draw)
+        return dict.fromkeys(self.network.populations, ((None, passed),)), sent
+
+    def _run_by_run(self, activity: Activity, spikes: Mapping[str, Events],
+                    draw: np.random.Generator) -> tuple[dict[str, _Trains], dict[str, Events]]:
+        """One run after the other; each has the link for itself, and the same sources come alike to all that take
+        them."""
+        schedule = self.held.schedule
+        assert schedule is not None
+        trains: dict[tuple[str, ...], tuple[dict[str, Spikes], Links, dict[str, Events]]] = {}
+        played: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, SweepResult]] = {}
+        parts: dict[str, list[tuple[Array, SweepResult]]] = {}
+        heard: dict[str, _Trains] = {}
+        arrived = dict(spikes)
+        for run in schedule.runs:
+            key = run.sources
+            if key not in trains:
+                events = {name: spikes[name] if name in spikes else self._recorded(name, activity, parts)
+                          for name in key}
+                given, told = self._sent(events, activity.duration)
+                told.replayed = sum(len(each.times) for name, each in events.items() if name not in spikes)
+                trains[key] = {name: self._jittered(name, as_spikes(each), draw)
+                               for name, each in given.items()}, told, given
+            passed, told, given = trains[key]
+            self.links.add(told)
+            for name in spikes.keys() & set(key):  # where they differ from run to run, those of the first
+                arrived[name] = given[name] if arrived[name] is spikes[name] else arrived[name]
+                activity.spikes[name] = passed[name]
+            for part in run.parts:
+                mask = torch.zeros(self.network.size(part.population), dtype=torch.bool)
+                mask[torch.from_numpy(part.neurons)] = True
+                heard[part.population] = (*heard.get(part.population, ()), (mask, passed))
+                if self.network.populations[part.population].spiking:
+                    stage = self.engine.stage_of[part.population]
+                    if (key, stage.populations) not in played:
+                        played[key, stage.populations] = self.engine.stage_run(
+                            stage, replace(activity, spikes=passed), stage.populations)
+                    parts.setdefault(part.population, []).append(
+                        (part.neurons, played[key, stage.populations][part.population]))
+        for name, found in parts.items():
+            activity.spikes[name] = _of_parts(found, self.network.size(name))
+            activity.results[name] = replace(found[0][1], spikes=activity.spikes[name],
+                                             truncated=any(each.truncated for _, each in found))
+        return heard, arrived
+
+    def _recorded(self, name: str, activity: Activity, parts: Mapping[str, list[tuple[Array, SweepResult]]]) -> Events:
+        """The spikes of a population at the stamps at which earlier runs recorded them."""
+        spikes = _of_parts(parts[name], self.network.size(name))
+        return _sorted(on_stamps(spikes.times.numpy(), self._stamp), spikes.indices.numpy(), spikes.offsets.numpy())
+
+    def _tell(self, activity: Activity, lost: int) -> None:
+        """Warns of what is lost in a run, once for each kind."""
+        faults = Diagnostics()
+        if lost and "SC379" not in self._told:
+            faults.add("SC379", "events are lost on the chip's links: they were still waiting when the run ended",
+                       value=f"{lost} of this run", severity="warning",
+                       limit=f"{self.chip['time.inputs_a_stamp']:g} events in {self.chip['time.stamp']:g} s",
+                       remedy="Spread the events, or run for longer; result.links counts them.")
+        cut = [name for name, each in activity.results.items() if each.truncated]
+        if cut and "SC408" not in self._told:
+            faults.extend([replace(cut_off(cut, self.engine.stage_of[cut[0]].kernel.limits, True),
+                                   severity="warning")])
+        for each in faults.found:
+            self._told.add(each.code)
+            warnings.warn(str(each), SpikecWarning, stacklevel=4)
 
     def membrane(self, activity: Activity, name: str, times: Array) -> Array:
         """(batch, times, n) of a population's membranes, in the model's volts, as the chip's converter reads them: in
@@ -146,34 +229,33 @@ class Emulator:
         times = (spikes.times.numpy() + std * draw.standard_normal(len(spikes.times))).clip(0)
         return as_spikes(_sorted(times, spikes.indices.numpy(), spikes.offsets.numpy()))
 
-    def _replayed(self, name: str, spikes: Spikes, duration: float) -> Spikes:
-        """The spikes of a population as the runs after its own take them."""
-        runs = self._sent_to.get(name, 0)
-        if not runs:
-            return spikes
-        self.links.replayed += runs * len(spikes.times)
-        recorded = on_stamps(spikes.times.numpy(), self._stamp)
-        events = _sorted(recorded, spikes.indices.numpy(), spikes.offsets.numpy())
-        return as_spikes(self._sent(events, duration, runs))
-
     @property
     def _stamp(self) -> float:
         """Seconds of the model."""
         return self.chip["time.stamp"] * self.held.speed_up if self.links_on else 0.0
 
-    def _sent(self, events: Events, duration: float, runs: int) -> Events:
-        """The events of a source as they come onto the chip, in so many runs: a few at each stamp, the others wait."""
+    def _sent(self, events: Mapping[str, Events], duration: float) -> tuple[dict[str, Events], Links]:
+        """The events of all sources of a run as they come onto the chip, and what the link did: it takes a few at each
+        stamp, whosever they are, and the others wait."""
         stamp, capacity = self._stamp, int(self.chip["time.inputs_a_stamp"])
-        self.links.sent += runs * len(events.times)
-        if stamp == 0:
-            return events
-        slots = np.floor(events.times / stamp + 1e-9).astype(np.int64)
-        given = np.concatenate([_queued(slots[first:last], capacity) for first, last in
-                                zip(events.offsets[:-1], events.offsets[1:], strict=True)] or [slots])
-        self.links.late += runs * int((given > slots).sum())
-        self.links.longest = max(self.links.longest, float((given - slots).max(initial=0)) * self.chip["time.stamp"])
-        self.links.lost += runs * int((given * stamp > duration).sum())
-        return Events(given * stamp, events.indices, events.offsets)
+        told = Links(sent=sum(len(each.times) for each in events.values()))
+        if stamp == 0 or not events:
+            return dict(events), told
+        order = list(events.values())
+        times = np.concatenate([each.times for each in order])
+        samples = np.concatenate([np.repeat(np.arange(each.batch), np.diff(each.offsets)) for each in order])
+        slots = np.floor(times / stamp + 1e-9).astype(np.int64)
+        line, given = np.lexsort((times, samples)), np.empty_like(slots)
+        ends = np.searchsorted(samples[line], np.arange(order[0].batch + 1))
+        for first, last in pairwise(ends):
+            here = line[first:last]
+            given[here] = _queued(slots[here], capacity)
+        told.late = int((given > slots).sum())
+        told.longest = float((given - slots).max(initial=0)) * self.chip["time.stamp"]
+        told.lost = int(((given * stamp > duration) & (times <= duration)).sum())
+        bounds = np.cumsum([0, *(len(each.times) for each in order)])
+        return {name: Events(given[first:last] * stamp, each.indices, each.offsets) for (name, each), first, last in
+                zip(events.items(), bounds[:-1], bounds[1:], strict=True)}, told
 
     def stamped(self, spikes: Spikes, duration: float) -> Events:
         times = on_stamps(spikes.times.numpy(), self._stamp)
@@ -186,15 +268,46 @@ def on_stamps(times: Array, stamp: float) -> Array:
 
 
 @dataclass(slots=True)
-class _Passed(Activity):
-    """`passed`: the spikes of each source as they came to its targets: through the neurons that delay them, and from
-    run to run. `spikes` are as they were fired."""
+class _Heard(Activity):
+    """`heard`: by population, what its neurons hear: of those of each run, the spikes of their sources as these come
+    through the neurons that delay them, and from run to run. `spikes` are as they were fired."""
 
-    passed: dict[str, Spikes] = field(default_factory=dict)
+    heard: dict[str, _Trains] = field(default_factory=dict)
 
     def readout(self, name: str, **wanted: Any) -> SweepResult:
-        taken = Activity(self.engine, self.values, self.passed, self.batch, self.duration, self.state, self.results)
-        return taken.readout(name, **wanted)
+        found: SweepResult | None = None
+        for mask, spikes in {id(each[1]): each for each in self.heard[name]}.values():
+            taken = Activity(self.engine, self.values, spikes, self.batch, self.duration, self.state, self.results)
+            result = taken.readout(name, **wanted)
+            if found is None or mask is None:
+                found = result
+                continue
+            mine = torch.stack([each for each, of in self.heard[name] if of is spikes and each is not None]).any(0)
+            found = replace(found, **{part: torch.where(mine, getattr(result, part), getattr(found, part))
+                                      for part in ("probes", "highest", "highest_times", "integral")
+                                      if getattr(result, part) is not None})
+        assert found is not None
+        return found
+
+
+def _of_parts(parts: list[tuple[Array, SweepResult]], n: int) -> Spikes:
+    """The spikes of a population whose neurons did in several runs what these results say."""
+    if len(parts) == 1 or all(each is parts[0][1] for _, each in parts):
+        return parts[0][1].spikes
+    times, indices, samples = [], [], []
+    for neurons, result in parts:
+        mine = np.zeros(n, dtype=bool)
+        mine[neurons] = True
+        spikes = result.spikes
+        kept = mine[spikes.indices.numpy()]
+        times.append(spikes.times.numpy()[kept])
+        indices.append(spikes.indices.numpy()[kept])
+        samples.append(np.repeat(np.arange(len(spikes.offsets) - 1), np.diff(spikes.offsets.numpy()))[kept])
+    counts = sum(np.bincount(each, minlength=len(parts[0][1].spikes.offsets) - 1) for each in samples)
+    sample = np.concatenate(samples)
+    order = np.argsort(sample, kind="stable")
+    return as_spikes(_sorted(np.concatenate(times)[order], np.concatenate(indices)[order],
+                             np.concatenate([[0], np.cumsum(counts)])))
 
 
 class _Held(Values):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,12 @@ def run_program(program: AnalogRunnable, events: Any, duration: Any, probes: Map
         return _result(program, checked_spikes(program.network, loop(program.network, given, end), given, end), {}, {},
                        end)
     activity, _ = emulator.run(program.codes, given, end)
+    truncated = any(each.truncated for each in activity.results.values())
     spikes = {name: emulator.stamped(activity.spikes[name], end)
               for name, each in program.network.populations.items() if each.spiking}
     seen = {label: emulator.membrane(activity, name, times) for label, (name, times) in wanted.items()}
-    return _result(program, spikes, seen, _highest(program, emulator, activity, end), end)
+    found = _result(program, spikes, seen, _highest(program, emulator, activity, end), end)
+    return replace(found, truncated=truncated, links=emulator.links if program.chip["time.stamp"] else None)
 
 
 def check_measurement(seed: Any, measure: Any, time_limit: Any, faults: Diagnostics) -> None:
