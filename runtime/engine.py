@@ -16,7 +16,7 @@ from ..ir.derived import evaluate, expr_of, leaves
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ..ir.events import Events
 from ..ir.facts import check_dt
-from ..ir.network import Dense, Network, Population
+from ..ir.network import Conv, Dense, Network, Population
 from . import jit
 from .cells import Cell, cell_kind, make_cell
 from .event_lists import MAX_SOURCES, event_source
@@ -28,6 +28,7 @@ from .parameter_checks import check_delay, check_flow, check_population, check_r
 from .pending import join, under_way
 from .requests import check_duration, check_probes, check_state, raster
 from .signals import Spikes, State, SweepResult, cut_off
+from .stencil import Stencil, stencil_of, sweeps_stencils
 from .sweep import Sweep
 from .threads import get_threads, pool_source
 
@@ -203,6 +204,7 @@ class Engine:
         self.stage_of = {name: stage for stage in self.stages for name in stage.populations}
         self._constants: dict[torch.dtype, Values] = {}
         self._free: dict[str, Stage] = {}
+        self._loops: dict[tuple[str, ...], Loop] = {}
         self._built: set[torch.dtype] = set()
 
     def constants(self, dtype: torch.dtype) -> Values:
@@ -225,34 +227,46 @@ class Engine:
         return Stage(component, incoming, Loop(self.network, component, incoming, self.box))
 
     def _sweeps(self, component: tuple[str, ...], incoming: tuple[int, ...]) -> bool:
-        """Whether a component is one feedforward population with dense inputs."""
+        """Whether a component is one feedforward population, its inputs all dense or all stencils of one kind."""
         projections = [self.network.projections[number] for number in incoming]
-        dense = all(isinstance(each.connection, Dense) and (each.delay is None or each.delay_per == "source")
-                    for each in projections)
+        connections = [each.connection for each in projections]
+        alike = all(isinstance(each, Dense) for each in connections) or sweeps_stencils(connections)
+        by_source = all(each.delay is None or each.delay_per == "source" for each in projections)
         recurrent = any(each.source in component for each in projections)
-        return len(component) == 1 and dense and not recurrent and len(projections) <= MAX_SOURCES
+        return len(component) == 1 and alike and by_source and not recurrent and len(projections) <= MAX_SOURCES
 
     def _sweep(self, population: Population, incoming: tuple[int, ...], spiking: bool | None = None) -> Sweep:
         fires = population.spiking if spiking is None else spiking
+        projections = [self.network.projections[number] for number in incoming]
         holds = fires and population.refractory is not None and bool((np.asarray(population.refractory) > 0).any())
-        return Sweep(
-            population.n, cell_kind(population, self.network.discretization), fires, population.reset == "subtract",
-            tuple(self.network.size(self.network.projections[number].source) for number in incoming),
-            _tensor(np.asarray(population.refractory)) if holds else None, self.box,
-        )
+        common = (cell_kind(population, self.network.discretization), fires, population.reset == "subtract")
+        refractory = _tensor(np.asarray(population.refractory)) if holds else None
+        stencils = tuple(each.connection for each in projections if isinstance(each.connection, Conv))
+        if stencils:
+            return stencil_of(stencils, *common, refractory, self.box)
+        rows = tuple(self.network.size(each.source) for each in projections)
+        return Sweep(population.n, *common, rows, refractory, self.box)
+
+    def _on(self, device: torch.device, stage: Stage, kernel: Sweep | Loop) -> Sweep | Loop:
+        """What runs a stage on a device: a GPU loops over stencils."""
+        if device.type == "cpu" or not isinstance(kernel, Stencil):
+            return kernel
+        if stage.populations not in self._loops:
+            self._loops[stage.populations] = Loop(self.network, stage.populations, stage.projections, self.box)
+        return self._loops[stage.populations]
 
     def free_stage(self, name: str) -> Stage:
         """A stage for the membrane of `name` without threshold.
 
         Raises:
-            BadInputError: the population is recurrent or not densely connected (SC404).
+            BadInputError: the population is recurrent, or neither dense nor a convolution (SC404).
         """
         if name not in self._free:
             stage = self.stage_of[name]
             if isinstance(stage.kernel, FlowStage) or not self._sweeps(stage.populations, stage.projections):
                 raise BadInputError(Diagnostic(
-                    "SC404", "the free membrane is offered for feedforward dense populations", node=name,
-                    remedy="Use a readout (LI, CubaLI) for losses on voltages.",
+                    "SC404", "the free membrane is offered for feedforward populations, dense or convolutional",
+                    node=name, remedy="Use a readout (LI, CubaLI) for losses on voltages.",
                 ))
             population = self.network.populations[name]
             sweep = self._sweep(population, stage.projections, spiking=False)
@@ -322,19 +336,20 @@ class Engine:
         weights = [values.weight(number) for number in stage.projections]
         sources = [self._with_history(activity, number) for number in stage.projections]
         common = {"batch": activity.batch, **wanted}
-        if isinstance(stage.kernel, Sweep):
+        kernel = self._on(values.device, stage, stage.kernel)
+        if isinstance(kernel, Sweep):
             name = stage.populations[0]
             cell, uniform = values.cell(name)
             state = None if activity.state is None else activity.state.populations[name].to(values.dtype)
-            return {name: stage.kernel.run(sources, weights, delays, cell, activity.duration, uniform=uniform,
-                                           state=state, **common)}
+            return {name: kernel.run(sources, weights, delays, cell, activity.duration, uniform=uniform, state=state,
+                                     **common)}
         cells = [values.cell(name)[0] for name in stage.populations]
         states = None if activity.state is None else [
             activity.state.populations[name].to(values.dtype) for name in stage.populations]
         external = {network.projections[number].source: source
                     for number, source in zip(stage.projections, sources, strict=True)}
         history = {} if activity.state is None else activity.state.history
-        return stage.kernel.run(external, history, weights, delays, cells, activity.duration, states=states, **common)
+        return kernel.run(external, history, weights, delays, cells, activity.duration, states=states, **common)
 
     def _run_flows(self, kernel: FlowStage, stage: Stage, activity: Activity, **wanted: Any) -> dict[str, SweepResult]:
         values = activity.values

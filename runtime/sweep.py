@@ -59,8 +59,8 @@ class Sweep:
     ) -> SweepResult:
         """Spikes and voltages over [0, duration] s. `weights` (n_source, n) row-major each, all of the cell's type."""
         rate = 0.0 if integral_decay is None else 1.0 / integral_decay
-        call = CALLS[cell.a.device.type](self, list(sources), duration, uniform, batch, probe_times, want_highest,
-                                        want_integral, rate, state, cell)
+        call = self.call(list(sources), duration, uniform, batch, probe_times, want_highest, want_integral, rate, state,
+                         cell)
         tensors: list[Tensor | None] = [source.times for source in sources]
         tensors += [*delays, *weights]
         if any(value.requires_grad for value in cell.differentiable()):
@@ -72,6 +72,11 @@ class Sweep:
             call, call.truncated,
         )
 
+    def call(self, *arguments: Any) -> SweepCall:
+        """One evaluation, of what `SweepCall` takes."""
+        cell: Cell = arguments[-1]
+        return CALLS[cell.a.device.type](self, *arguments)
+
 
 class SweepCall:
     """One evaluation: the buffers that the forward sweep leaves for the reverse one. This one runs on the host; what
@@ -81,6 +86,8 @@ class SweepCall:
                  probe_times: Tensor | None, want_highest: bool, want_integral: bool, integral_rate: float,
                  state: State | None, cell: Cell) -> None:
         self.sweep, self.sources, self.duration, self.uniform, self.batch = sweep, sources, duration, uniform, batch
+        self.samples = batch
+        self.parameters: tuple[int, ...] = (sweep.n,)
         self.probe_times, self.want_highest, self.want_integral = probe_times, want_highest, want_integral
         self.integral_rate, self.state, self.dtype, self.device = integral_rate, state, cell.a.dtype, cell.a.device
         self.cell = [value.detach() if value.requires_grad else value for value in cell.differentiable()]
@@ -153,10 +160,21 @@ class SweepCall:
     def gather(self) -> None:
         """Makes room for what arrives: the merging of it, between a start and an end event and with the probes, is the
         first thing that happens to each sample in the sweep."""
-        batch, probes = self.batch, 0 if self.probe_times is None else len(self.probe_times)
-        offsets = torch.empty(batch + 1, dtype=torch.int64)
         arguments, gatherer = self.arguments, GatherArguments()
-        gatherer.batch, gatherer.n_sources, gatherer.n_probes = batch, len(self.sources), probes
+        total, offsets = self.lay_out(gatherer)
+        names = [*("event_em", "event_es", "event_k", "event_bound") * self.uniform,
+                 *("event_of_u", "event_of_j") * (self.uniform and self.want_integral)]
+        self.set(event_offsets=offsets, events=total, longest=gatherer.longest)
+        self.carve((arguments, gatherer), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
+                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * self.batch,
+                   **dict.fromkeys(names, self.dtype.itemsize * total))
+        self.gatherer = gatherer
+
+    def lay_out(self, gatherer: Any) -> tuple[int, Tensor]:
+        """Says what arrives; returns how many events there may be, and where those of each sample begin."""
+        probes = 0 if self.probe_times is None else len(self.probe_times)
+        offsets = torch.empty(self.samples + 1, dtype=torch.int64)
+        gatherer.batch, gatherer.n_sources, gatherer.n_probes = self.samples, len(self.sources), probes
         gatherer.fresh, gatherer.duration, gatherer.box = int(self.state is None), self.duration, self.sweep.box
         if self.probe_times is not None and probes:
             gatherer.probe_times = self.probe_times.data_ptr()
@@ -168,14 +186,7 @@ class SweepCall:
                 gatherer.delays[number] = self.buffers[f"delay{number}"].data_ptr()
         gatherer.event_offsets = offsets.data_ptr()
         run_events("lay_out", gatherer, 1)
-        total = gatherer.events
-        names = [*("event_em", "event_es", "event_k", "event_bound") * self.uniform,
-                 *("event_of_u", "event_of_j") * (self.uniform and self.want_integral)]
-        self.set(event_offsets=offsets, events=total, longest=gatherer.longest)
-        self.carve((arguments, gatherer), event_times=8 * total, event_sources=4 * total, event_rows=4 * total,
-                   event_signs=4 * total, event_origins=8 * total, event_counts=8 * batch,
-                   **dict.fromkeys(names, self.dtype.itemsize * total))
-        self.gatherer = gatherer
+        return gatherer.events, offsets
 
     def record_counts(self) -> Tensor:
         """Number of records of each segment, (batch * blocks,)."""
@@ -229,13 +240,21 @@ class SweepCall:
         weights = sum(self.sweep.rows) * self.sweep.n
         return max(1, min(self.batch, -(-16 // self.blocks), (1 << 17) // max(1, weights)))
 
+    def want_events(self) -> None:
+        """Makes room for the gradients of merged events."""
+        self.set(g_events=zeros((self.blocks, self.arguments.events), self.dtype, self.device))
+
     def scatter(self) -> Tensor:
         """Gradients of merged events, as those of the events of all sources."""
+        return self.scatter_sums(self.buffers["g_events"], self.blocks)
+
+    def scatter_sums(self, events: Tensor, blocks: int) -> Tensor:
+        """Likewise, of `events` from so many blocks each."""
         origins = torch.zeros(sum(len(source.times) for source in self.sources), dtype=torch.float64)
-        gatherer, events = self.gatherer, self.buffers["g_events"]
-        gatherer.blocks, gatherer.real_size = self.blocks, events.element_size()
+        gatherer = self.gatherer
+        gatherer.blocks, gatherer.real_size = blocks, events.element_size()
         gatherer.g_events, gatherer.g_origins = events.data_ptr(), origins.data_ptr()
-        run_events("scatter", gatherer, self.batch)
+        run_events("scatter", gatherer, self.samples)
         return origins
 
 
@@ -304,7 +323,7 @@ class _SweepFunction(torch.autograd.Function):
 def _run_silent(call: SweepCall) -> Tensor:
     call.sweep_forward()
     call.spike_indices = torch.empty(0, dtype=torch.int64, device=call.device)
-    call.spike_offsets = torch.zeros(call.batch + 1, dtype=torch.int64, device=call.device)
+    call.spike_offsets = torch.zeros(call.samples + 1, dtype=torch.int64, device=call.device)
     return torch.empty(0, dtype=torch.float64, device=call.device)
 
 
@@ -328,17 +347,17 @@ def _run_backward(call: SweepCall, count: int, needs: Sequence[bool], g_times: T
         call.arguments.g_weights[number] = None if gradient is None else gradient.data_ptr()
         g_weights.append(gradient)
     if want_events:
-        call.set(g_events=zeros((call.blocks, call.arguments.events), dtype, call.device))
+        call.want_events()
     names = ("g_a", "g_b", "g_rho", "g_gain", "g_theta", "g_reset", "g_drop")
     if any(needs_cell):
-        call.set(**{name: zeros((chunks, n), dtype, call.device) for name in names})
+        call.set(**{name: zeros((chunks, *call.parameters), dtype, call.device) for name in names})
         call.set(**{name: zeros((batch, n), dtype, call.device) for name in ("g_u_start", "g_j_start", "g_c_start")})
     call.sweep_backward()
     g_sources, g_delays = _scatter(call, needs_times, needs_delays) if want_events else ([None] * count, [None] * count)
     cell: list[Tensor | None] = [None] * len(needs_cell)
     if any(needs_cell):
         sums = [call.buffers[name].sum(0) for name in names]
-        sums += [call.buffers["g_u_start"].sum(0), call.buffers["g_j_start"].sum(0)]
+        sums += [call.buffers[name].view(-1, *call.parameters).sum(0) for name in ("g_u_start", "g_j_start")]
         cell = [total if needed else None for total, needed in zip(sums, needs_cell, strict=True)]
     reduced = [None if gradient is None else gradient[0] if chunks == 1 else gradient.sum(0) for gradient in g_weights]
     return (None, None, *g_sources, *g_delays, *reduced, *cell)

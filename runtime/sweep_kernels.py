@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from . import jit
 from .cells import CellKind
 from .event_lists import EVENTS, MAX_SOURCES, RECORDS
 
-__all__ = ["SweepArguments", "lanes_of", "sweep_library", "sweep_source"]
+__all__ = ["SweepArguments", "lanes_of", "sweep_library", "sweep_source", "sweep_variables"]
 
 _P = MAX_SOURCES
 _SWEEP: jit.Fields = (
@@ -31,6 +32,7 @@ _SWEEP: jit.Fields = (
     ("real *", "event_em", 0), ("real *", "event_es", 0), ("real *", "event_k", 0), ("real *", "event_bound", 0),
     ("real *", "event_of_u", 0), ("real *", "event_of_j", 0),
     ("const real *", "weights", _P), *RECORDS, ("real *", "record_j", 0), ("real *", "record_u", 0),
+    ("int64_t *", "record_begins", 0),
     ("uint8_t *", "truncated", 0),
     ("real *", "probes", 0), ("real *", "highest", 0), ("real *", "highest_slopes", 0),
     ("double *", "highest_times", 0),
@@ -49,11 +51,14 @@ _REALS = {torch.float32: "float", torch.float64: "double"}
 def sweep_source(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
                  refractory: bool) -> str:
     """The text of the kernels of one kind of population."""
-    return jit.render(
-        "sweep.jinja", machine=machine, real=_REALS[dtype], lanes=lanes, cell=cell,
-        spiking=spiking, uniform=uniform, refractory=refractory, fields=jit.structure(_SWEEP),
-        max_sources=MAX_SOURCES,
-    )
+    return jit.render("sweep.jinja", **sweep_variables(machine, dtype, lanes, cell, spiking, uniform, refractory))
+
+
+def sweep_variables(machine: str, dtype: torch.dtype, lanes: int, cell: CellKind, spiking: bool, uniform: bool,
+                    refractory: bool) -> dict[str, Any]:
+    """What the template of the sweep is rendered with, by itself or as a part of another."""
+    return {"machine": machine, "real": _REALS[dtype], "lanes": lanes, "cell": cell, "spiking": spiking,
+            "uniform": uniform, "refractory": refractory, "fields": jit.structure(_SWEEP), "max_sources": MAX_SOURCES}
 
 
 @functools.cache

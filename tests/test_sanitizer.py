@@ -45,7 +45,20 @@ for sizes in ((5, 3, 1), (4, 110, 10)):
             times = out.first_spike("out")
             loss = torch.where(torch.isfinite(times), times, 0.0).sum()
         loss.backward()
-assert spikes > 300, spikes
+for channels, last in ((2, "cubalif"), (40, "cubalif"), (3, "cubali")):
+    build, times = spikec.Builder(), {"tau_mem": 20e-3, "tau_syn": 10e-3}
+    made = getattr(build, last)("hidden", (channels, 3, 2), **times)
+    weight = draw.normal(1.0, 0.7, (channels, 2, 2, 3))
+    build.connect(build.conv2d("conv", build.input("in", (2, 5, 4)), weight=weight, padding=1, stride=2), made)
+    build.output("out", made)
+    events = spikec.Events.from_samples([(np.sort(draw.uniform(0, 0.03, n)), draw.integers(0, 40, n)) for n in (0, 60)])
+    out = spikec.compile(build.build()).module()(events, duration=40e-3)
+    if last == "cubalif":
+        spikes += len(out.events("hidden").times)
+        out.events("hidden").times.sum().backward()
+    else:
+        (out.voltage_max("out") + out.voltage_integral("out")).sum().backward()
+assert spikes > 600, spikes
 """
 
 
