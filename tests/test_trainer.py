@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 
 import spikec
 from spikec.ir.graph import same_graph
+from spikec.runtime.bump import WeightBump
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.optimizers import FusedAdam, FusedAdamW
 
 TAUS = {"tau_mem": 20e-3, "tau_syn": 10e-3}
 DURATION = 60e-3
+REACH = 4.0  # the weight of one impulse that reaches the threshold: 1 over the peak of e^(-t/20 ms) - e^(-t/10 ms)
 
 
 def blobs(count: int, seed: int) -> tuple[spikec.Events, np.ndarray]:
@@ -179,9 +182,29 @@ def test_a_bump_raises_what_leads_to_the_first_silent_layer_and_doubles() -> Non
     before = [value.detach().clone() for value in one.module.parameters() if value.requires_grad]
     one.fit(blobs(120, seed=1))
     after = [value.detach() for value in one.module.parameters() if value.requires_grad]
-    grown = before[0].abs().mean() * 1e-3  # then twice that, of weights that have grown a little
-    torch.testing.assert_close((after[0] - before[0]).mean(), 3 * grown, rtol=5e-3, atol=0)
+    grown = torch.tensor(2e-4 * REACH)  # then twice that
+    torch.testing.assert_close((after[0] - before[0]).mean(), 3 * grown, rtol=1e-4, atol=0)
     assert torch.equal(after[1], before[1])
+
+
+def test_a_bump_doubles_for_those_alone_that_stay_silent() -> None:
+    """And follows the weights that there were at first, not those that it has raised."""
+    compiled = program()
+    module = compiled.module()
+    bump = WeightBump(compiled.graph, compiled.network, module)
+    count = compiled.network.size("hidden")
+    silent = [torch.arange(count) < 2, torch.arange(count) < 1]
+    weight = module.get_parameter("fc1.weight")
+    steps = [weight.detach().clone()]
+    for rows in silent:
+        out = SimpleNamespace(spike_count=lambda name, rows=rows: (~rows).expand(4, -1).to(torch.int64))
+        bump.apply(out, "out", torch.zeros(4, dtype=torch.bool), torch.zeros(4, dtype=torch.int64))
+        steps.append(weight.detach().clone())
+    unit = torch.tensor(2e-4 * REACH)
+    torch.testing.assert_close((steps[1] - steps[0])[:2].mean(), unit, rtol=1e-4, atol=0)
+    torch.testing.assert_close((steps[2] - steps[1])[0].mean(), 2 * unit, rtol=1e-4, atol=0)
+    assert torch.equal(steps[2][1:], steps[1][1:]) and torch.equal(steps[2][2:], steps[0][2:])
+    assert (bump.factors["hidden"] / 2e-4).tolist()[:3] == [4.0, 1.0, 1.0]  # the second was 2
 
 
 def test_a_first_step_does_not_import_a_compiler() -> None:
