@@ -33,5 +33,6 @@ class Experiment:
 def run(experiment, runtime):
     assert isinstance(runtime, int) and runtime > 0 and experiment.promises
     note("run", runtime=runtime)
-    for module, inputs, output in experiment.promises:
+    promises, experiment.promises = experiment.promises, []
+    for module, inputs, output in promises:
         module.keep(inputs, output, runtime)
