@@ -3,7 +3,7 @@
     python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
     python benchmarks/run_all.py --full      the figures: on a quiet machine, a day without the grid
 
-Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, accuracy_yin_yang.py, accuracy_mnist.py,
+Parts, each callable alone: steps.py, scaling.py, importing.py, gradients.py, all of `spikec reproduce --list`,
 time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py, loihi_mnist.py,
 loihi_in_the_loop.py, loihi_peers.py, learning_float.py, learning_loihi.py, continual.py, loihi_speed.py and
 learning_lava.py (where Lava is there), xylo_speed.py (where xylosim is), plasticity_processor.py, analog_in_the_loop.py,
@@ -20,9 +20,10 @@ from importlib.util import find_spec
 
 from common import HERE, arguments, data_folder, read_result
 
+from spikec.compiler.reproduce.config import names
+
 PARTS = ("steps.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py", "continual.py",
          "plasticity_processor.py")
-ACCURACIES = ("accuracy_yin_yang.py", "accuracy_mnist.py")
 LOCAL = ("learning_float.py", "learning_loihi.py")
 ANALOG = ("analog_in_the_loop.py", "analog_published.py", "dynapse2_in_the_loop.py")
 
@@ -41,8 +42,8 @@ def main() -> int:
     for script in LOCAL:
         failed += _run(script, size, "--task", "digits")
     if data_folder() is not None:
-        for script in ACCURACIES:
-            failed += _run(script, size, "--no-progress")
+        for name in names():
+            failed += _command("reproduce", name, *(["--quick"] if options.quick else []))
         failed += _run("conversion.py", size)
         failed += _run("loihi_mnist.py", size)
         failed += _run("loihi_in_the_loop.py", size)
@@ -57,6 +58,12 @@ def main() -> int:
     for script in failed:
         print(f"failed: {script}")
     return 1 if failed else 0
+
+
+def _command(*words: str) -> list[str]:
+    print(f"== spikec {' '.join(words)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "spikec", *words], check=False)
+    return [f"spikec {' '.join(words)}"] if done.returncode else []
 
 
 def _run(script: str, *options: str) -> list[str]:

@@ -40,11 +40,10 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
         "met": f"{len(runs)} of {config.aim.seeds} seeds" if settled is None else "yes" if settled else "**no**",
         "spikes": _by_population(runs, "spikes", lambda value: f"{value:.3g}"),
         "silent": _by_population(runs, "silent", lambda value: f"{100 * value:.1f}"),
-        "never": _by_population([run["before"] for run in runs], "never", lambda value: f"{100 * value:.1f}") + "; "
-        + _by_population(runs, "never", lambda value: f"{100 * value:.1f}"),
+        "never": _by_population([run.get("before", {}) for run in runs], "never", lambda value: f"{100 * value:.1f}")
+        + "; " + _by_population(runs, "never", lambda value: f"{100 * value:.1f}"),
         "latency": _latency(runs),
-        "cpu": f"{mean(run['training_cpu_s'] for run in runs):.0f}",
-        "wall": f"{mean(run['training_wall_s'] for run in runs):.0f}",
+        "cpu": _seconds(runs, "training_cpu_s"), "wall": _seconds(runs, "training_wall_s"),
     }
 
 
@@ -64,11 +63,19 @@ def table(config: Config, stored: Mapping[str, Any]) -> tuple[tuple[str, str], S
 
 
 def _by_population(runs: Sequence[Mapping[str, Any]], key: str, form: Callable[[float], str]) -> str:
+    """Means over runs; a dash where a run, of an earlier version, does not tell it."""
+    if any(key not in run for run in runs):
+        return "–"
     return ", ".join(f"{name} {form(mean(run[key][name] for run in runs))}" for name in runs[0][key])
 
 
+def _seconds(runs: Sequence[Mapping[str, Any]], key: str) -> str:
+    found = [run[key] for run in runs if run.get(key) is not None]
+    return f"{mean(found):.0f}" if len(found) == len(runs) else "–"
+
+
 def _latency(runs: Sequence[Mapping[str, Any]]) -> str:
-    found = [run["latency_s"] for run in runs if run["latency_s"] is not None]
+    found = [run["latency_s"] for run in runs if run.get("latency_s") is not None]
     if not found:
         return "–"
     undecided = mean(run["undecided"] for run in runs)

@@ -1,0 +1,89 @@
+"""The page of headline results, docs/results.md: one row for each configuration, whether it was run or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from common import read_result
+from table_parts import NotMeasured, Unsettled, measured, table
+
+from spikec.compiler.reproduce.config import Config, config_named, names
+from spikec.compiler.reproduce.figures import COLUMNS, met, row
+
+_FIRST = ("published", "ours", "aim", "met")
+_THEN = ("spikes", "silent", "never", "latency", "cpu", "wall")
+
+
+def stored(config: Config) -> dict[str, Any] | None:
+    """What `spikec reproduce` has kept; None where it was not run."""
+    return read_result(f"reproduce_{config.name}")
+
+
+def accuracies() -> str:
+    """Beside what is published."""
+    rows = []
+    for config in map(config_named, names()):
+        told = row(config, stored(config))
+        rows.append((f"`{config.name}`", config.title, *(told[name] for name in _FIRST)))
+    return (table(("name", "result", *(COLUMNS[name] for name in _FIRST)), rows)
+            + "\n\n" + measured(*(f"reproduce_{name}" for name in names())))
+
+
+def activity() -> str:
+    """What the trained networks do, and what training cost."""
+    rows = []
+    for config in map(config_named, names()):
+        told = row(config, stored(config))
+        rows.append((f"`{config.name}`", *(told[name] for name in _THEN)))
+    return table(("name", *(COLUMNS[name] for name in _THEN)), rows) + "\n\n" + hardware()
+
+
+def hardware() -> str:
+    """The processors that runs were on."""
+    found: dict[str, list[str]] = {}
+    for name in names():
+        told = read_result(f"reproduce_{name}")
+        for run in [] if told is None else told["figures"]["runs"]:
+            on = found.setdefault(run["processor"], [])
+            if name not in on:
+                on.append(name)
+    if not found:
+        return "Nothing was run yet."
+    lines = [f"{processor} ({', '.join(f'`{name}`' for name in on)})" for processor, on in found.items()]
+    return f"Hardware: {'; '.join(lines)}. CPU time is that of all threads; wall time depends on what else ran."
+
+
+def sources() -> str:
+    """Where the published figures are from, and in what ours differ; what was tried where an aim is missed."""
+    lines = []
+    for config in map(config_named, names()):
+        published, told = config.published, stored(config)
+        where = ("Nothing is published" if published is None else
+                 f"Published figure{'' if published.verified else ', unverified'}: {published.source}")
+        lines.append(f"- `{config.name}`: {config.paper}. {where}. {config.differs}".rstrip())
+        if told is not None and met(config, told) is False:
+            tried = "; ".join(config.aim.tried) or "nothing beyond the settings that stand in its configuration"
+            lines.append(f"  **Missed** ({told['figures']['mean_percent']:.2f} % where {config.aim.accuracy:g} % is "
+                         f"aimed at). Tried: {tried}.")
+    return "\n".join(lines)
+
+
+def mean_of(name: str) -> Callable[[], float]:
+    """Percent, over all seeds that the result is stated over; fewer do not settle whether an aim is met."""
+    def figure() -> float:
+        config = config_named(name)
+        told = stored(config)
+        if told is None:
+            raise NotMeasured(f"reproduce_{name}")
+        found = told["figures"]
+        if met(config, told) is None:
+            raise Unsettled(f"{found['mean_percent']:.2f} after {found['seeds']} of {config.aim.seeds} seeds")
+        return float(found["mean_percent"])
+
+    return figure
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "reproduced": accuracies, "reproduced_activity": activity, "reproduced_sources": sources,
+}
