@@ -83,7 +83,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
      "there are several. What to choose is in [training.md](training.md).", (
          "spikec.losses.FirstSpikeCrossEntropy", "spikec.losses.SpikeTimeMSE", "spikec.losses.VoltageMaxCrossEntropy",
          "spikec.losses.IntegratedVoltageCrossEntropy", "spikec.losses.SpikeCountCrossEntropy",
-         "spikec.losses.LossResult")),
+         "spikec.losses.SpikeCountMSE", "spikec.losses.LossResult")),
     ("Encoders", "Values become spike times. Every function takes a batch and gives `Events`.", (
         "spikec.encoders.latency", "spikec.encoders.regular", "spikec.encoders.poisson", "spikec.encoders.spikes",
         "spikec.encoders.yin_yang")),

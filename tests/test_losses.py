@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from spikec.ir.diagnostics import BadInputError
+from spikec.ir.events import Events
 from spikec.runtime import losses as losses_module
 from spikec.runtime.losses import (
     FirstSpikeCrossEntropy,
     IntegratedVoltageCrossEntropy,
+    SpikeCountMSE,
     SpikeTimeMSE,
     VoltageMaxCrossEntropy,
 )
@@ -265,3 +267,43 @@ def test_targets_for_another_number_of_neurons_are_told_as_such() -> None:
         SpikeTimeMSE(targets=torch.eye(2))(out, torch.tensor([0, 2]))
     with pytest.raises(BadInputError, match=r"SC506.*sample 1: 2; limit: 0\.\.1"):
         SpikeTimeMSE(targets=torch.rand(2, 3))(out, torch.tensor([0, 2]))
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+class Counted(FakeOut):
+    """Outputs with lists of spikes: 2 samples, 3 neurons, counts ((2, 0, 1), (0, 0, 5))."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.linspace(0.01, 0.05, 8, dtype=torch.float64).requires_grad_())
+        self.pushed = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
+
+    def events(self, name: str) -> Events:
+        return Events(self.times, torch.tensor([0, 2, 0, 2, 2, 2, 2, 2]), torch.tensor([0, 3, 8]))
+
+    def spike_count(self, name: str) -> Tensor:
+        return torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 5.0]], dtype=torch.float64)
+
+
+def test_spike_counts_pull_every_spike_of_a_neuron_alike() -> None:
+    out = Counted()
+    result = SpikeCountMSE(label=4, others=1, slope=2.0)(out, torch.tensor([0, 2]))
+    assert result.value.item() == pytest.approx(((4 - 2) ** 2 + 1 + 0 + 1 + 1 + (4 - 5) ** 2) / 2 / 2)
+    assert result.predicted.tolist() == [0, 2]
+    assert result.silent.tolist() == [[False, True, False], [True, True, False]]
+    result.value.backward()
+    assert out.times.grad.tolist() == [2.0, 0.0, 2.0, -1.0, -1.0, -1.0, -1.0, -1.0]
+    assert out.pushed.grad is None
+
+
+def test_spike_counts_push_what_is_silent() -> None:
+    out = Counted()
+    SpikeCountMSE(label=4, others=1, silent="push", strength=3.0)(out, torch.tensor([0, 2])).value.backward()
+    assert out.pushed.grad.tolist() == [[0.0, -1.5, 0.0], [-1.5, -1.5, 0.0]]
+
+
+@pytest.mark.parametrize("wrong", [{"label": 0}, {"others": -1}, {"slope": 0}, {"silent": "shout"}])
+def test_spike_counts_with_wrong_constants(wrong: dict) -> None:
+    with pytest.raises(BadInputError, match="SC501"):
+        SpikeCountMSE(**wrong)

@@ -9,14 +9,15 @@ from ..tasks import Task
 
 __all__ = ["LOSS_HELP", "choose_loss"]
 
-_EXACT, _COUNTED = ("first-spike", "spike-time"), ("spike-count",)
+_EXACT, _COUNTED = ("first-spike", "spike-time", "spike-count-mse"), ("spike-count",)
 _OF_SPIKES_BY_TARGET = {"event": _EXACT, "clock": _COUNTED, "loihi1": _COUNTED, "loihi2": _COUNTED,
                         "xylo": _EXACT, "brainscales2": _EXACT, "generic_analog": _EXACT, "dynapse2": _EXACT}
 _OF_SPIKES = (*_EXACT, *_COUNTED)
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
-LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), on the target "
-             f"clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one that fits by default).")
+LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), spike-count-mse "
+             f"(a heuristic), on the target clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one "
+             "that fits by default).")
 
 
 def choose_loss(wanted: str | None, network: Any, task: Task, target: str, rule: str | None = None) -> str:
