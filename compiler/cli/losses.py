@@ -16,8 +16,8 @@ _OF_SPIKES = (*_EXACT, *_COUNTED)
 _OF_READOUTS = ("voltage-max", "integrated-voltage")
 
 LOSS_HELP = ("Of an output that spikes: first-spike, spike-time (whose labels are the wanted times), spike-count-mse "
-             f"(a heuristic), on the target clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first one "
-             "that fits by default).")
+             f"(a heuristic), on the target clock spike-count; of a readout: {' or '.join(_OF_READOUTS)} (the first "
+             "one that fits by default).")
 
 
 def choose_loss(wanted: str | None, network: Any, task: Task, target: str, rule: str | None = None) -> str:
