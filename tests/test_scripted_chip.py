@@ -1,5 +1,5 @@
-"""A chip behind a generated script that stays: `ScriptedChip` and `run_hxtorch.py --serve`, beside a stand-in of hxtorch
-(`tests/bss2_standin`)."""
+"""A chip behind a generated script that stays: `ScriptedChip` and `run_hxtorch.py --serve`, beside a stand-in of the
+chip's software (`tests/bss2_standin`)."""
 
 from __future__ import annotations
 
