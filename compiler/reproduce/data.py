@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.events import Events
-from ...runtime import datasets, encoders
+from ...runtime import datasets, encoders, spectrograms
 from ...runtime.datasets import Split
 from .reader import Reader
 
@@ -43,10 +44,33 @@ class Encoding:
 
 
 _TIME = (0.0, 1e3)
+BANDS, COLUMNS = 40, 80
+"""Of the spectrograms of spoken digits, whose longest last 0.8 s when the silence around them is cut off."""
+_OFFICIAL, _HELD_OUT = 5, 10
+"""Takes below the first are the official test part of the Free Spoken Digit Dataset; those below the second
+validate."""
+
+
+def spoken_digits() -> datasets.Dataset:
+    """The Free Spoken Digit Dataset as (samples, columns, bands) levels of a mel spectrogram, in its official split.
+
+    Raises:
+        BadInputError: not present (SC540), or damaged.
+    """
+    told = datasets.load_fsdd()
+    filters = spectrograms.mel_filters(BANDS, told.rate)
+    found = np.stack([spectrograms.levels(told.audio[begin:end], told.rate, filters, COLUMNS)
+                      for begin, end in pairwise(told.offsets)])
+    test, held_out = told.index < _OFFICIAL, (told.index >= _OFFICIAL) & (told.index < _HELD_OUT)
+    parts = (Split(found[rows], told.labels[rows]) for rows in (~test & ~held_out, held_out, test))
+    return datasets.Dataset("fsdd", 10, 1.0, *parts)
+
+
 KNOWN: dict[str, Known] = {
     "mnist": Known(datasets.load_mnist, 784, ("latency", "regular")),
     "digits": Known(datasets.load_digits, 64, ("latency", "regular")),
     "yin-yang": Known(datasets.load_yin_yang, 4, ("yin-yang",)),
+    "fsdd": Known(spoken_digits, BANDS, ("integrated",)),
 }
 ENCODINGS: dict[str, Encoding] = {
     "latency": Encoding(
@@ -56,6 +80,8 @@ ENCODINGS: dict[str, Encoding] = {
     "regular": Encoding(
         lambda values, peak, of: encoders.regular(np.asarray(values, np.float64) * (of["rate"] / peak), of["t_max"]),
         {"t_max": _TIME, "rate": (0.0, 1e6)}, ("t_max", "rate")),
+    "integrated": Encoding(lambda values, peak, of: spectrograms.integrated(values, of["rate"]), {"rate": (0.0, 1e6)},
+                           ("rate",)),
     "yin-yang": Encoding(lambda values, peak, of: encoders.yin_yang(values, t_max=of["t_max"]),
                          {"t_max": _TIME}, ("t_max",), more=1),
 }
