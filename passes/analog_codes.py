@@ -21,7 +21,14 @@ from ..ir.nodes import Array
 from .chip_parts import cut_into_runs, places_of
 from .circuits import Places, circuits_each, circuits_taken, place_circuits
 
-__all__ = ["analog_network", "span_of", "step_of"]
+__all__ = ["MOST_ROWS", "analog_network", "rows_chosen", "span_of", "step_of"]
+
+MOST_ROWS = 64
+"""A source, of one projection."""
+_CUT = 0.01
+"""Of a projection's weights, as a share of the sum of their squares: what may be cut off before it takes more rows."""
+_LOST = 0.5
+"""What is told of when it is rounded to nothing, as such a share."""
 
 _LEVEL = 1e-9
 """Relative slack of a time constant at the end of its range: 1000 times a thousandth is not always one."""
@@ -30,8 +37,8 @@ _LEVEL = 1e-9
 def analog_network(network: Network, chip: AnalogChip, *, speed_up: float, full_scale: float,
                    rows: Mapping[str, int], faults: Diagnostics, partition: bool = False) -> AnalogNetwork:
     """`network`: in the chip's form (`passes/analog_form.py`). `rows`: of each projection by name, rows a source.
-    `partition`: what is larger than the chip is cut into runs. Weights that are cut off are counted, and told (SC373,
-    a warning).
+    `partition`: what is larger than the chip is cut into runs. Weights that are cut off are counted, and told, and so
+    it is told where most of them are rounded to nothing (SC373, warnings).
 
     Raises:
         UnsupportedError: naming every parameter that is out of the chip's range (SC372).
@@ -48,12 +55,57 @@ def analog_network(network: Network, chip: AnalogChip, *, speed_up: float, full_
     takes = circuits_taken(network, circuits_each(network, chip, rows, Diagnostics()))
     schedule = cut_into_runs(network, chip, rows) if partition and sum(takes.values()) > chip.circuits else None
     places = place_circuits(network, chip, rows) if schedule is None else places_of(network, schedule)
-    projections = tuple(_projection(each, network, chip, full_scale, rows[each.name], speed_up, places, faults)
+    projections = tuple(_projection(each, network, chip, full_scale, rows, speed_up, places, faults, partition)
                         for each in network.projections)
     return AnalogNetwork(
         chip=chip.name, inputs={name: network.size(name) for name in network.inputs},
         populations={name: _population(each, chip, speed_up, places) for name, each in network.populations.items()},
         projections=projections, speed_up=speed_up, full_scale=full_scale, schedule=schedule)
+
+
+def rows_chosen(network: Network, chip: AnalogChip, full_scale: float, partition: bool = False) -> dict[str, int]:
+    """Rows a source of every projection: the fewest at which next to nothing of its weights is cut off, as far as
+    circuits can take so many inputs, and as there are circuits. `partition`: as of `analog_network`."""
+    wanted = {each.name: _rows_for(_steps(each, network, chip, full_scale), chip.levels)
+              for each in network.projections}
+    for most in range(max(wanted.values(), default=1), 1, -1):
+        rows = {name: min(count, most) for name, count in wanted.items()}
+        if _fits(network, chip, rows, partition):
+            return rows
+    return dict.fromkeys(wanted, 1)
+
+
+def _rows_for(steps: Array, levels: int) -> int:
+    size, low, high = np.abs(steps), 1, MOST_ROWS
+    allowed = _CUT * float((size**2).sum())
+    while low < high:
+        middle = (low + high) // 2
+        cut = float((np.maximum(size - (middle * levels + 0.5), 0) ** 2).sum())
+        low, high = (low, middle) if cut <= allowed else (middle + 1, high)
+    return low
+
+
+def _fits(network: Network, chip: AnalogChip, rows: Mapping[str, int], partition: bool) -> bool:
+    """Whether the circuits can take so many inputs, and there are as many as that takes; of a network that is cut into
+    runs anyway, whether each of its loops fits."""
+    faults = Diagnostics()
+    each = circuits_each(network, chip, rows, faults)
+    if faults.errors:
+        return False
+    if sum(circuits_taken(network, each).values()) <= chip.circuits:
+        return True
+    ones = circuits_each(network, chip, dict.fromkeys(rows, 1), Diagnostics())
+    if not partition or sum(circuits_taken(network, ones).values()) <= chip.circuits:
+        return False
+    relays = {one.target: network.size(one.source) for one in network.projections if one.delay is not None}
+    return all(sum(relays.get(name, 0) + each[name] * (network.size(name) if len(loop) > 1 else 1) for name in loop)
+               <= chip.circuits for loop in network.schedule)
+
+
+def _steps(each: Projection, network: Network, chip: AnalogChip, full_scale: float) -> Array:
+    """(n_target, n_source): weights in steps, as they are."""
+    step = step_of(network.populations[each.target], full_scale, chip.levels)
+    return np.asarray(np.asarray(cast(Dense, each.connection).weight, np.float64) / step[:, None])
 
 
 def step_of(population: Population, full_scale: float, levels: int) -> Array:
@@ -69,20 +121,31 @@ def span_of(population: Population) -> Array:
     return np.asarray(population.v_threshold, np.float64) - np.asarray(population.v_leak, np.float64)
 
 
-def _projection(each: Projection, network: Network, chip: AnalogChip, full_scale: float, rows: int, speed_up: float,
-                places: Places, faults: Diagnostics) -> AnalogProjection:
-    step = step_of(network.populations[each.target], full_scale, chip.levels)
-    weight, most = np.asarray(cast(Dense, each.connection).weight, np.float64), chip.levels * rows
-    codes = codes_of(weight, step[:, None], most).astype(np.int32)
-    clipped = int((np.abs(weight) > (most + 0.5) * step[:, None]).sum())
+def _projection(each: Projection, network: Network, chip: AnalogChip, full_scale: float, rows: Mapping[str, int],
+                speed_up: float, places: Places, faults: Diagnostics, partition: bool) -> AnalogProjection:
+    step, given = step_of(network.populations[each.target], full_scale, chip.levels), rows[each.name]
+    steps, most = _steps(each, network, chip, full_scale), chip.levels * given
+    codes = codes_of(steps, 1.0, most).astype(np.int32)
+    clipped = int((np.abs(steps) > most + 0.5).sum())
     if clipped:
-        largest = float(np.abs(weight / step[:, None]).max()) / most
+        largest = float(np.abs(steps).max()) / most
+        more = int(np.ceil(largest * given))
+        helps = more <= MOST_ROWS and _fits(network, chip, {**rows, each.name: more}, partition)
         faults.add("SC373", "weights are larger than the chip's, and cut off", node=each.name, severity="warning",
-                   value=f"{clipped} of {weight.size}, the largest {largest:.3g} times what a row holds",
-                   limit=f"{most} steps",
-                   remedy=f"Give rows={{'{each.name}': {int(np.ceil(largest * rows))}}}, or train in the loop.")
+                   value=f"{clipped} of {steps.size}, the largest {largest:.3g} times what {given} "
+                         f"row{'s hold' if given > 1 else ' holds'}", limit=f"{most} steps",
+                   remedy=f"Give rows={{'{each.name}': {more}}}, or train in the loop." if helps else
+                          "More rows are not to be had: give the neurons a synapse that lasts longer (CubaLIF), or "
+                          "train in the loop.")
+    wanted = float((steps**2).sum())
+    if wanted and float((steps[codes == 0] ** 2).sum()) > _LOST * wanted:
+        faults.add("SC373", "weights are smaller than the chip's steps, and rounded to nothing", node=each.name,
+                   severity="warning", value=f"{int(((codes == 0) & (steps != 0)).sum())} of {steps.size}, the largest "
+                   f"weight {float(np.abs(steps).max()):.3g} steps", limit="half a step",
+                   remedy=f"Give full_scale={full_scale * float(np.abs(steps).max()) / chip.levels:.3g}, or larger "
+                          "weights or lower thresholds.")
     return AnalogProjection(
-        name=each.name, source=each.source, target=each.target, codes=codes, step=step, rows=rows, clipped=clipped,
+        name=each.name, source=each.source, target=each.target, codes=codes, step=step, rows=given, clipped=clipped,
         delay=None if each.delay is None else np.asarray(each.delay, np.float64) / speed_up,
         relays=places.relays.get(each.name))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import warnings
 from contextlib import suppress
@@ -472,6 +473,58 @@ def test_any_graph_compiles_or_is_refused_in_words(graph: Graph, target: str) ->
     empty = {name: Events.from_samples([((), ())]) for name in graph.inputs}
     program.run(empty, duration=1e-3)
     assert LABEL in str(program.report())
+
+
+def lif_layer(jump: float, tau: float = 10e-3, n_in: int = 20, n: int = 4) -> Graph:
+    """Each impulse moves a membrane by `jump` of its threshold."""
+    nodes = {"in": ir.Input(shape=(n_in,)), "fc": ir.Linear(weight=np.full((n, n_in), jump * tau)),
+             "hidden": ir.LIF(shape=(n,), tau=np.full(n, tau), r=np.full(n, 1.0), v_leak=np.zeros(n),
+                              v_threshold=np.ones(n)), "out": ir.Output(shape=(n,))}
+    return Graph(nodes, tuple(pairwise(nodes)))
+
+
+@pytest.mark.parametrize("target", OWN)
+@pytest.mark.parametrize(("jump", "tau"), [(0.05, 10e-3), (0.3, 10e-3), (0.3, 20e-3)])
+def test_impulses_get_the_rows_that_they_need(target: str, jump: float, tau: float, tmp_path: Path) -> None:
+    graph = lif_layer(jump, tau)
+    events = {"in": Events.from_samples([(np.linspace(0, 0.1, 300), np.arange(300) * 7 % 20)])}
+    program = compiled(graph, target, **QUIET)
+    wanted = len(spikec.compile(graph).run(events, 0.15).spikes["out"].times)
+    found = len(program.run(events, 0.15).spikes["out"].times)
+    assert wanted and 0.6 * wanted <= found <= 1.4 * wanted
+    single = len(compiled(graph, target, rows=1, **QUIET).run(events, 0.15).spikes["out"].times)
+    assert single < 0.5 * wanted if program.rows["fc"] > 1 else single == found
+    # rows stay where they are when weights change, and in a folder
+    small = {"fc": replace(graph.nodes["fc"], weight=graph.nodes["fc"].weight / 50)}
+    assert program.recompile(graph.with_nodes(small)).rows == program.rows
+    program.save(tmp_path / "net")
+    assert spikec.load(tmp_path / "net").rows == program.rows
+
+
+def test_rows_are_those_that_there_are_inputs_for() -> None:
+    with pytest.warns(SpikecWarning, match=r"SC373.*More rows are not to be had"):
+        program = compiled(lif_layer(0.3, n_in=128, n=400))  # 512 circuits of 128 inputs
+    assert program.rows == {"fc": 1}
+    with pytest.warns(SpikecWarning, match=r"SC373.*More rows are not to be had"):
+        assert compiled(lif_layer(30.0)).rows == {"fc": 64}
+    with pytest.warns(SpikecWarning, match=r"SC373.*Give rows=.'fc': 9") as told:
+        compiled(lif_layer(0.3), rows=1)
+    assert len(told) == 1
+    assert compiled(lif_layer(0.3), rows={"fc": 9}).held.projections[0].clipped == 0
+    assert compiled(net(0)).rows == {"fc": 1, "fc2": 2}
+
+
+@pytest.mark.parametrize("target", OWN)
+def test_weights_that_round_to_nothing_are_told(target: str) -> None:
+    graph = net(0)
+    small = graph.with_nodes({"fc": replace(graph.nodes["fc"], weight=graph.nodes["fc"].weight / 500)})
+    with pytest.warns(SpikecWarning, match=r"SC373 at 'fc': weights are smaller.*Give full_scale=([\d.e-]+)") as told:
+        compiled(small, target)
+    scale = float(re.search(r"full_scale=([\d.e-]+),", str(told[0].message))[1])  # type: ignore[index]
+    assert np.abs(compiled(small, target, full_scale=scale).codes["fc"]).max() in (62, 63)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled(graph.with_nodes({"fc": replace(graph.nodes["fc"], weight=np.zeros((5, 4)))}), target, rows=4)
 
 
 @pytest.mark.parametrize("wrong", [

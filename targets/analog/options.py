@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number, is_whole
+from ...passes.analog_codes import MOST_ROWS
 from ...runtime.analog.device import MISMATCHES, Mismatch
 
 __all__ = ["AnalogOptions"]
-
-_MOST_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +21,9 @@ class AnalogOptions:
     of a weight, and the coefficient of variation of everything. `seed`: the serial number of the emulated chip.
     `mismatch`: how its circuits deviate; `noise`: whether runs differ. `speed_up`: model time over chip time; None: the
     chip's. `full_scale`: what the largest weight adds to the synaptic current, in distances from rest to threshold;
-    None: the chip's. `rows`: rows a source, by projection, or one number for all: larger weights, for more inputs.
-    `partition`: a network that is larger than the chip runs in parts, one after the other, and spikes are replayed."""
+    None: the chip's. `rows`: rows a source, by projection (1 of others), or one number for all: larger weights, for
+    more inputs; None: as many as the weights need (`rows_chosen`). `partition`: a network that is larger than the chip
+    runs in parts, one after the other, and spikes are replayed."""
 
     chip: str | Path | None = None
     bits: int | None = None
@@ -33,7 +33,7 @@ class AnalogOptions:
     noise: bool = True
     speed_up: float | None = None
     full_scale: float | None = None
-    rows: int | Mapping[str, int] = field(default=1)
+    rows: int | Mapping[str, int] | None = None
     partition: bool = False
 
     @classmethod
@@ -63,10 +63,11 @@ class AnalogOptions:
             value = getattr(found, name)
             if value is not None and not (is_number(value) and 0 < value < 1e12):
                 faults.add("SC533", f"{name} is out of range", value=repr(value), limit="> 0")
-        for name, value in found.rows.items() if isinstance(found.rows, Mapping) else [("rows", found.rows)]:
-            if not (is_whole(value) and 1 <= value <= _MOST_ROWS):
+        every = found.rows if isinstance(found.rows, Mapping) else {} if found.rows is None else {"rows": found.rows}
+        for name, value in every.items():
+            if not (is_whole(value) and 1 <= value <= MOST_ROWS):
                 faults.add("SC533", "rows a source are out of range", node=str(name), value=repr(value),
-                           limit=f"1..{_MOST_ROWS}")
+                           limit=f"1..{MOST_ROWS}")
         faults.raise_if_errors()
         # numbers of numpy become plain ones: what runs is what a saved folder says
         values = ((name, getattr(found, name)) for name in ("seed", "bits", "cv", "speed_up", "full_scale"))
@@ -75,13 +76,13 @@ class AnalogOptions:
         return replace(found, **plain)
 
     def rows_of(self, projections: list[str]) -> dict[str, int]:
-        """Rows a source of every projection.
+        """Rows a source of every projection, where the options say them.
 
         Raises:
             BadInputError: rows are given of a projection that there is not (SC533).
         """
         if not isinstance(self.rows, Mapping):
-            return dict.fromkeys(projections, int(self.rows))
+            return dict.fromkeys(projections, 1 if self.rows is None else int(self.rows))
         faults = Diagnostics()
         for name in sorted(self.rows.keys() - set(projections), key=str):
             faults.add("SC533", "rows names no projection", value=str(name), limit=", ".join(projections))

@@ -7,6 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ from ...ir.network import Network
 from ...ir.nodes import Delay
 from ...ir.npz import pack_npz
 from ...ir.text import read
-from ...passes.analog_codes import analog_network
+from ...passes.analog_codes import analog_network, rows_chosen
 from ...passes.analog_form import AnalogForm
 from ...passes.chip_parts import check_schedule
 from ...passes.circuits import Places, check_places
@@ -85,6 +86,10 @@ class AnalogProgram(GraphProgram):
         axonal = not any(getattr(node, "delay", None) is not None and not isinstance(node, Delay)
                          for node in graph.nodes.values())
         self.network = form.run(lower(graph, dump_ir, faults, axonal))
+        self.full_scale = self.options.full_scale or self.chip["weights.full_scale"]
+        if self.options.rows is None:  # from here on they are given: other weights do not change where circuits lie
+            self._given["rows"] = rows_chosen(self.network, self.chip, self.full_scale, self.options.partition)
+            self.options = replace(self.options, rows=self._given["rows"])
         self.rows = self.options.rows_of([each.name for each in self.network.projections])
         self.held = self.held_as(self.network, faults)
         for each in faults.found:
@@ -97,8 +102,7 @@ class AnalogProgram(GraphProgram):
     def held_as(self, network: Network, faults: Diagnostics | None = None) -> AnalogNetwork:
         """A network of this program's form, with other parameters, in the chip's numbers; warnings go to `faults`."""
         found = Diagnostics() if faults is None else faults
-        held = analog_network(network, self.chip, speed_up=self.speed_up,
-                              full_scale=self.options.full_scale or self.chip["weights.full_scale"], rows=self.rows,
+        held = analog_network(network, self.chip, speed_up=self.speed_up, full_scale=self.full_scale, rows=self.rows,
                               faults=found, partition=self.options.partition)
         if held.schedule is not None:
             check_schedule(network, self.chip, self.rows, held.schedule)
