@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import functools
 
-from ...ir.flow.flow import BIAS, Dynamics
+from ...ir.flow.flow import Dynamics
 from .. import jit
 from ..loop_kernels import MAX_PROJECTIONS
 from .derived import fragment
+from .values import columns_of
 
 __all__ = ["FlowArguments", "dynamics_text", "flow_library", "flow_source"]
 
@@ -16,7 +17,7 @@ _P = MAX_PROJECTIONS
 _FLOW: jit.Fields = (
     *(("int64_t", name, 0) for name in (
         "batch", "n", "slots", "projections", "populations", "n_probes", "fresh", "limit", "burst", "log_capacity",
-        "queue_capacity", "trace_capacity", "longest_log", "most_spikes", "chunks", "failed")),
+        "queue_capacity", "trace_capacity", "longest_log", "most_spikes", "chunks", "all_spiking", "failed")),
     ("double", "duration", 0), ("double", "box", 0), ("double", "window", 0),
     *(("const double *", name, 0) for name in ("parameters", "start", "refractory", "hold_start")),
     ("const uint8_t *", "spiking", 0),
@@ -45,7 +46,7 @@ FlowArguments = jit.arguments_type(_FLOW)
 def dynamics_text(dynamics: Dynamics) -> str:
     """The text of a dynamics, as flow.jinja takes it."""
     if dynamics.name == "theta":
-        return jit.render("flow_theta.jinja", biased=BIAS in dynamics.parameters)
+        return jit.render("flow_theta.jinja")
     return jit.render("flow_qif.jinja") if dynamics.name == "qif" else fragment(dynamics)
 
 
@@ -54,7 +55,7 @@ def flow_source(dynamics: Dynamics, holds: bool) -> str:
     """The text of the event loop for neurons of one dynamics; `holds`: some have a refractory period."""
     held = tuple(dynamics.states.index(name) for name in dynamics.held)
     return jit.render("flow.jinja", fields=jit.structure(_FLOW), dynamics=dynamics_text(dynamics),
-                      states=len(dynamics.states), parameters=len(dynamics.parameters), held=held,
+                      states=len(dynamics.states), parameters=columns_of(dynamics), held=held,
                       shown=dynamics.states.index(dynamics.shown), holds=holds)
 
 

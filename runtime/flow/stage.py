@@ -186,7 +186,7 @@ class FlowCall:
             batch=batch, n=n, slots=len(self.sources), projections=len(stage.wires), populations=len(stage.component),
             n_probes=probes, fresh=int(self.states is None), limit=stage.limit, burst=stage.burst,
             duration=self.duration, window=1e-6 * self.duration, parameters=parameters.detach().contiguous(),
-            start=start.detach().contiguous(), refractory=stage.refractory, spiking=stage.spiking,
+            all_spiking=int(bool(stage.spiking.all())), start=start.detach().contiguous(), refractory=stage.refractory, spiking=stage.spiking,
             population=stage.population, population_first=stage.population_first, wave=stage.wave, ends=ends,
             hold_end=torch.empty(batch, n, dtype=torch.float64))
         if probes:

@@ -9,16 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ir.flow.flow import Flow
+from ...ir.flow.checks import LEAST_CURRENT
+from ...ir.flow.flow import Dynamics, Flow
 from ...ir.network import Population
 from ...ir.nodes import Array
 
-__all__ = ["FlowValues", "arrays_of", "falls_silent", "flow_values", "slowest_of"]
+__all__ = ["FlowValues", "arrays_of", "columns_of", "falls_silent", "flow_values", "slowest_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class FlowValues:
-    """`parameters` (parameters, n) and `start` (states, n), float64, in the order of the dynamics."""
+    """`parameters` (parameters, n), as the kernel takes them, and `start` (states, n), float64, in the order of the
+    dynamics."""
 
     parameters: Tensor
     start: Tensor
@@ -33,8 +35,19 @@ def flow_values(population: Population, values: Mapping[str, Tensor]) -> FlowVal
     """The columns of a population whose arrays, as `arrays_of` names them, are `values`; differentiable."""
     flow: Any = population.flow
     parameters = [values[name] for name in flow.dynamics.parameters]
+    if flow.dynamics.name == "theta":
+        tau, current, *bias = parameters
+        root = (sum(bias, current) - LEAST_CURRENT).sqrt()
+        parameters = [root, 1 / root, root / tau, tau / root]
+    if flow.dynamics.name == "qif":
+        parameters = [*parameters, 1 / parameters[0]]
     start = torch.stack([values[f"{state}0"] for state in flow.dynamics.states])
     return FlowValues(torch.stack(parameters) if parameters else start[:0], start)
+
+
+def columns_of(dynamics: Dynamics) -> int:
+    """Number of parameters that the kernel takes."""
+    return {"theta": 4, "qif": 2}.get(dynamics.name, len(dynamics.parameters))
 
 
 def falls_silent(flow: Flow, values: FlowValues) -> bool:
