@@ -25,7 +25,7 @@ from .gradient_step import GradientStep
 from .history import EpochRecord, Evaluation, History, Tally
 from .interruption import InterruptGuard, TrainingInterrupted
 from .learning.rule_step import RuleStep
-from .learning.watch import Watch
+from .learning.watch import Watch, warn_of_no_input
 from .losses import Loss
 from .optimizers import OptimizerChoice, SchedulerChoice
 from .samples import Order, Samples
@@ -145,9 +145,9 @@ class Trainer:
                 duration=duration, gradient_clip=gradient_clip, device=place,
                 dtype=torch.float32 if dtype is None else dtype)
         self.history = History()
-        outputs = program.network.outputs.values()
-        self._watch = Watch(name for name, each in program.network.populations.items()
-                            if each.spiking and name not in outputs)
+        shown = set(program.network.outputs.values())
+        firing = {name for name, each in program.network.populations.items() if each.spiking}
+        self._watch = Watch(sorted(firing - shown), sorted(firing & shown))
         self._epoch = 0
         self._batch = 0
         self._seconds = 0.0
@@ -200,6 +200,7 @@ class Trainer:
             TrainingInterrupted: after Ctrl-C, between two batches, with everything saved. It is a KeyboardInterrupt.
         """
         data = self._data(train)
+        warn_of_no_input(data.events)
         held_out = None if validation is None else self._data(validation)
         self._settings["data"] = data.fingerprint()
         self._resume(resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -76,7 +77,7 @@ class DeltaLearner:
 
     def _answer(self, out: np.ndarray, error: np.ndarray | None) -> Answer:
         fired = (out > 0.5).astype(np.int64)
-        return Answer(fired, out.argmax(1), {"hidden": self.hidden * len(out), "cells": int(fired.sum())},
+        return Answer(fired, out.argmax(1), {"hidden": self.hidden * len(out), "cells": 1 + int(fired.sum())},
                       {} if error is None else {"error": float(np.abs(error).mean())})
 
     def figures(self) -> LearningFigures:
@@ -337,6 +338,45 @@ def test_a_silent_layer_is_told() -> None:
     with pytest.warns(SpikecWarning, match=r"SC519 at 'hidden'") as caught:
         one.fit(data(20))
     assert len(caught) == 1
+
+
+def silent_net(scale: float) -> spikec.Graph:
+    net = spikec.Builder()
+    x, h = net.input("x", 4), net.cubalif("h", 5, tau_mem=10e-3, tau_syn=5e-3)
+    o = net.cubalif("o", 2, tau_mem=10e-3, tau_syn=5e-3)
+    x.connect(h, weight=np.full((5, 4), 2.0))
+    h.connect(o, weight=np.full((2, 5), scale))
+    net.output("out", o)
+    return net.build()
+
+
+@pytest.mark.parametrize("target", ["event", "brainscales2"])
+def test_a_training_by_gradients_in_which_a_layer_never_fires_is_told(target: str) -> None:
+    """Of the layer that is silent, once, after the first epoch; of one that fires nothing is told."""
+    events = spikec.encoders.latency(np.linspace(0.5, 1, 24).reshape(6, 4), t_max=10e-3)
+    for scale, silent in ((1e-2, ["o"]), (2.0, [])):
+        one = spikec.Trainer(spikec.compile(silent_net(scale), target=target, **({} if target == "event" else {
+            "rows": 4})), "first-spike", lr=1e-9, epochs=2, duration=30e-3, progress=False)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            one.fit((events, [0, 1, 0, 1, 0, 1]))
+        told = [str(each.message) for each in caught if "SC519" in str(each.message)]
+        assert [re.findall(r"at '(\w+)'", each) for each in told] == [[name] for name in silent], told
+        assert all("double" in each and "6 samples" in each for each in told)
+
+
+def test_input_without_a_spike_is_told() -> None:
+    none = spikec.encoders.regular(np.full((6, 4), 0.9), duration=20e-3)
+    one = spikec.Trainer(spikec.compile(silent_net(2.0)), "first-spike", epochs=1, duration=30e-3, progress=False)
+    with pytest.warns(SpikecWarning, match=r"SC519.*not one input spike"):
+        one.fit((none, [0, 1, 0, 1, 0, 1]))
+    net = spikec.Builder()
+    neurons = net.cubalif("o", 2, tau_mem=10e-3, tau_syn=5e-3)
+    net.input("x", 4).connect(neurons, weight=np.full((2, 4), 0.5))
+    net.output("out", neurons)
+    learner = spikec.compile(net.build(), target="brainscales2").learner("reward_stdp")
+    with pytest.warns(SpikecWarning, match=r"SC519.*not one input spike"):
+        learner.learn(none, np.array([0, 1, 0, 1, 0, 1]))
 
 
 def test_records_are_plain_values(tmp_path: Path) -> None:

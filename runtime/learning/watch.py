@@ -1,14 +1,16 @@
-"""What a training by a rule is warned of: saturation, feedback that does not align, silent layers."""
+"""What a training is warned of: input without spikes, layers that are silent; of a rule, saturation, and feedback that
+does not align."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ...ir.diagnostics import Diagnostic, SpikecWarning
+from ...ir.events import Events
 from ..history import EpochRecord
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "warn_of_no_input"]
 
 _WEIGHTS_AT_BOUNDS = 0.25  # share of a projection
 _TRACES_FULL = 0.1  # share of the samples' instants
@@ -16,12 +18,22 @@ _ALIGNED, _AFTER = 60.0, 3  # degrees, epochs
 _SPIKES = 0.1  # of a whole layer, a sample
 
 
+def warn_of_no_input(events: Events | Mapping[str, Events], stacklevel: int = 3) -> None:
+    """Warns (SC519) where no sample has an input spike."""
+    streams = list(events.values()) if isinstance(events, Mapping) else [events]
+    if any(stream.batch for stream in streams) and not any(len(stream) for stream in streams):
+        warnings.warn(str(Diagnostic(
+            "SC519", "there is not one input spike in all samples, so nothing can fire", severity="warning",
+            remedy="Look at the encoder: rates are in Hz (regular(800 * pixels, duration=20e-3)), and a rate below "
+            "1 / duration gives no spike; latency leaves out values of 0.")), SpikecWarning, stacklevel=stacklevel)
+
+
 class Watch:
     """Looks at the record of every epoch, and warns (SpikecWarning) once of each thing at each place. `hidden`:
-    layers that are no outputs."""
+    layers that fire and are no outputs; `outputs`: those that fire and are."""
 
-    def __init__(self, hidden: Iterable[str]) -> None:
-        self._hidden = tuple(hidden)
+    def __init__(self, hidden: Iterable[str], outputs: Iterable[str] = ()) -> None:
+        self._hidden, self._outputs = tuple(hidden), tuple(outputs)
         self._told: set[tuple[str, str]] = set()
 
     def look(self, record: EpochRecord, aloud: bool = True) -> None:
@@ -33,6 +45,14 @@ class Watch:
             self._told.add(key)
 
     def _found(self, record: EpochRecord) -> Iterator[tuple[str, Diagnostic]]:
+        for name in (*self._hidden, *self._outputs):
+            if record.train.spikes.get(name) == 0:
+                yield name, Diagnostic(
+                    "SC519", "no neuron of the layer fired in the whole epoch", node=name,
+                    value=f"0 spikes in {record.train.samples:,} samples", severity="warning",
+                    remedy="Start from larger weights: double mean and deviation until program.run(...) shows spikes of "
+                    "each layer before training; or lower the threshold, or lengthen the samples. On a chip, "
+                    "program.report() says how many weights are cut off, or rounded to zero.")
         figures = record.learning
         if figures is None:
             return

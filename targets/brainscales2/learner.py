@@ -32,6 +32,7 @@ from ...runtime.engine import Engine
 from ...runtime.learning.arguments import Rest, check_seed, checked_rate, checked_rates, require_samples
 from ...runtime.learning.learner import Answer, LearningFigures
 from ...runtime.learning.states import require_state
+from ...runtime.learning.watch import warn_of_no_input
 from .plasticity_limits import RANGES
 from .ppu_kernel import kernel_text
 from .third_factor import summed_error, wanted_spikes
@@ -140,6 +141,8 @@ class PpuLearner:
     def learn(self, events: Any, labels: Array) -> Answer:
         """See `Learner.learn`: each sample meets the weights that the one before it has left."""
         samples = self._samples(events)
+        if self.seen == 0:
+            warn_of_no_input({str(number): each for number, sample in enumerate(samples) for each in sample.values()})
         given = self._labels(labels, len(samples))
         found, sizes = [], []
         before, runs, figures = self.state(), self.runs, copy.deepcopy(self._noted)
