@@ -200,10 +200,12 @@ class _Reader:
         self.seen.add(name)
         if declared:
             self.declared[name] = None
-        if colon:
-            self._tail(name, tail, ("unless refractory", "trained") if state else () if other else ("trained",))
         if state:
             self.rates[name] = Number(0.0)  # a state that is known, whatever is wrong with its equation
+        if colon:
+            self._try(self._tail, name, tail,
+                      ("unless refractory", "trained") if state else () if other else ("trained",))
+        if state:
             self.rates[name] = parsed(match[2])
         elif other:
             self.named[name] = parsed(match[2])
