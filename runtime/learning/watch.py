@@ -50,8 +50,8 @@ class Watch:
                 yield name, Diagnostic(
                     "SC519", "no neuron of the layer fired in the whole epoch", node=name,
                     value=f"0 spikes in {record.train.samples:,} samples", severity="warning",
-                    remedy="Start from larger weights: double mean and deviation until program.run(...) shows spikes of "
-                    "each layer before training; or lower the threshold, or lengthen the samples. On a chip, "
+                    remedy="Start from larger weights: double mean and deviation until program.run(...) shows spikes "
+                    "of each layer before training; or lower the threshold, or lengthen the samples. On a chip, "
                     "program.report() says how many weights are cut off, or rounded to zero.")
         figures = record.learning
         if figures is None:
