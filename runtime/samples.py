@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +15,31 @@ from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ..ir.events import Events
 from ..ir.nodes import Array
 from .losses import label_faults, wanted_faults
+from .optimizers import choice_name
 
-__all__ = ["Order", "Samples"]
+__all__ = ["Order", "Samples", "Vary"]
+
+Vary = Callable[[int, Array], "Events | Mapping[str, Events]"]
+"""(epoch, numbers of samples) -> their events then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """`events` by input node, or one batch of them for the only input; `labels` (samples, ...): class numbers, or
-    wanted times."""
+    wanted times. `vary`: gives the events of chosen samples as they are in an epoch, in the form of `events`, where
+    they change; it must be a function of (epoch, sample) alone."""
 
     events: Events | Mapping[str, Events]
     labels: torch.Tensor
+    vary: Vary | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @classmethod
     def of(cls, data: Any) -> Samples:
-        """From `Samples`, a pair (events, labels), an object with these attributes, or a data set in torch's sense
-        whose items are ((times, indices), label).
+        """From `Samples`, a pair (events, labels), an object with these attributes (and `vary`, if it likes), or a data
+        set in torch's sense whose items are ((times, indices), label).
 
         Raises:
             BadInputError: none of these, or the numbers of samples differ.
@@ -73,7 +79,7 @@ class Samples:
         faults.raise_if_errors()
         plain = ({name: stream.numpy() for name, stream in events.items()} if isinstance(events, Mapping)
                  else events.numpy())
-        return cls(plain, tensor)
+        return cls(plain, tensor, getattr(data, "vary", None))
 
     def checked(self, channels: Mapping[str, int], classes: int | None, numbers: bool | None = None) -> Samples:
         """Itself, with events and labels checked once for all batches that are taken. `numbers`: whether labels are
@@ -124,6 +130,8 @@ class Samples:
         code = zlib.crc32(self.labels.numpy().tobytes())
         for stream in streams:
             code = zlib.crc32(stream.offsets.tobytes(), code)
+        if self.vary is not None:
+            code = zlib.crc32(choice_name(getattr(self.vary, "__self__", self.vary)).encode(), code)
         return code
 
 
@@ -133,10 +141,14 @@ class Order:
 
     def __init__(self, data: Samples, batch_size: int, dropout: float, seed: int, epoch: int) -> None:
         draw = np.random.default_rng([seed, epoch])
+        self._draw = seed, epoch
+        self._dropout = dropout
         self._data = data
         self._size = batch_size
         self._order = draw.permutation(len(data))
         self._keep: Any = None
+        if data.vary is not None:
+            return
         if dropout > 0 and isinstance(data.events, Mapping):
             self._keep = {name: _kept(draw, stream, dropout) for name, stream in data.events.items()}
         elif dropout > 0:
@@ -146,7 +158,16 @@ class Order:
         return -(-len(self._order) // self._size)
 
     def __getitem__(self, number: int) -> tuple[Any, torch.Tensor]:
-        return self._data.take(self._order[number * self._size : (number + 1) * self._size], self._keep)
+        chosen = self._order[number * self._size : (number + 1) * self._size]
+        if self._data.vary is None:
+            return self._data.take(chosen, self._keep)
+        varied = Samples.of((self._data.vary(self._draw[1], chosen), self._data.labels[torch.from_numpy(chosen)]))
+        if self._dropout == 0:
+            return varied.events, varied.labels
+        draw = np.random.default_rng([*self._draw, number])
+        keep = ({name: _kept(draw, stream, self._dropout) for name, stream in varied.events.items()}
+                if isinstance(varied.events, Mapping) else _kept(draw, varied.events, self._dropout))
+        return varied.take(np.arange(len(chosen)), keep)
 
 
 def _kept(draw: np.random.Generator, stream: Any, dropout: float) -> Array:
