@@ -27,7 +27,7 @@ GRADIENTS = {"event": ("exact",), "clock": ("surrogate",), "loihi1": ("surrogate
               "loihi2": ("surrogate", "exact"), "brainscales2": ("exact",), "generic_analog": ("exact",),
               "dynapse2": ("exact",), "xylo": ("exact",)}
 """How gradients of programs of each target are made, by default the first way."""
-CHIPS = ("brainscales2", "generic_analog", "dynapse2")
+CHIPS = ("brainscales2", "generic_analog", "dynapse2", "xylo")
 """Targets whose programs take `measure`."""
 _SURROGATE = {"surrogate", "sharpness", "detach_reset"}
 _INSTEAD = {

@@ -24,8 +24,16 @@ def test_every_phrase_is_one_of_the_library(phrase: str) -> None:
 def test_events_are_sorted_and_runs_are_bounded_by_options(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = ("--dt", "1e-3", "--spike", "delta")
     assert say(capsys, "compile", "net.py:make", "-t", "clock", *grid, "-o", "net")[0] == 0
-    write_npz("in.npz", {"times": np.array([1e-3]), "indices": np.array([0]), "offsets": np.array([0, 1])})
+    write_npz("in.npz", {"times": np.array([1e-3, 6.2e-3]), "indices": np.array([0, 0]), "offsets": np.array([0, 2])})
     code, told = say_json(capsys, "run", "net", "-i", "in.npz")
+    assert (code, told["duration"]) == (0, pytest.approx(7e-3))  # the column of the last event
+    Path("loop.py").write_text(
+        "import spikec\n\n\ndef make():\n    net = spikec.Builder()\n"
+        "    x, n = net.input('x', 2), net.cubalif('n', 1, tau_mem=0.01, tau_syn=0.005)\n"
+        "    x.connect(n, weight=[[1.0, 1.0]])\n    n.connect(n, weight=[[0.5]])\n    net.output('out', n)\n"
+        "    return net.build()\n")
+    assert say(capsys, "compile", "loop.py:make", "-t", "event", "-o", "loop")[0] == 0
+    code, told = say_json(capsys, "run", "loop", "-i", "in.npz")
     assert (code, told["diagnostics"][0]["remedy"]) == (4, "Give --duration SECONDS.")
     write_npz("in.npz", {"times": np.array([2e-3, 1e-3]), "indices": np.array([0, 1]), "offsets": np.array([0, 2])})
     err = say(capsys, "run", "net", "-i", "in.npz", "--duration", "0.05")[2]

@@ -29,6 +29,7 @@ from spikec.ir.diagnostics import Diagnostics, DoesNotFitError, SpikecError
 from spikec.ir.event_files import write_events
 from spikec.passes.quantise_xylo import quantise_xylo
 from spikec.passes.state_delays import StateDelays
+from spikec.runtime.xylo.engine import XyloEngine
 from spikec.targets.xylo.limits import VARIANTS
 from spikec.targets.xylo.program import XyloProgram
 
@@ -502,6 +503,37 @@ def test_training_in_the_loop_makes_the_program_right() -> None:
     assert trainer.program.plan is program.plan or trainer.program.plan.shifts == program.plan.shifts
     assert before < 0.75
     assert after > 0.85
+
+
+def test_a_chip_of_the_user_s_is_in_the_loop() -> None:
+    """It is given the numbers and counts that the emulator is; what it gives malformed, late or not at all is told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpikecWarning)
+        program = spikec.compile(net(), "xylo")
+    events, _ = task(5)
+    calls: list[tuple[int, ...]] = []
+
+    def measure(network: Any, counts: Any) -> Any:
+        calls.append(counts.shape)
+        return XyloEngine(network).run(counts).spikes
+
+    mine, own = (program.module(measure=each)(events, duration=DURATION) for each in (measure, None))
+    assert torch.equal(mine.first_spike("label"), own.first_spike("label")) and len(calls) == 1
+    trainer = Trainer(program, "first-spike", lr=0.02, epochs=1, duration=DURATION, progress=False, measure=measure,
+                      time_limit=60)
+    trainer.fit(task(5))
+    assert len(calls) == 2
+    for wrong in (None, {"hidden": np.zeros((5, 3, 2), int)}, {"hidden": np.zeros(3), "outputs": np.zeros(3)}):
+        with pytest.raises(BadInputError, match="SC485"):
+            program.module(measure=lambda *_, wrong=wrong: wrong)(events, duration=DURATION)  # type: ignore[misc]
+
+    def broken(*_: Any) -> Any:
+        raise OSError("no board")
+
+    with pytest.raises(SpikecError, match=r"SC377.*no board"):
+        program.module(measure=broken)(events, duration=DURATION)
+    with pytest.raises(BadInputError, match="SC403"):
+        program.module(measure=3)  # type: ignore[arg-type]
 
 
 def test_several_spikes_of_a_step_have_a_gradient() -> None:

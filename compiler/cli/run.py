@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import typer
 
 from ...ir.diagnostics import Diagnostics
+from ...ir.events import Events
+from ...targets.registry import TARGETS
 from .console import JsonOption, print_json, print_table, say
 from .events import read_input
 
@@ -24,7 +27,9 @@ def command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the spikes of the outputs go.")
     ] = None,
-    duration: Annotated[float | None, typer.Option(help="Seconds to simulate; by default as long as it takes.")] = None,
+    duration: Annotated[float | None, typer.Option(
+        help="Seconds to simulate; by default as long as it takes, of a model in steps to the column of the last event."
+    )] = None,
     probe: Annotated[
         list[str] | None, typer.Option(metavar="NODE.v@T1,T2,…", help="Membrane voltages at these times (seconds).")
     ] = None,
@@ -51,6 +56,8 @@ def command(
     options: dict[str, Any] = {}
     if isinstance(events, np.ndarray):
         options["dt"] = dt if dt is not None or grid is None else grid.dt
+    elif duration is None and TARGETS[program.target].time == "steps" and grid is not None:
+        duration = columns_to_the_last(events, grid.dt) * grid.dt
     options |= {} if backend is None else {"backend": backend}
     options |= {"drain": True} if drain else {}
     _check_options(program, options.keys() - {"dt"})
@@ -82,6 +89,13 @@ def command(
     say(f"{batch} samples of {result.duration:g} s in {seconds:.3f} s")
     if output is not None:
         say(f"wrote {output}")
+
+
+def columns_to_the_last(events: Mapping[str, Events], dt: float) -> int:
+    """Columns of `dt` seconds, one at least, in the last of which the last event lies; a time that rounding puts behind
+    the end of a column is in it."""
+    last = max((float(each.numpy().times.max(initial=0.0)) for each in events.values()), default=0.0)
+    return max(1, ceil(last / dt - 1e-6))
 
 
 def _check_options(program: Any, given: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ bit alike."""
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ...runtime.outputs import Result
     from ...runtime.xylo.engine import XyloEngine
     from ...runtime.xylo.inputs import EventCounts
+    from .in_the_loop import XyloMeasure
     from .report import XyloReport
 
 __all__ = ["XyloProgram"]
@@ -164,7 +166,8 @@ class XyloProgram(GraphProgram):
         return quantise_xylo(network, self.grids, plan=self.plan, diagnostics=Diagnostics())
 
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None, *, gradient: str = "exact",
-               guard: float | None = None, backend: str = "emulator") -> MeasuredModule:
+               guard: float | None = None, backend: str = "emulator", measure: XyloMeasure | None = None,
+               time_limit: float = math.inf) -> MeasuredModule:
         """A `torch.nn.Module` over the parameters of the model graph, whose spikes are the chip's, in the time of the
         model, and whose gradients are those of the event target's model at these spikes (`MeasuredModule`).
         `recompile(module.to_graph())` is the program that it became, on the same scales.
@@ -175,6 +178,9 @@ class XyloProgram(GraphProgram):
             gradient: "exact", which is the only one.
             guard: as of `MeasuredModule`.
             backend: what the spikes are of, as of `run`.
+            measure: a chip in the place of that, `measure(network, counts)`; `XyloInTheLoop` says what it takes and
+                gives.
+            time_limit: seconds that one call of `measure` may take.
 
         Raises:
             BadInputError: `dtype` is not float32 or float64, `train` names no parameter, or the gradient is not known
@@ -183,11 +189,15 @@ class XyloProgram(GraphProgram):
         """
         import torch
 
+        from ...runtime.analog.run import check_measurement
         from .in_the_loop import exact_module
 
         if gradient != "exact":
             raise BadInputError(Diagnostic("SC412", "gradient is not known", value=repr(gradient), limit="exact"))
-        return exact_module(self, torch.float32 if dtype is None else dtype, train, guard, backend)
+        faults = Diagnostics()
+        check_measurement(0, measure, time_limit, faults)
+        faults.raise_if_errors()
+        return exact_module(self, torch.float32 if dtype is None else dtype, train, guard, backend, measure, time_limit)
 
     def told(self) -> Mapping[str, Any]:
         """The options, and the shifts and gains."""
