@@ -313,6 +313,15 @@ def test_a_run_tells_what_its_links_lost() -> None:
     assert compiled(net(0), "generic_analog").run({"in": crowd}, DURATION).links is None  # without a clock
 
 
+@pytest.mark.parametrize("target", OWN)
+@pytest.mark.parametrize("duration", [0, 1e-9])
+def test_a_run_of_next_to_no_time_reads_once(target: str, duration: float) -> None:
+    found = compiled(net(0), target).run({"in": Events.from_samples([((), ())] * 3)}, duration)
+    assert found.duration == duration and all(len(each.times) == 0 for each in found.spikes.values())
+    voltage, when = found.voltage_max["out"]
+    assert voltage.shape == (3, 3) and (when <= duration).all() and np.isfinite(voltage).all()
+
+
 def test_stamps_are_the_ends_of_their_steps() -> None:
     times = np.array([0.0, 1e-9, 8e-6, 8.0001e-6, 15e-6])
     assert np.allclose(on_stamps(times, 8e-6), [0, 8e-6, 8e-6, 16e-6, 16e-6])
@@ -538,7 +547,8 @@ def test_options_that_are_none(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**63}, {"seed": None}, {"seed": True}, {"measure": 3},
-                                   {"time_limit": 0}, {"time_limit": "1"}, {"time_limit": float("nan")}, {"state": {}}])
+                                   {"time_limit": 0}, {"time_limit": 1e12}, {"time_limit": "1"},
+                                   {"time_limit": float("nan")}, {"state": {}}])
 def test_arguments_of_a_run_that_are_none(wrong: dict[str, Any]) -> None:
     program = compiled(net())
     with pytest.raises(BadInputError, match="SC403"):

@@ -325,11 +325,17 @@ def test_options_that_are_none(wrong: dict[str, Any]) -> None:
     assert {each.code for each in caught.value.diagnostics} == {"SC533"}
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"measure": 3}, {"time_limit": 0}, {"state": {}}])
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"measure": 3}, {"time_limit": 0}, {"time_limit": 1e12},
+                                   {"state": {}}])
 def test_arguments_of_a_run_that_are_none(wrong: dict[str, Any]) -> None:
     program = compiled(net())
     with pytest.raises(BadInputError, match="SC403"):
         program.run(stimulus(), DURATION, **wrong)
+
+
+def test_in_no_time_nothing_happens() -> None:
+    found = compiled(net()).run(stimulus(), 0)
+    assert found.duration == 0 and all(len(each.times) == 0 and each.batch == 2 for each in found.spikes.values())
 
 
 def test_what_the_chip_does_not_show_or_train() -> None:
@@ -341,8 +347,10 @@ def test_what_the_chip_does_not_show_or_train() -> None:
             call(measure=program.emulator().measure)
     with pytest.raises(BadInputError, match="SC480 at 'n0'"):
         program.module(train=["n0.tau_mem"])
-    with pytest.raises(UnsupportedError, match=r"SC503.*dynapse2"):
+    with pytest.raises(UnsupportedError, match=r"SC516.*no plasticity.*dynapse2"):
         spikec.Trainer(program, rule="biograd")
+    with pytest.raises(UnsupportedError, match=r"SC516.*no plasticity.*dynapse2"):
+        program.learner("biograd", seed=1)
     with pytest.raises(UnsupportedError, match="SC324"):
         compiled(net(reset="subtract"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
+from threading import TIMEOUT_MAX
 from typing import Any
 
 import numpy as np
@@ -64,17 +66,19 @@ def check_measurement(seed: Any, measure: Any, time_limit: Any, faults: Diagnost
         faults.add("SC403", "seed is a whole number", value=repr(seed)[:80], limit="0..2^63 - 1")
     if measure is not None and not callable(measure):
         faults.add("SC403", "measure is called with codes, spikes and a duration", value=type(measure).__name__)
-    if not (is_number(time_limit) and time_limit > 0):
-        faults.add("SC403", "time_limit is a time in seconds", value=repr(time_limit)[:80], limit="> 0 s")
+    if not (is_number(time_limit) and (0 < time_limit <= TIMEOUT_MAX or time_limit == inf)):
+        faults.add("SC403", "time_limit is a time in seconds", value=repr(time_limit)[:80],
+                   limit=f"above 0, up to {TIMEOUT_MAX:g} s; without one, as long as it takes")
 
 
 def _highest(program: AnalogRunnable, emulator: Emulator, activity: Activity, end: float) -> dict[str, Any]:
-    """Of each readout, its highest read, and when, at the converter's rate."""
+    """Of each readout, its highest read, and when, at the converter's rate; in a run that is shorter than its period,
+    the one read at the end."""
     period = max(program.chip["readout.period"] * program.held.speed_up, end / _MOST_READS)
-    times = np.arange(period, end * (1 + 1e-12), period)
+    times = np.array([end]) if period > end or end == 0 else np.arange(period, end * (1 + 1e-12), period)
     found = {}
     for name, each in program.network.populations.items():
-        if not each.spiking and len(times):
+        if not each.spiking:
             reads = emulator.membrane(activity, name, np.minimum(times, end))
             found[name] = reads.max(1), times[reads.argmax(1)]
     return found

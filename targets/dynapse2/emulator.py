@@ -94,6 +94,9 @@ class DpiEmulator:
                 name: replace(each, threshold=_above(each.threshold * (
                     1 + THRESHOLD_NOISE * draw.standard_normal(each.n)), each.dark))
                 for name, each in network.populations.items()})
+        if duration == 0:  # nothing has happened yet
+            batch = min((each.batch for each in spikes.values()), default=1)
+            return {name: Events.from_samples([((), ())] * batch) for name in network.populations}
         return run_dpi(network, spikes, duration)
 
     def _deviating(self, name: str, plain: DpiPopulation) -> DpiPopulation:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.events import Events
@@ -33,6 +33,7 @@ from .report import Dynapse2Report
 if TYPE_CHECKING:
     import torch
 
+    from ...ir.learning.rule import LearningRule
     from ...runtime.analog.in_the_loop import AnalogModule, Measure
     from ...runtime.engine import Engine
     from ...runtime.outputs import Result
@@ -202,6 +203,16 @@ class Dynapse2Program(GraphProgram):
                            remedy="Train weights, and what is folded into them.")
         faults.raise_if_errors()
         return module
+
+    def learner(self, rule: LearningRule | str, **settings: Any) -> NoReturn:
+        """None.
+
+        Raises:
+            UnsupportedError: the chip has no plasticity (SC516).
+        """
+        raise UnsupportedError(Diagnostic(
+            "SC516", "the chip has no plasticity", value=self.target, limit="brainscales2, loihi, clock, event",
+            remedy="Train by gradients: Trainer(program, loss, rule='exact')."))
 
     def _check_watched(self, measure: Any, faults: Diagnostics) -> None:
         """Reports populations that a chip of the user's does not show (SC357)."""
