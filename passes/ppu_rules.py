@@ -60,7 +60,7 @@ class PpuChoices:
     """`amplitude`: LSB that a pair at no distance leaves in a sensor. `both`: whether the sensors of both rows of a
     signed weight are read. `gate`: None: the target's spikes stand for a gate. `factor_range`, `reward_range`: of e and
     of r, the magnitudes that 127 stands for. `counters`: an error that is the spikes counted less those wanted is
-    computed by the processor, from its counters. `speed_up`: seconds of the model for one of the chip."""
+    computed by the processor, from its counters."""
 
     amplitude: float = 2.0
     both: bool = True
@@ -68,7 +68,6 @@ class PpuChoices:
     factor_range: float = 16.0
     reward_range: float = 1.0
     counters: bool = False
-    speed_up: float = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,8 @@ class _Collected:
 
 
 def make_ppu_rule(rule: LearningRule, *, projection: str, lsb: float, choices: PpuChoices, seed: int, tau_mem: float,
-                  threshold: float, output: bool, faults: Diagnostics, rate: float = 1.0) -> PpuRule | None:
+                  threshold: float, output: bool, faults: Diagnostics, rate: float = 1.0,
+                  speed_up: float = 1000.0) -> PpuRule | None:
     """The program of one projection.
 
     Args:
@@ -100,6 +100,7 @@ def make_ppu_rule(rule: LearningRule, *, projection: str, lsb: float, choices: P
         faults: takes what cannot be (SC360), a coefficient out of range (SC361), and warnings of what is otherwise
             (SC363).
         rate: what updates of weights are multiplied by; of 0 no weight changes.
+        speed_up: seconds of the model for one of the chip.
 
     Returns:
         None where it cannot be.
@@ -121,7 +122,7 @@ def make_ppu_rule(rule: LearningRule, *, projection: str, lsb: float, choices: P
         return None
     duration = sum(each.duration for each in rule.phases if each.noise is None)
     program = PlasticityProgram(
-        terms, fraction, low, high, choices.both, seed=seed, period=duration / choices.speed_up,
+        terms, fraction, low, high, choices.both, seed=seed, period=duration / speed_up,
         **reader.gate_numbers(threshold))
     observed = program.observed
     return PpuRule(program, (reader.taus.get("causal", tau_mem), reader.taus.get("acausal", tau_mem)),

@@ -109,8 +109,22 @@ def test_options_reach_the_learner() -> None:
     trainer.fit(samples(10))
     assert learner.rate == 0.5
     fast = spikec.compile(network(), "brainscales2", speed_up=500, full_scale=1.0)
-    taken = fast.learner(three_factor(), choices=PpuChoices(speed_up=1000.0))  # the program's is the chip's
-    assert taken.choices.speed_up == 500
+    taken = fast.learner(three_factor(), choices=PpuChoices())  # the program's is the chip's
+    assert taken.speed_up == 500
+
+
+@pytest.mark.parametrize("mismatch", ["none", "published"])
+def test_weights_drift_at_silent_inputs_by_the_noise_of_the_sensors_alone(mismatch: str) -> None:
+    graph = network()
+    silent, labels = Events.from_samples([((), ())] * 200), np.arange(200) % graph.nodes["out"].shape[0]
+    moved = {}
+    for noise in (True, False):
+        program = spikec.compile(graph, "brainscales2", seed=1, mismatch=mismatch, noise=noise, full_scale=1.0)
+        learner = program.learner(three_factor())
+        before = {name: each.copy() for name, each in learner.codes.items()}
+        learner.learn(silent, labels)
+        moved[noise] = sum(int((learner.codes[name] != each).sum()) for name, each in before.items())
+    assert moved[True] > 0 == moved[False]
 
 
 @pytest.mark.parametrize(("settings", "code"), [

@@ -28,7 +28,7 @@ import numpy as np
 
 from ..nodes import Array
 
-__all__ = ["BASELINE", "LARGEST_READ", "CorrelationSensors", "Trains", "collected", "trains_of"]
+__all__ = ["BASELINE", "LARGEST_READ", "READ_NOISE", "CorrelationSensors", "Trains", "collected", "trains_of"]
 
 LARGEST_READ = 255
 BASELINE = 180.0

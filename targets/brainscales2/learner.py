@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.analog.correlation import CorrelationSensors, Trains, collected, trains_of
+from ...ir.analog.correlation import READ_NOISE, CorrelationSensors, Trains, collected, trains_of
 from ...ir.analog.network import codes_of
 from ...ir.analog.plastic import LARGEST_WEIGHT, Observed, PlasticityProgram, baseline_of, gate_of, updated
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
@@ -72,6 +72,8 @@ class PpuLearner:
         chip: which chip's sensors these are, by their mismatch; None: ideal ones.
         reads: the chip, where the rule has a gate that membranes are read for.
         codes: weights in steps of projections that do not learn; None: the nearest, in one row a source.
+        noise: whether reads of sensors are noisy; None: where sensors deviate.
+        speed_up: seconds of the model for one of the chip.
 
     Raises:
         BadInputError: there is no such output or projection, or the seed is no whole number (SC403).
@@ -84,11 +86,13 @@ class PpuLearner:
                  step: Mapping[str, float | Array], *, output: str | None = None,
                  projections: Iterable[str] | None = None, seed: int = 0, chip: int | None = 0,
                  choices: PpuChoices | None = None, reads: Reads | None = None,
-                 codes: Mapping[str, Array] | None = None) -> None:
+                 codes: Mapping[str, Array] | None = None, noise: bool | None = None,
+                 speed_up: float = 1000.0) -> None:
         faults = Diagnostics()
         check_seed(seed, faults)
         faults.raise_if_errors()
         self.rule, self.seed, self.choices = rule, int(seed), choices or PpuChoices()
+        self.speed_up = speed_up
         self._graph, self._measure, self._reads, self._engine = graph, measure, reads, Engine(network)
         self._links = links_of(graph, rule, output, projections)
         check_feedback(self._links, rule, faults)
@@ -103,7 +107,8 @@ class PpuLearner:
         for each in faults.found:
             warnings.warn(str(each), SpikecWarning, stacklevel=2)
         random = np.random.default_rng([self.seed, 2])
-        self._plastic = [self._sensed(number, link, rules[link.name], chip, random)
+        noisy = chip is not None if noise is None else noise
+        self._plastic = [self._sensed(number, link, rules[link.name], chip, noisy, random)
                          for number, link in enumerate(self._links.plastic())]
         self._fixed = {name: np.asarray(each) for name, each in (
             self._static_codes(step) if codes is None else codes).items() if name not in self.codes}
@@ -215,7 +220,7 @@ class PpuLearner:
     # ---- the chip ---------------------------------------------------------------------------------------------------
     def _run(self, sample: Mapping[str, Events]) -> tuple[dict[str, Trains], Mapping[str, Array]]:
         """One sample on the chip: spikes in seconds of the model, of inputs and populations; membranes, where asked."""
-        speed = self.choices.speed_up
+        speed = self.speed_up
         codes = {**self._fixed, **self.codes}
         given = {name: Events(each.times / speed, each.indices, each.offsets) for name, each in sample.items()}
         gates: Mapping[str, Array] = {}
@@ -291,14 +296,14 @@ class PpuLearner:
                                                        LARGEST_WEIGHT)).astype(np.int64)
         return found
 
-    def _sensed(self, number: int, link: Link, rule: PpuRule, chip: int | None,
+    def _sensed(self, number: int, link: Link, rule: PpuRule, chip: int | None, noise: bool,
                 random: np.random.Generator) -> _Plastic:
         shape = self._links.sizes[link.target], self._links.sizes[link.source]
         amplitude = self.choices.amplitude
         pair = [CorrelationSensors.ideal(*shape, amplitude, rule.tau) if chip is None
                 else CorrelationSensors.drawn(*shape, amplitude, rule.tau, (chip, number, row)) for row in range(2)]
         # Both rows of a column end at one channel of the converter.
-        pair[1] = replace(pair[1], baseline=pair[0].baseline)
+        pair = [replace(each, baseline=pair[0].baseline, noise=READ_NOISE if noise else 0.0) for each in pair]
         return _Plastic(link, rule, (pair[0], pair[1]), baseline_of(pair[0].read_empty(random)))
 
     def _rules_at(self, rate: float, faults: Diagnostics) -> dict[str, PpuRule]:
@@ -309,7 +314,7 @@ class PpuLearner:
             made = make_ppu_rule(
                 self.rule, projection=link.name, lsb=self._step[link.name], output=link.target == self._links.output,
                 choices=replace(self.choices, factor_range=self._ranges[link.name]), tau_mem=float(tau.mean()),
-                threshold=float(np.asarray(node.v_threshold).mean()), rate=rate, faults=faults,
+                threshold=float(np.asarray(node.v_threshold).mean()), rate=rate, faults=faults, speed_up=self.speed_up,
                 seed=(self.seed + 0x9E3779B9 * number) % 2**32)
             if made is not None:
                 found[link.name] = made
@@ -320,7 +325,7 @@ class PpuLearner:
         observed = made.program.observed
         low, high, source = RANGES["tau"]
         for name, of_model in zip(("causal", "acausal"), made.tau, strict=True):
-            tau = of_model / self.choices.speed_up
+            tau = of_model / self.speed_up
             if name in observed and not low * (1 - _LEVEL) <= tau <= high * (1 + _LEVEL):
                 faults.add("SC361", f"the time constant of the {name} sensors is out of their range", node=link.name,
                            value=f"{tau * 1e6:.3g} us on the chip",

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
@@ -74,12 +74,13 @@ def ppu_learner(program: AnalogProgram, rule: LearningRule | str, *, output: str
                 projections: Iterable[str] | None = None, seed: int = 0, choices: PpuChoices | None = None,
                 measure: Measure | None = None, time_limit: float = math.inf) -> PpuLearner:
     """The learner of a program for `brainscales2`. Sensors deviate as the chip's circuits do: not at all where the
-    program was compiled with mismatch "none", else by a pattern of the same serial number.
+    program was compiled with mismatch "none", else by a pattern of the same serial number; their reads are noisy where
+    the program's runs are.
 
     Args:
         rule: or the name of one of the library.
         output, projections, seed: as of other learners.
-        choices: how the rule is held; its speed-up is the program's.
+        choices: how the rule is held.
         measure: a chip in the place of the emulated one; its membranes are not read.
         time_limit: seconds that one run of `measure` may take.
 
@@ -102,13 +103,13 @@ def ppu_learner(program: AnalogProgram, rule: LearningRule | str, *, output: str
             value=f"{len(program.held.schedule.runs)} runs", limit="1", remedy="Make it smaller."))
     named = verify_rule(rule_named(rule, program.target) if isinstance(rule, str) else rule)
     emulator = program.emulator(seed if is_whole(seed) and seed >= 0 else 0)  # what is no seed, the learner tells
-    asked = replace(choices or PpuChoices(), speed_up=program.speed_up)
     chip: Any = Asked(emulator.measure) if measure is None else _Plugged(program.network, measure, time_limit)
     return PpuLearner(
         program.graph, program.network, named, chip,
         {each.name: each.step for each in program.held.projections}, output=output, projections=projections, seed=seed,
-        chip=None if program.options.mismatch == "none" else program.options.seed, choices=asked,
-        reads=EmulatedReads(emulator) if measure is None else None, codes=program.codes)
+        chip=None if program.options.mismatch == "none" else program.options.seed, choices=choices,
+        reads=EmulatedReads(emulator) if measure is None else None, codes=program.codes,
+        noise=program.options.noise, speed_up=program.speed_up)
 
 
 def learning_files(program: AnalogProgram, learning: Learning) -> dict[str, bytes]:
