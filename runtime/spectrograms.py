@@ -25,11 +25,12 @@ _CHUNK = 250
 def mel_filters(bands: int, rate: int) -> Array:
     """(bands, frequencies): triangles that are evenly spaced on the mel scale, m = 2595 log10(1 + f / 700 Hz), from 100
     Hz to half the sampling `rate`, each of sum 1."""
-    edges = np.linspace(*(2595 * np.log10(1 + f / 700) for f in (_LOW, rate / 2)), bands + 2)
+    low, high = (2595 * np.log10(1 + f / 700) for f in (_LOW, rate / 2))
+    edges = np.linspace(low, high, bands + 2)
     hertz = 700 * (10 ** (edges / 2595) - 1)
     at = np.arange(_FREQUENCIES // 2 + 1) * rate / _FREQUENCIES
-    low, middle, high = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
-    weights = np.maximum(0, np.minimum((at - low) / (middle - low), (high - at) / (high - middle)))
+    left, top, right = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
+    weights = np.maximum(0, np.minimum((at - left) / (top - left), (right - at) / (right - top)))
     return np.asarray(weights / np.maximum(weights.sum(1, keepdims=True), 1e-12))
 
 

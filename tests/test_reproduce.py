@@ -282,6 +282,21 @@ def test_an_interrupted_or_killed_training_comes_to_the_same_bits(
         assert same(again["figures"]["runs"][0], whole["figures"]["runs"][0]), name
 
 
+def test_images_change_where_they_are_asked_to(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"seeds": 1, "quick": True, "progress": False}
+    plain = runner.reproduce(small(), output=tmp_path / "a", **options)["figures"]["runs"][0]
+    changed, again = (runner.reproduce(small(changes={"rotation": 20.0, "elastic": [0.0, 1.0]}), output=tmp_path / name,
+                                       **options)["figures"]["runs"][0] for name in "bc")
+    assert plain["before"] == changed["before"], "the test part is as it is"
+    assert plain["loss_curve"] != changed["loss_curve"]
+    assert same(changed, again)
+    with pytest.raises(spikec.BadInputError) as caught:
+        small(changes={"rotation": -1, "elastic": [2, 1], "zooms": 1})
+    assert {each.node for each in caught.value.diagnostics} == {"changes", "changes.zooms"}
+    with pytest.raises(spikec.BadInputError, match="only images change"):
+        small(data={"set": "yin-yang", "encoder": "yin-yang", "t_max": 0.03}, changes={})
+
+
 def test_the_command_says_what_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "small.toml").write_text(SMALL)

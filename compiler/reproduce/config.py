@@ -16,8 +16,9 @@ from typing import Any
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.paths import path_of
-from .data import DataChoice, read_data
-from .gradients import Training, read_loss, read_training
+from ...runtime.augmentation import ImageChanges
+from .data import IMAGES, DataChoice, read_data
+from .gradients import Training, read_changes, read_loss, read_training
 from .local import Settings, read_settings
 from .network import NetworkChoice, built, read_network
 from .reader import CODE, Reader
@@ -53,8 +54,9 @@ class Aim:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Config:
-    """`way`: "gradient", of a network by a loss, or "local", by a local rule. `network`, `loss` and `training` are of
-    gradients, `local` of a rule. `parameters`: the tables that a training depends on, as they stand in the file."""
+    """`way`: "gradient", of a network by a loss, or "local", by a local rule. `network`, `loss`, `changes` (of
+    images, None for none) and `training` are of gradients, `local` of a rule. `parameters`: the tables that a training
+    depends on, as they stand in the file."""
 
     name: str
     title: str
@@ -66,6 +68,7 @@ class Config:
     data: DataChoice
     network: NetworkChoice | None
     loss: Any
+    changes: ImageChanges | None
     training: Training | None
     local: Settings | None
     parameters: Mapping[str, Any]
@@ -87,7 +90,7 @@ class Config:
         return "training" if self.way == "gradient" else "local"
 
 
-_TABLES = {"gradient": ("data", "network", "loss", "training"), "local": ("data", "local")}
+_TABLES = {"gradient": ("data", "network", "loss", "changes", "training"), "local": ("data", "local")}
 
 
 def names() -> list[str]:
@@ -146,13 +149,14 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
     published = _published(top.table("published", needed=False))
     aim = _aim(top.table("aim"))
     data = read_data(top.table("data"), held=way == "local")
-    network = loss = training = local = None
+    network = loss = changes = training = local = None
     if way == "local":
         local = read_settings(top.table("local"))
     else:
         network = read_network(top.table("network"))
         loss = read_loss(top.table("loss"), faults)
         training = read_training(top.table("training"))
+        changes = read_changes(top.table("changes", needed=False), faults)
     top.end()
     if network is not None and data is not None and not faults.errors:
         try:
@@ -161,11 +165,13 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
             for each in error.diagnostics:
                 faults.add(CODE, f"the network cannot be built: {each.message}", node=each.node, value=each.value,
                            limit=each.limit, remedy=each.remedy)
+    if changes is not None and data is not None and data.name not in IMAGES:
+        top.fault("only images change", "changes", told["changes"], ", ".join(IMAGES))
     faults.raise_if_errors()
     if aim is None or data is None:  # of which there would be a fault
         raise BadInputError(*faults.found)
-    return Config(name, title, paper, differs, way, published, aim, data, network, loss, training, local,
-                  {table: told[table] for table in _TABLES[way]})
+    return Config(name, title, paper, differs, way, published, aim, data, network, loss, changes,
+                  training, local, {table: told[table] for table in _TABLES[way] if table in told})
 
 
 def _published(table: Reader | None) -> Published | None:

@@ -15,7 +15,7 @@ from ...runtime import datasets, encoders, spectrograms
 from ...runtime.datasets import Split
 from .reader import Reader
 
-__all__ = ["DataChoice", "Labelled", "Parts", "encoded", "loaded", "read_data"]
+__all__ = ["IMAGES", "DataChoice", "Labelled", "Parts", "encoded", "loaded", "read_data"]
 
 Labelled = tuple[Events, np.ndarray[Any, np.dtype[np.int64]]]
 _QUICK = 400
@@ -72,6 +72,7 @@ KNOWN: dict[str, Known] = {
     "yin-yang": Known(datasets.load_yin_yang, 4, ("yin-yang",)),
     "fsdd": Known(spoken_digits, BANDS, ("integrated",)),
 }
+IMAGES = ("mnist", "digits")
 ENCODINGS: dict[str, Encoding] = {
     "latency": Encoding(
         lambda values, peak, of: encoders.latency(values, of["t_max"], threshold=of.get("threshold", 0.0),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...ir.diagnostics import BadInputError, Diagnostics
+from ...runtime.augmentation import Augmented, ImageChanges
+from ...runtime.datasets import Split
 from ...runtime.losses import LOSSES
 from ...runtime.optimizers import FusedAdam, FusedAdamW
 from ...runtime.samples import Samples
@@ -29,7 +30,7 @@ from .stopwatch import Stopwatch
 if TYPE_CHECKING:
     from .config import Config
 
-__all__ = ["Training", "read_loss", "read_training", "train"]
+__all__ = ["Training", "read_changes", "read_loss", "read_training", "train"]
 
 _OPTIMIZERS: dict[str, type[Any]] = {"adam": FusedAdam, "adamw": FusedAdamW}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -64,13 +65,23 @@ def read_loss(table: Reader | None, faults: Diagnostics) -> Any:
     """`[loss]`: its kind and its constants, as `spikec.losses` has them."""
     if table is None:
         return None
-    kind = table.text("kind", known=tuple(LOSSES))
-    make = LOSSES.get(kind)
-    if make is None or not (inspect.isclass(make) and is_dataclass(make)):
+    make = LOSSES.get(table.text("kind", known=tuple(LOSSES)))
+    return None if make is None else _stated(make, table, faults, ("output", "targets"))
+
+
+def read_changes(table: Reader | None, faults: Diagnostics) -> ImageChanges | None:
+    """`[changes]`: how images of the training part are another in every epoch, as `ImageChanges` has it."""
+    if table is None:
         return None
-    own = [each.name for each in fields(make) if each.name not in ("output", "targets")]
+    found: ImageChanges | None = _stated(ImageChanges, table, faults)
+    return found
+
+
+def _stated(make: Any, table: Reader, faults: Diagnostics, left_out: tuple[str, ...] = ()) -> Any:
+    """What a dataclass makes of the entries that have the names of its fields; None where it refuses them."""
+    own = [each.name for each in fields(make) if each.name not in left_out]
     options = {name: table.raw(name) for name in own if name in table}
-    table.end()
+    table.end(own)
     try:
         return make(**options)
     except BadInputError as error:
@@ -194,7 +205,7 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
     test = encoded(data, parts.test, parts.peak)
     before = _activity(trainer.module, test, choice.duration, program)
     with watch:
-        history = trainer.fit(encoded(data, parts.train, parts.peak), held_out, resume=False if fresh else None)
+        history = trainer.fit(_presented(config, parts, seed), held_out, resume=False if fresh else None)
     found = trainer.evaluate(test)
     last = history[-1]
     return {
@@ -206,6 +217,15 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
         "training_wall_s": sum(record.seconds for record in history),
         "loss_curve": thinned([record.train.loss for record in history]),
     }
+
+
+def _presented(config: Config, parts: Parts, seed: int) -> Any:
+    """What is trained on: the training part, or images of it that change."""
+    if config.changes is None:
+        return encoded(config.data, parts.train, parts.peak)
+    labels = parts.train.labels
+    return Augmented(images=parts.train.inputs, labels=labels, changes=config.changes, seed=seed,
+                     encode=lambda images: encoded(config.data, Split(images, labels), parts.peak)[0])
 
 
 def thinned(values: list[Any], most: int = 50) -> list[Any]:
