@@ -3,7 +3,7 @@ tolerance of 1e-12: no code of the engine, whose oracle this is. Spikes are look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -145,24 +145,30 @@ class Course:
             self._step(solver)
         return tuple(solver.y.tolist())
 
-    def _look(self, begin: float, state: Any, end: float, dense: Callable[[float], Sequence[float]]) -> None:
+    def _look(self, begin: float, state: Any, end: float, dense: Callable[[float], Any]) -> None:
         """Whether the level rises above zero within a step."""
-        level = self._level
-        if level is None:
+        of_state = self._level
+        if of_state is None:
             return
-        times = np.linspace(begin, end, _LOOKS + 1)
-        levels = [level(dense(time).tolist()) for time in times]  # type: ignore[attr-defined]
+
+        def level(time: float) -> float:
+            return of_state(dense(time).tolist())
+
+        times = np.linspace(begin, end, _LOOKS + 1).tolist()
+        levels = [level(time) for time in times]
+        near = 1e-3 * (times[1] - begin)
         for number in range(1, len(times)):
             before, now = levels[number - 1], levels[number]
-            low, high = float(times[number - 1]), float(times[number])
+            low, high = times[number - 1], times[number]
             if self._below and now > 0:
                 self._crossing = self._root(begin, state, low, high)
                 return
-            if self._below and number < _LOOKS and before < now > levels[number + 1]:
-                top = minimize_scalar(lambda time: -level(dense(time).tolist()),  # type: ignore[attr-defined]
-                                      bounds=(low, float(times[number + 1])), method="bounded",
+            rises = levels[number - 2] < before if number > 1 else level(low + near) > before
+            falls = levels[number + 1] < now if number < _LOOKS else level(high - near) > now
+            if self._below and rises and falls:
+                top = minimize_scalar(lambda time: -level(time), bounds=(low, high), method="bounded",
                                       options={"xatol": 1e-9 * (high - low) + 1e-300})
-                if -top.fun > 0 and float(top.x) > low and level(self._exact(begin, state, float(top.x))) > 0:
+                if top.fun < 0 and of_state(self._exact(begin, state, float(top.x))) > 0:
                     self._crossing = self._root(begin, state, low, float(top.x))
                     return
             self._below |= now <= 0
