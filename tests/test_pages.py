@@ -52,11 +52,31 @@ for seed in range(4):  # other weights, two layers, a loop with a delay
 apart = sum(abs(mine - its).sum() for mine, its in zip(*seen))
 assert apart <= 2 and sum(each.sum() for each in seen[0]) > 100, (apart, seen)
 """,
+    "dynapse2": """
+assert trainer.history.records[-1].train.samples == 60 and len(seen) > 3
+assert spikec.load("folder").codes.keys() == program.codes.keys()
+assert all((np.abs(each) <= 15).all() for each in again.masks.values())
+
+def steps_program(codes, spikes, duration):  # the masks of a step are those of the program that is compiled again
+    now = program.recompile(trainer.module.to_graph())
+    assert all((now.codes[name] == each).all() for name, each in codes.items())
+    assert "config.json" in now.files()
+    return program.emulator(seed=7).measure(codes, spikes, duration)
+
+trainer = spikec.Trainer(program, "first-spike", lr=2e-2, epochs=1, batch_size=20, duration=duration,
+                         measure=steps_program, progress=False)
+trainer.fit((events, labels))
+assert any((trainer.program.codes[name] != each).any() for name, each in program.codes.items())
+""",
+    "xylo": """
+assert trainer.history.records[-1].train.accuracy > 0.4
+assert spikec.load("net-xylo").plan.shifts == program.plan.shifts
+""",
 }
 """What is asserted of the names of a page, after its blocks."""
 
 
-@pytest.mark.parametrize("page", ["brainscales2"])
+@pytest.mark.parametrize("page", ["brainscales2", "dynapse2", "plasticity-processor", "xylo"])
 def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
     pytest.importorskip("snntorch")
     code, paths = program_of(page)
