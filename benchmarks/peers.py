@@ -61,6 +61,7 @@ PEERS = {
         Peer("spikec", "peer_spikec.py", ()),
         Peer("snntorch", "peer_snntorch.py", (TORCH, ("--no-deps", "snntorch==1.0.0"))),
         Peer("norse", "peer_norse.py", ((*TORCH, "nir", "nirtorch"), ("--no-deps", "norse==1.1.0"))),
+        Peer("theta", "peer_theta.py", (("jax==0.10.2", "jaxlib==0.10.2", "numpy>=2,<3"),)),
         Peer("jaxsnn", "peer_jaxsnn.py", (("jaxsnn==0.3.0", "jax==0.10.2", "jaxlib==0.10.2"),)),
     )
 }

@@ -135,8 +135,8 @@ class Problem:
                 for name, each in self.tensors().items()}, counts
 
 
-def check_differences(problem: Problem, step: float = 1e-6, tolerance: float = 2e-7, most: int = 60) -> None:
-    """Every gradient against central differences; at most `most` entries of a tensor, evenly spread."""
+def check_differences(problem: Problem, relative: float = 1e-6, tolerance: float = 2e-7, most: int = 60) -> None:
+    """Every gradient against central differences of a relative step; at most `most` entries of a tensor."""
     found, counts = problem.gradients()
     assert sum(counts) > 0
     for name, tensor in problem.tensors().items():
@@ -147,7 +147,7 @@ def check_differences(problem: Problem, step: float = 1e-6, tolerance: float = 2
         for entry in range(0, len(flat), max(1, len(flat) // most)):
             place = np.unravel_index(entry, view.shape)
             kept = float(view[place])
-            sides = []
+            sides, step = [], relative * (abs(kept) or 1.0)
             for sign in (1, -1):
                 view[place] = kept + sign * step
                 with torch.no_grad():

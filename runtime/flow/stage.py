@@ -70,7 +70,7 @@ class FlowStage:
     @property
     def limits(self) -> str:
         """How many spikes there may be."""
-        return f"{self.limit} spikes a sample, {self.burst} within a millionth of the run"
+        return f"{self.limit} spikes a sample, {self.burst} within a thousandth of the run"
 
     def source(self, dtype: torch.dtype, uniform: bool) -> str:
         """The text of its kernels: they compute in float64, whatever the engine does."""
@@ -185,8 +185,9 @@ class FlowCall:
         self.set(
             batch=batch, n=n, slots=len(self.sources), projections=len(stage.wires), populations=len(stage.component),
             n_probes=probes, fresh=int(self.states is None), limit=stage.limit, burst=stage.burst,
-            duration=self.duration, window=1e-6 * self.duration, parameters=parameters.detach().contiguous(),
-            all_spiking=int(bool(stage.spiking.all())), start=start.detach().contiguous(), refractory=stage.refractory, spiking=stage.spiking,
+            duration=self.duration, window=1e-3 * self.duration, parameters=parameters.detach().contiguous(),
+            all_spiking=int(bool(stage.spiking.all())), start=start.detach().contiguous(), spiking=stage.spiking,
+            refractory=stage.refractory,
             population=stage.population, population_first=stage.population_first, wave=stage.wave, ends=ends,
             hold_end=torch.empty(batch, n, dtype=torch.float64))
         if probes:
