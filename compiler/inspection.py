@@ -55,7 +55,7 @@ class NodeRow:
 @dataclass(frozen=True, slots=True)
 class TargetReport:
     """What a target could do. `nodes`: the judgement on each. `loads`: what the model takes of one chip. `takes`: no
-    node is unsupported; `fits`: one chip holds it."""
+    node is refused by what the target states; `fits`: one chip holds it."""
 
     name: str
     status: str
@@ -65,6 +65,8 @@ class TargetReport:
 
     @property
     def takes(self) -> bool:
+        if self.status == "available":  # what compiling measures itself, it tells with the numbers of the case
+            return not any(each.refusals for each in self.nodes.values())
         return all(each.verdict != "unsupported" for each in self.nodes.values())
 
     @property

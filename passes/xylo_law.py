@@ -145,11 +145,16 @@ def _tell_misfit(population: Population, misfit: Array, dash_mem: Array, dash_sy
     if not len(misfit) or misfit[worst] <= TOLD:
         return
     taus = [float(np.asarray(each)[worst]) for each in (population.tau_mem, population.tau_syn) if each is not None]
+    steps = f"tau_mem, tau_syn of {', '.join(f'{tau / dt:.4g}' for tau in taus)} steps"
+    if not np.isfinite(misfit[worst]):  # there is no response to compare with
+        faults.add("SC341", "the model's own response to a spike grows without bound on its grid, and no shift does",
+                   node=population.name, value=f"in neuron {worst}: {steps}", limit="half a step",
+                   remedy="Take time constants of some steps, or a shorter step.")
+        return
     faults.add("SC341", "the response to a spike is not that of the model, as decays are shifts by a power of two",
                node=population.name, severity="error" if misfit[worst] > REFUSED else "warning",
-               value=f"by {misfit[worst]:.1%} in neuron {worst}: tau_mem, tau_syn of "
-                     f"{', '.join(f'{tau / dt:.4g}' for tau in taus)} steps, shifts {dash_mem[worst]}, "
-                     f"{dash_syn[worst]}", limit=f"{REFUSED:.0%}",
+               value=f"by {misfit[worst]:.1%} in neuron {worst}: {steps}, shifts {dash_mem[worst]}, {dash_syn[worst]}",
+               limit=f"{REFUSED:.0%}",
                remedy="Take time constants of a power of two of steps.")
 
 

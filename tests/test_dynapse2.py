@@ -207,7 +207,7 @@ def test_boxes_carry_their_charge() -> None:
 
 
 @pytest.mark.parametrize("settings", [
-    {"v_reset": 0.5}, {"reset": "subtract"}, {"v_leak": 2.0}])
+    {"v_reset": 0.5}, {"reset": "subtract"}, {"v_leak": 2.0}, {"r": 0.0}, {"w_in": 0.0}])
 def test_what_the_circuits_cannot_do(settings: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError) as refused:
         place(lower(chain(3, 4, **settings)))
@@ -412,7 +412,7 @@ def test_what_is_far_from_the_model_is_told() -> None:
 
 
 def test_a_current_out_of_reach_is_refused() -> None:
-    with pytest.raises(DoesNotFitError) as refused:
+    with pytest.raises(UnsupportedError) as refused:
         held_of(chain(2, 3, tau=20.0))
     assert "SC353" in codes(refused) and "SOIF_LEAK_N" in str(refused.value)
 

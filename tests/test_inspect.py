@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import spikec
 from spikec import Builder, Discretization, Graph
 from spikec.compiler.inspection import inspect_graph
 from spikec.ir import nodes as ir
+from spikec.ir.text import write
 from spikec.ir.wiring import Wiring
 from spikec.targets.model import Model
 from spikec.targets.registry import TARGETS
@@ -186,6 +188,21 @@ def test_limits_are_held_against_the_model() -> None:
     many = inspect_graph(chain(cuba(257), inputs=129), ["brainscales2"]).targets[0]
     assert [load.value for load in many.loads] == [2 * 257], "two circuits a neuron"
     assert many.takes and not many.fits
+
+
+@pytest.mark.parametrize(("target", "settings", "inputs", "code"), [
+    ("brainscales2", {"tau_mem": 1.0}, 4, 3), ("generic_analog", {"tau_mem": 100.0}, 4, 3),
+    ("dynapse2", {"tau_mem": 20.0}, 4, 3), ("xylo", {"tau_mem": 0.4e-3, "reset": "subtract"}, 4, 3),
+    ("dynapse2", {}, 65, 2), ("generic_analog", {}, 4097, 2), ("xylo", {"reset": "subtract"}, 17, 2),
+    ("brainscales2", {}, 65537, 2)])
+def test_inspecting_and_compiling_agree_on_the_exit_code(target: str, settings: dict[str, Any], inputs: int, code: int,
+                                                         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a circuit cannot be set to is unsupported (3); more of something than there is does not fit (2)."""
+    file = tmp_path / "net.spk"
+    write(chain(cuba(3, **settings), inputs=inputs, grid=replace(GRID, spike="delta") if target == "xylo" else None),
+          file)
+    assert say(capsys, "inspect", str(file), "-t", target)[0] == code
+    assert say(capsys, "compile", str(file), "-t", target, "-o", str(tmp_path / "out"))[0] == code
 
 
 def test_a_delay_is_judged_in_steps() -> None:

@@ -215,11 +215,12 @@ def test_what_has_no_place_on_the_chip_is_refused() -> None:
     graph = model(rng)
     assert ("SC324", "n0") in refused(with_nodes(graph, n0=ir.LIF(shape=(24,), tau=10e-3)))
     assert ("SC324", "w0") in refused(with_nodes(graph, w0=replace(graph.nodes["w0"], delay=np.full((24, 10), 2e-3))))
-    assert ("SC324", "in") in refused(model(rng, (17, 8, 3)))
-    assert ("SC324", "n1") in refused(model(rng, (10, 8, 9)))
+    for sizes in ((17, 8, 3), (10, 8, 9)):
+        with pytest.raises(DoesNotFitError, match="SC340"):
+            spikec.compile(model(rng, sizes), "xylo")
     assert ("SC343", "out") in refused(model(rng, (10, 8))), "inputs feed no outputs"
     both = graph.replace(nodes={**graph.nodes, "inner": ir.Output(shape=(24,))}, edges=(*graph.edges, ("n0", "inner")))
-    assert ("SC324", "n0") in refused(both), "24 neurons are no outputs"
+    assert ("SC343", "inner") in refused(both), "24 neurons that feed others are no outputs"
     assert refused(graph.replace(discretization=None)) == {("SC403", None)}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...ir.analog.dpi import DpiNetwork, DpiPopulation, DpiProjection, linear_error
-from ...ir.diagnostics import Diagnostics, DoesNotFitError
+from ...ir.diagnostics import Diagnostics, UnsupportedError
 from ...ir.network import Network, Population, Projection
 from ...ir.nodes import Array
 from ...passes.core_bases import fit_core_bases, hold_in_bases
@@ -55,18 +55,18 @@ def hold(placement: Placement, *, seed: int = 0, diagnostics: Diagnostics | None
         diagnostics: collects warnings (SC355).
 
     Raises:
-        DoesNotFitError: a current is out of its bias's reach (SC353), all at once.
+        UnsupportedError: a current is out of its bias's reach (SC353), all at once.
     """
     faults, told = Diagnostics(), Diagnostics() if diagnostics is None else diagnostics
     biases, circuits = [], []
     for number in range(placement.cores):
         plain = _rounded(placement, number, np.zeros(4), faults)
-        faults.raise_if_errors(DoesNotFitError)
+        faults.raise_if_errors(UnsupportedError)
         wanted = np.concatenate([np.empty(0), *(part for *_, part in _wanted(placement, number, circuit_of(plain)))])
         levels = fit_core_bases(wanted, seed=seed).bases
         biases.append(_rounded(placement, number, levels, faults))
         circuits.append(circuit_of(biases[-1]))
-    faults.raise_if_errors(DoesNotFitError)
+    faults.raise_if_errors(UnsupportedError)
     held = _assigned(placement, tuple(biases), tuple(circuits))
     _tell(held, told)
     return held

@@ -53,8 +53,8 @@ class Dynapse2Program(GraphProgram):
 
     Raises:
         BadInputError: an option is out of range (SC533).
-        UnsupportedError: what the chip cannot do (SC302 to SC306, SC324, SC352).
-        DoesNotFitError: the network takes more than the chip has (SC350, SC351), or currents are out of reach (SC353).
+        UnsupportedError: what the chip cannot do (SC302 to SC306, SC324, SC352), or be set to (SC353).
+        DoesNotFitError: the network takes more than the chip has (SC350, SC351).
     """
 
     target: ClassVar[str] = "dynapse2"

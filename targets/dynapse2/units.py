@@ -144,6 +144,10 @@ def _check(name: str, population: Population, faults: Diagnostics) -> None:
     if np.any(reset > rest):
         refuse("a reset above the resting value; the circuits are reset to their lowest current",
                "Reset to the resting value or below.", value=f"{reset.max():g} over {rest.min():g}")
+    gains = np.asarray(population.r) * (1.0 if population.w_in is None else np.asarray(population.w_in))
+    if np.any(gains == 0):
+        refuse("r w_in of zero: no spike would reach the membrane", "Give other values, or leave the layer out.",
+               value=f"of {int((gains == 0).sum())} neurons")
     if np.any(np.asarray(population.v_threshold) <= np.maximum(reset, rest)):
         refuse("a threshold that is not above rest and reset", "Raise the threshold.")
     if np.any(np.asarray(population.v0) != rest):

@@ -42,9 +42,10 @@ def support_for(chip: XyloChip) -> Support:
     inputs, outputs = _limit(chip.inputs), _limit(chip.outputs)
     rules = (
         *(rule for rule in CHIP_RULES if rule.when is not fires_often),
-        Rule((Input,), "unsupported", "more input channels than there are", larger_than(inputs), limit=inputs),
+        Rule((Input,), "unsupported", "more input channels than there are", larger_than(inputs), limit=inputs,
+             measured=True),
         Rule(MEMBRANES, "unsupported", "shown by an output, and more neurons than outputs", shows_more_than(outputs),
-             limit=outputs),
+             limit=outputs, measured=True),
         Rule(MEMBRANES, "unsupported", "runs in steps, and the model states no grid: give --dt and --spike",
              in_continuous_time),
         Rule(WEIGHTED, "approximate", "weights become integers of 8 bits with one shift a matrix", source=_SHEET),
