@@ -329,6 +329,9 @@ class Diagnostics:
 
 
 def first_line(error: BaseException) -> str:
-    """What somebody else's error says, short enough for a message: at most 200 characters of its first line, or the
-    name of its type where it says nothing."""
-    return str(error).splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    """What somebody else's error says, short enough for a message: at most 200 characters of its first line, those that
+    do not print escaped; or the name of its type where it says nothing."""
+    if not str(error).strip():
+        return type(error).__name__
+    line = str(error).strip().splitlines()[0][:200]
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)

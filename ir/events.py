@@ -144,8 +144,11 @@ class Events:
 
     def numpy(self) -> Events:
         """The same events as numpy arrays, detached."""
+        times = _numpy(self.times)
+        if times.dtype.kind == "c":  # numpy would leave out the imaginary part
+            raise BadInputError(Diagnostic("SC107", "event times must be real numbers", value=str(times.dtype)))
         return Events(
-            _numpy(self.times).astype(np.float64, copy=False),
+            times.astype(np.float64, copy=False),
             _whole(self.indices, "event indices"),
             _whole(self.offsets, "offsets"),
         )

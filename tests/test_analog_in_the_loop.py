@@ -664,3 +664,46 @@ def test_options_of_other_programs_are_named(place: Path, target: str, capsys: p
     assert code == 4 and [each["code"] for each in told["diagnostics"]] == ["SC550", "SC550"]
     assert [each["node"] for each in told["diagnostics"]] == ["--backend", "--drain"]
     assert say(capsys, "run", "out", "-i", "in.npz", "--duration", "0.04")[0] == 0
+
+
+def answers(times: Any, indices: Any) -> Any:
+    """What measures, and gives these spikes of the one population, in microseconds on the chip."""
+    def measure(codes: Any, spikes: Any, duration: float) -> dict[str, Events]:
+        return {"h": Events(np.asarray(times) * 1e-6, np.asarray(indices), np.array([0, len(times)]))}
+
+    return measure
+
+
+def one_layer() -> tuple[AnalogProgram, Events]:
+    builder = spikec.Builder()
+    x, h = builder.input("x", 4), builder.cubalif("h", 3, tau_mem=12e-3, tau_syn=6e-3, refractory=2e-3)
+    x.connect(h, weight=np.full((3, 4), 0.3))
+    builder.output("o", h)
+    return compiled(builder.build()), Events.from_samples([((1e-3,), (0,))])
+
+
+@pytest.mark.parametrize(("times", "indices", "told"), [
+    ([1.0, 1.0, 2.0], [0, 0, 1], "1 of 3; neuron 0 at 0.001 s and 0 s later"),
+    ([1.0, 1.5, 1.9], [2, 0, 2], "1 of 3; neuron 2 at 0.001 s and 0.0009 s later"),
+    ([1.0, 1.0, 2.5], [0, 1, 0], None), ([1.0, 2.1, 4.0], [0, 0, 0], None)])
+def test_spikes_that_are_closer_than_a_neuron_fires_are_told(times: Any, indices: Any, told: str | None) -> None:
+    program, events = one_layer()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = program.run(events, 30e-3, measure=answers(times, indices))
+    assert len(found.spikes["o"].times) == len(times)
+    assert [str(each.message) for each in caught if "SC486" in str(each.message) and str(told) in str(each.message)
+            ] == [str(each.message) for each in caught] and len(caught) == (told is not None)
+
+
+def test_complex_times_and_characters_that_do_not_print_are_no_answer() -> None:
+    program, events = one_layer()
+    with pytest.raises(BadInputError, match=r"SC485 at 'h'.*real numbers.*complex128"):
+        program.run(events, 30e-3, measure=answers([1.0 + 2j], [0]))
+
+    def fails(*given: Any) -> Any:
+        raise ValueError("a\x1b[31mred\nnext\x00")
+
+    with pytest.raises(MeasureError) as caught:
+        program.run(events, 30e-3, measure=fails)
+    assert "ValueError: a\\x1b[31mred" in str(caught.value) and str(caught.value).isprintable()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, cast
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ...ir.analog.network import AnalogNetwork, codes_of
 from ...ir.derived import Apply, Expr, Leaf, expr_of
-from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecError
+from ...ir.diagnostics import Diagnostic, Diagnostics, SpikecError, SpikecWarning, first_line
 from ...ir.events import Events
 from ...ir.graph import Graph
 from ...ir.network import Dense, Network, Projection
@@ -27,10 +28,13 @@ from ...ir.nodes import Array
 from ..engine import Values
 from ..measured import GUARD, MeasuredModule
 
-__all__ = ["AnalogModule", "Asked", "Coding", "InTheLoop", "Measure", "MeasureError", "StepCoding", "on_scale"]
+__all__ = ["AnalogModule", "Asked", "Coding", "InTheLoop", "Measure", "MeasureError", "StepCoding",
+           "close_spikes", "on_scale"]
 
 _ROUNDING = 1e-6
 """Of times, relative: they may be of float32."""
+_WELL_WITHIN = 0.5
+"""Of a refractory period: circuits differ, and stamps round."""
 
 Measure = Callable[..., Mapping[str, Events]]
 """One run on a chip: `measure(codes, spikes, duration) -> spikes`, or, where the network has delays, `measure(codes,
@@ -100,7 +104,8 @@ class Asked:
         except SpikecError:
             raise
         except Exception as error:
-            raise MeasureError(Diagnostic("SC377", f"the measurement fails: {type(error).__name__}: {error}"[:300],
+            raise MeasureError(Diagnostic("SC377", "the measurement fails",
+                                          value=f"{type(error).__name__}: {first_line(error)}",
                                           remedy="Mend it, and resume the training from its checkpoint.")) from error
 
 
@@ -161,6 +166,7 @@ class InTheLoop:
         self.coding, self.asked, self._network = coding, Asked(measure, time_limit), network
         self.sent: dict[str, Array] = {}
         """The codes of the last run."""
+        self._told = False
 
     def __call__(self, network: Network, events: Mapping[str, Events], duration: float) -> Any:
         self._check_circuits(network)
@@ -170,7 +176,11 @@ class InTheLoop:
         self.sent = self.coding.codes(network)
         given = {name: _timed(each, 1 / speed) for name, each in events.items()}
         found = self.asked(self.sent, given, duration / speed, **({"delays": delays} if delays else {}))
-        return on_scale(found, speed, duration, events)
+        spikes = on_scale(found, speed, duration, events)
+        if not self._told and (close := close_spikes(network, spikes)) is not None:
+            self._told = True
+            warnings.warn(str(close), SpikecWarning, stacklevel=4)
+        return spikes
 
     def _check_circuits(self, network: Network) -> None:
         """Raises BadInputError where circuits are to be what the chip is not set up to (SC488)."""
@@ -309,6 +319,35 @@ def _array(value: Tensor) -> Array:
 def _laid_out(projection: Projection, weight: Array) -> Array:
     """From the engine's layout to the network's, or back: the engine has dense weights by sources."""
     return weight.T if isinstance(projection.connection, Dense) else weight
+
+
+def close_spikes(network: Network, found: Any) -> Diagnostic | None:
+    """A warning where a neuron fires twice at one instant, or well within its refractory period, which no membrane of
+    the network does (SC486): time stamps of a chip can tie. `found`: measured spikes in the time of the network; what
+    is malformed is left to other checks."""
+    for name, each in network.populations.items():
+        events = found.get(name) if isinstance(found, Mapping) else None
+        if not (each.spiking and isinstance(events, Events)):
+            continue
+        try:
+            plain = events.checked(each.n, name).numpy()
+        except SpikecError:
+            continue
+        sample = np.repeat(np.arange(plain.batch), np.diff(plain.offsets))
+        order = np.lexsort((plain.times, plain.indices, sample))
+        same = (np.diff(sample[order]) == 0) & (np.diff(plain.indices[order]) == 0)
+        hold = 0.0 if each.refractory is None else np.asarray(each.refractory)[plain.indices[order][1:]]
+        apart = np.diff(plain.times[order])
+        close = same & ((apart == 0) | (apart < _WELL_WITHIN * hold))
+        if close.any():
+            first = int(np.argmax(close))
+            return Diagnostic(
+                "SC486", "measured spikes of one neuron are closer than it can fire", node=name, severity="warning",
+                value=f"{int(close.sum())} of {len(plain.times)}; neuron {plain.indices[order][first]} at "
+                      f"{plain.times[order][first]:.6g} s and {apart[first]:.3g} s later",
+                limit="one at an instant, and none within the refractory period",
+                remedy="They are taken as they are. Look at the chip's time stamps, and at what collects them.")
+    return None
 
 
 def on_scale(found: Any, factor: float, end: float, inputs: Container[str]) -> Any:
