@@ -114,9 +114,25 @@ def test_the_least_description_is_enough(tmp_path: Path) -> None:
         chip["neurons.colour"]
 
 
+def test_what_a_description_leaves_out_is_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "chip.toml").write_text(written(least()))
+    report = spikec.compile(net(n=3), target="generic_analog", chip=tmp_path / "chip.toml").report()
+    assert len(report.perfect) == 3 and "[spread.*]" in str(report) and "tau_mem ms" in str(report)
+    own = spikec.compile(net(n=3), target="generic_analog").report()
+    assert own.perfect == () and "says nothing" not in str(own)
+
+
 def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     told = faults("", tmp_path)
     assert [node for _, node, _ in told] == NEEDED
+    with pytest.raises(BadInputError) as caught:
+        read("", tmp_path)
+    for each in caught.value.diagnostics:  # each remedy is what the field wants: written so, the description is one
+        assert f"[{each.node}]" in str(each.remedy)
+    lines = [re.sub(r" with (.*), unit", r"\n\1, unit", re.split(r" \(or |Write ", str(each.remedy))[1]).replace(
+        ", ", "\n") for each in caught.value.diagnostics]
+    chip = read("\n".join(lines), tmp_path)
+    assert chip.circuits == 512 and chip.spans["tau_mem"].high == 6e-5
     assert {code for code, _, _ in told} == {"SC370"}
 
 
@@ -269,7 +285,7 @@ def test_a_chip_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     text = TOML["generic_analog"].replace('name = "generic_analog"', 'name = "mine"').replace("value = 63", "value = 3")
     file.write_text(text, encoding="utf-8")
-    program = spikec.compile(net(), "generic_analog", chip=file)
+    program = spikec.compile(net(), "generic_analog", chip=file, rows=1)
     assert program.chip.name == "mine" and program.chip.levels == 3
     assert max(abs(each.codes).max() for each in program.held.projections) <= 3
     # a saved folder has the chip in it: the file is not needed again

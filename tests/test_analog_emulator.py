@@ -34,6 +34,7 @@ from spikec.ir.graph import Discretization, Graph
 from spikec.ir.text import write
 from spikec.runtime.analog.device import Device
 from spikec.runtime.analog.emulator import _queued, on_stamps
+from spikec.runtime.engine import Engine
 from spikec.targets.analog.description import own_chip
 from spikec.targets.analog.program import AnalogProgram
 from spikec.targets.analog.report import LABEL
@@ -322,6 +323,22 @@ def test_a_run_of_next_to_no_time_reads_once(target: str, duration: float) -> No
     assert voltage.shape == (3, 3) and (when <= duration).all() and np.isfinite(voltage).all()
 
 
+def test_neurons_that_fire_without_end_are_cut_off_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compiled(net(0, readout=False), "generic_analog", **QUIET)
+    events = stimulus(program.graph)
+    assert not program.run(events, DURATION).truncated
+    plain = Engine._stage
+
+    def small(engine: Engine, component: tuple[str, ...]) -> Any:
+        stage = plain(engine, component)
+        stage.kernel.limit = 1
+        return stage
+
+    monkeypatch.setattr(Engine, "_stage", small)
+    with pytest.warns(SpikecWarning, match=r"SC408 at 'hidden"):
+        assert program.run(events, DURATION).truncated
+
+
 def test_stamps_are_the_ends_of_their_steps() -> None:
     times = np.array([0.0, 1e-9, 8e-6, 8.0001e-6, 15e-6])
     assert np.allclose(on_stamps(times, 8e-6), [0, 8e-6, 8e-6, 16e-6, 16e-6])
@@ -464,7 +481,9 @@ def test_nets_that_are_too_large_say_by_how_much() -> None:
     with pytest.raises(DoesNotFitError) as caught:  # 784 inputs take 7 circuits: 73 neurons
         compiled(net(0, n=74, n_in=784))
     assert "hidden 518" in str(caught.value.diagnostics[0].value)
-    assert compiled(net(0, n=72, n_in=784)).held.used == 72 * 7 + 3
+    assert compiled(net(0, n=72, n_in=784), rows=1).held.used == 72 * 7 + 3
+    chosen = compiled(net(0, n=72, n_in=784))  # what is left goes to the rows of the second layer
+    assert chosen.rows == {"fc": 1, "fc2": 2} and chosen.held.used == 72 * 7 + 3 * 2
     with pytest.raises(DoesNotFitError) as caught:
         compiled(net(0, n=2, n_in=4097), "generic_analog")
     (told,) = [each for each in caught.value.diagnostics if each.code == "SC374"]

@@ -221,10 +221,11 @@ CHIPS = {"circuits": st.integers(8, 30), "fan_in": st.sampled_from([3, 8, 20]), 
 def test_in_parts_it_is_the_network_as_a_whole(chip_of: Any, seed: int, delays: bool, loops: bool,
                                                chip: dict[str, int]) -> None:
     graph, events = random_graph(seed, delays, loops), stimulus(random_graph(seed, delays, loops), seed)
-    whole = compiled(graph, "generic_analog", **QUIET)
+    whole = compiled(graph, "generic_analog", rows=1, **QUIET)
     sizes, program = whole.network.size, None
     try:
-        program = compiled(graph, "generic_analog", chip=chip_of("generic_analog", **chip), partition=True, **QUIET)
+        program = compiled(graph, "generic_analog", chip=chip_of("generic_analog", **chip), partition=True, rows=1,
+                           **QUIET)
     except DoesNotFitError as error:
         for told in error.diagnostics:  # with numbers, of what cannot be cut
             if told.code == "SC374":

@@ -182,7 +182,7 @@ def test_several_projections_meet(run: Run, script: str, rows: int) -> None:
 def test_parameters_of_single_neurons(run: Run, script: str) -> None:
     """Time constants and resets that differ within a layer."""
     program = compiled(network(v_threshold=0.5, tau_mem=np.linspace(8e-3, 14e-3, 5), tau_syn=np.linspace(5e-3, 7e-3, 5),
-                               reset="v_reset", v_reset=np.array([-0.1, -0.05, 0.0, 0.05, 0.1])))
+                               reset="v_reset", v_reset=np.array([-0.1, -0.05, 0.0, 0.05, 0.1])), rows=1)
     events = spikes(2, 4, seed=3)
     results, calls = run(program, script, {"i0": events}, 60e-3, *on_grid(script))
     key, unit = ("tau_mem", 1.0) if script == HXTORCH else ("tau_m", 1e6)
