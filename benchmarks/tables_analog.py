@@ -63,7 +63,8 @@ def dynapse2() -> str:
         except NotMeasured:
             continue
         names.append(name)
-        rows.append((cv, *(_spread([run[key] for run in runs]) for key in ("ideal", "circuits", "copied", "in_the_loop")),
+        rows.append((cv, *(_spread([run[key] for run in runs])
+                           for key in ("ideal", "circuits", "copied", "in_the_loop")),
                      f"{sum(run['in_the_loop'] > run['copied'] for run in runs)} of {len(runs)}"))
     if not rows:
         raise NotMeasured("dynapse2_yin_yang")

@@ -24,8 +24,8 @@ class Dynapse2Options:
     """`chips`: of the board that may be used. `watch`: which neurons the board's computer hears; with "outputs", only
     the emulated chip can be in the loop of a network with hidden layers. `seed`: the serial number of the emulated
     chip. `mismatch`: whether its circuits deviate; `cv`: the coefficient of variation of each of their numbers, in the
-    place of the published one (0.2 is this project's choice of a larger one). `noise`: whether runs differ. `feedback`: whether membranes
-    have the positive feedback that DynapSim gives them."""
+    place of the published one (0.2 is this project's choice of a larger one). `noise`: whether runs differ. `feedback`:
+    whether membranes have the positive feedback that DynapSim gives them."""
 
     chips: int = 1
     watch: Watch = "all"
