@@ -61,7 +61,7 @@ class Settings:
 def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--cv", type=float, default=0.1, help="coefficient of variation; 0.2: our choice of a larger one")
+    parser.add_argument("--cv", type=float, default=0.1, help="coefficient of variation; 0.2: our choice of more")
     parser.add_argument("--fresh", action="store_true", help="forget the runs that are done")
     options = parser.parse_args()
     if data_folder() is None:
