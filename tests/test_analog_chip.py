@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from analog_nets import OWN, TOML, net
+from as_installed import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,21 @@ def test_the_least_description_is_enough(tmp_path: Path) -> None:
     assert set(chip.spreads) == set(SPREADS)
     with pytest.raises(KeyError):
         chip["neurons.colour"]
+
+
+def test_the_page_lists_every_field() -> None:
+    """Names, units and what is needed, in the table of `docs/brainscales2.md`."""
+    page = (ROOT / "docs" / "brainscales2.md").read_text(encoding="utf-8")
+    groups = "neurons|weights|time|readout|calibration|noise|span"
+    rows = [row.split(" | ") for row in re.findall(rf"^\| (`(?:{groups})\..*) \|$", page, re.MULTILINE)]
+    told = {name: (row[1], row[-1]) for row in rows for name in re.findall(r"`([\w.]+)`", row[0])}
+    fields = {**FIGURES, **{f"span.{name}": field for name, field in SPANS.items()}}
+    assert told.keys() == fields.keys()
+    for name, field in fields.items():
+        unit, absent = told[name]
+        assert unit == field.unit or (not field.unit and unit.startswith("(none")), name
+        assert (absent == "needed") == field.needed, name
+    assert all(f"`{name}`" in page for name in SPREADS) and all(f"`{basis}`" in page for basis in BASES)
 
 
 def test_what_a_description_leaves_out_is_in_the_report(tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ trainer = spikec.Trainer(program, "first-spike", lr=2e-2, epochs=1, batch_size=2
 trainer.fit((events, labels))
 assert any((trainer.program.codes[name] != each).any() for name, each in program.codes.items())
 """,
+    "plasticity-processor": """
+assert (answer.predictions == labels).mean() > 0.9
+""",
     "xylo": """
 assert trainer.history.records[-1].train.accuracy > 0.4
 assert spikec.load("net-xylo").plan.shifts == program.plan.shifts

@@ -238,3 +238,16 @@ def test_a_program_gives_its_learner_and_a_trainer_drives_it() -> None:
     assert batch.predicted is not None and len(batch.predicted) == 6 and "error" in batch.errors
     figures = step.end_epoch(0)
     assert figures.updated["fc1"] > 0 and step.rate == 0.5
+
+
+def test_the_report_says_what_the_rule_has_become() -> None:
+    program = spikec.compile(network(), target="brainscales2", rows=1)
+    learner = program.learner(reward_stdp(rate=0.03, duration=SHOWN))
+    learner.learn(*samples(5))
+    report = learner.report()
+    (row,) = report.projections
+    assert (row.projection, row.synapses, report.samples) == ("fc0", CHANNELS * CLASSES, 5)
+    assert report.period == pytest.approx(SHOWN / 1000) and row.low == 0 and 0 <= row.at_ends <= 1
+    assert len(row.terms) == 2 and all("reward" in term and "causal" in term for term in row.terms)
+    assert any("SC363" in each for each in report.otherwise) and row.terms[0] in str(report)
+    assert report.as_dict()["projections"][0]["kernel"] > 1000

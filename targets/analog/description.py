@@ -79,7 +79,16 @@ _PARTS: Mapping[str, _Field] = {
     "mean": _Field("", -1, 1, needed=False),
     "std": _Field("", 0, 2, needed=False),
 }
-_FORM = '[neurons.circuits] with value = 512, unit = "circuits", source = "where it is from", basis = "assumed"'
+_EXAMPLES: Mapping[str, tuple[float, ...]] = {
+    "neurons.circuits": (512,), "neurons.fan_in": (128,), "neurons.merged": (1,), "weights.levels": (63,),
+    "weights.full_scale": (1.0,), "time.speed_up": (1000.0,), "readout.bits": (8,), "readout.leak": (80.0,),
+    "readout.threshold": (150.0,), "span.tau_mem": (5e-7, 6e-5), "span.tau_syn": (3e-7, 3e-5),
+    "span.refractory": (0.0, 3e-5), "span.potential": (50.0, 160.0), "span.delay": (2.0, 3.5),
+}
+"""Numbers that messages show, in the order of magnitude of a chip's."""
+_KNOWN: Mapping[str, _Field] = {
+    **FIGURES, **{f"span.{name}": field for name, field in SPANS.items()},
+    **{f"spread.{name}.{part}": field for name in SPREADS for part, field in _PARTS.items()}}
 ABSENT = "not stated"
 """Source of a number that a description leaves out."""
 
@@ -130,7 +139,8 @@ def read_chip(path: str | Path) -> AnalogChip:
     try:
         told = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise BadInputError(Diagnostic("SC370", f"'{place}' is no TOML: {error}", remedy=f"Write {_FORM}.")) from error
+        told_so = _form("neurons.circuits", _KNOWN["neurons.circuits"])
+        raise BadInputError(Diagnostic("SC370", f"'{place}' is no TOML: {error}", remedy=told_so)) from error
     return chip_of(told, place.stem)
 
 
@@ -149,11 +159,9 @@ def chip_of(told: Mapping[str, Any], name: str) -> AnalogChip:
     found = {name: entry for group in groups for name, entry in _entries(told, group, faults)}
     for name in sorted(told.keys() - texts.keys() - groups):
         faults.add("SC370", "the description has an unknown entry", value=name, limit=", ".join(sorted(groups)))
-    known = {**FIGURES, **{f"span.{name}": field for name, field in SPANS.items()},
-             **{f"spread.{name}.{part}": field for name in SPREADS for part, field in _PARTS.items()}}
-    for name in sorted(found.keys() - known.keys()):
+    for name in sorted(found.keys() - _KNOWN.keys()):
         faults.add("SC370", "the description has a number of no meaning", node=name,
-                   limit=", ".join(each for each in known if each.split(".")[0] == name.split(".")[0]))
+                   limit=", ".join(each for each in _KNOWN if each.split(".")[0] == name.split(".")[0]))
     figures = {name: _figure(name, found.get(name), field, faults) for name, field in FIGURES.items()}
     spans = {name: span for name, field in SPANS.items()
              if (span := _span(f"span.{name}", found.get(f"span.{name}"), field, faults)) is not None}
@@ -182,8 +190,9 @@ def _entries(told: Mapping[str, Any], group: str, faults: Diagnostics) -> list[t
     def inside(table: Any, name: str) -> list[tuple[str, Any]]:
         if isinstance(table, dict):
             return [(f"{name}.{key}", value) for key, value in table.items()]
+        first = next((each for each in _KNOWN if each.startswith(f"{name}.")), "neurons.circuits")
         faults.add("SC370", "a group of numbers is a table", node=name, value=repr(table)[:80],
-                   remedy=f"Write {_FORM}.")
+                   remedy=_form(first, _KNOWN[first]))
         return []
 
     entries = inside(told.get(group, {}), group)
@@ -195,7 +204,7 @@ def _figure(name: str, entry: Any, field: _Field, faults: Diagnostics) -> Figure
     if entry is None:
         if field.needed:
             faults.add("SC370", "the description lacks a number", node=name, limit=_limit(field),
-                       remedy=f"Write {_FORM}.")
+                       remedy=_form(name, field))
         return nothing
     told = _numbers(name, entry, ("value",), field, faults)
     return nothing if told is None else Figure(told["value"], field.unit, told["source"], told["basis"])
@@ -205,7 +214,7 @@ def _span(name: str, entry: Any, field: _Field, faults: Diagnostics) -> Span | N
     if entry is None:
         if field.needed:
             faults.add("SC370", "the description lacks a range", node=name, limit=_limit(field),
-                       remedy="Write it with low and high in the place of value.")
+                       remedy=_form(name, field))
         return None
     told = _numbers(name, entry, ("low", "high"), field, faults)
     if told is None:
@@ -220,7 +229,7 @@ def _numbers(name: str, entry: Any, wanted: tuple[str, ...], field: _Field, faul
     keys = {*wanted, "unit", "source", "basis"}
     if not isinstance(entry, dict) or entry.keys() != keys:
         faults.add("SC370", "a number is a table of " + ", ".join(sorted(keys)), node=name, value=repr(entry)[:80],
-                   remedy=f"Write {_FORM}.")
+                   remedy=_form(name, field))
         return None
     before = len(faults.found)
     for key in wanted:
@@ -239,6 +248,17 @@ def _numbers(name: str, entry: Any, wanted: tuple[str, ...], field: _Field, faul
     if len(faults.found) > before:
         return None
     return {key: float(entry[key]) for key in wanted} | {"source": entry["source"], "basis": entry["basis"]}
+
+
+def _form(name: str, field: _Field) -> str:
+    """How an entry is written, with an example."""
+    given = _EXAMPLES.get(name, (field.low, min(field.high, 1.0)) if name.startswith("span.") else (
+        field.absent if field.low <= field.absent <= field.high else field.low,))
+    shown = [f"{int(each)}" if field.whole else f"{float(each)!r}" for each in given]
+    numbers = ", ".join(f"{key} = {each}" for key, each in zip(
+        ("low", "high") if len(given) > 1 else ("value",), shown, strict=True))
+    return (f'Write [{name}] with {numbers}, unit = "{field.unit}", source = "where it is from", basis = "assumed" '
+            f"(or {', '.join(each for each in BASES if each != 'assumed')}).")
 
 
 def _limit(field: _Field) -> str:

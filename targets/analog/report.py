@@ -15,6 +15,7 @@ from ..tables import Table
 from .description import ABSENT
 
 if TYPE_CHECKING:
+    from ...ir.analog.chip import AnalogChip
     from ...runtime.analog.calibration import CalibrationRow
     from .program import AnalogProgram
 
@@ -76,7 +77,8 @@ class RunRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalogReport:
     """Rows of the program's parts. `runs`: of a network that is larger than the chip. `calibration`: by quantity, where
-    the emulated chip was calibrated. `assumed`: names of the chip's numbers that rest on no source."""
+    the emulated chip was calibrated. `assumed`: names of the chip's numbers that rest on no source; `perfect`: in what
+    the chip is without fault because its description says nothing of it."""
 
     target: str
     chip: str
@@ -95,6 +97,7 @@ class AnalogReport:
     runs: tuple[RunRow, ...]
     calibration: tuple[CalibrationRow, ...]
     assumed: tuple[str, ...]
+    perfect: tuple[str, ...]
 
     @classmethod
     def of(cls, program: AnalogProgram) -> Self:
@@ -111,7 +114,8 @@ class AnalogReport:
             projections=tuple(_projection(each, program.network, held, number, chip.levels)
                               for number, each in enumerate(held.projections)),
             runs=_runs(held), calibration=() if program.calibration is None else program.calibration.rows(),
-            assumed=tuple(name for name, each in named.items() if each.basis == "assumed" and each.source != ABSENT))
+            assumed=tuple(name for name, each in named.items() if each.basis == "assumed" and each.source != ABSENT),
+            perfect=_perfect(chip))
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, as `--json` prints it."""
@@ -130,6 +134,8 @@ class AnalogReport:
             f"on the chip; the largest weight of a row adds {self.full_scale:g} of the distance from rest to threshold",
             f"emulated chip {self.seed}: mismatch {self.mismatch}, "
             f"{'with' if self.noise else 'without'} noise from run to run",
+            *([f"the description says nothing of some faults, so this chip has none of them: {'; '.join(self.perfect)}"]
+              if self.perfect else []),
         ])
 
     @property
@@ -141,11 +147,13 @@ class AnalogReport:
 
     def tables(self) -> Iterator[Table]:
         """All tables, in the order in which they are shown."""
+        unit, factor = _unit(max((row.tau_mem[1] for row in self.populations), default=0.0))
         yield Table(
-            "Populations", ("population", "neurons", "circuits each", "tau_mem us", "tau_syn us", "refractory us",
-                            "leak LSB", "reset LSB", "threshold LSB"),
-            tuple((row.name, f"{row.neurons:,}", f"{row.circuits}", _span(row.tau_mem, 1e6), _span(row.tau_syn, 1e6),
-                   _span(row.refractory, 1e6), _span(row.leak), _span(row.reset), _span(row.threshold))
+            "Populations", ("population", "neurons", "circuits each", f"tau_mem {unit}", f"tau_syn {unit}",
+                            f"refractory {unit}", "leak LSB", "reset LSB", "threshold LSB"),
+            tuple((row.name, f"{row.neurons:,}", f"{row.circuits}", _span(row.tau_mem, factor),
+                   _span(row.tau_syn, factor), _span(row.refractory, factor), _span(row.leak), _span(row.reset),
+                   _span(row.threshold))
                   for row in self.populations),
             ("Time constants are those on the chip; potentials in steps of its readout.",))
         yield Table(
@@ -165,9 +173,10 @@ class AnalogReport:
                 ("One after the other, all from the same start; what a run records is sent to those that take it. Each "
                  "spike of an axon is an event on the link.",))
         if any(row.relays for row in self.projections):
+            unit, factor = _unit(max(row.delay[1] for row in self.projections if row.delay))
             yield Table(
-                "Delays", ("from", "to", "delay us", "relays"),
-                tuple((row.source, row.target, _span(row.delay, 1e6), f"{row.relays}")
+                "Delays", ("from", "to", f"delay {unit}", "relays"),
+                tuple((row.source, row.target, _span(row.delay, factor), f"{row.relays}")
                       for row in self.projections if row.relays),
                 ("Each delayed axon passes through a circuit of its own.",))
         if self.calibration:
@@ -212,6 +221,21 @@ def _calibration(rows: tuple[CalibrationRow, ...]) -> Table:
         ("Standard deviations without the outermost 5 % at each end; of potentials in the distance from rest to "
          "threshold. before, after: as the chip's converter measures them; left: as it truly is. The potentials of a "
          "circuit share the offset of their channel, which measuring does not see, and which does not move spikes.",))
+
+
+def _perfect(chip: AnalogChip) -> tuple[str, ...]:
+    """Kinds of fault of which a description says nothing at all."""
+    spreads = [part for each in chip.spreads.values() for part in (each.before, each.std)]
+    noise = [each for name, each in chip.figures.items() if name.startswith("noise.")]
+    kinds = {"all circuits are alike, as no [spread.*] is stated": spreads,
+             "runs do not differ, as no [noise.*] is stated": noise,
+             "membranes are read without steps, as there is no [readout.bits]": [chip.figures["readout.bits"]]}
+    return tuple(kind for kind, figures in kinds.items() if all(each.source == ABSENT for each in figures))
+
+
+def _unit(longest: float) -> tuple[str, float]:
+    """In which times of up to so many seconds are shown, and how many there are in a second."""
+    return next(((unit, factor) for unit, factor in (("us", 1e6), ("ms", 1e3)) if longest * factor < 1e3), ("s", 1.0))
 
 
 def _range(values: Array | None) -> Range | None:

@@ -18,7 +18,15 @@ import numpy as np
 
 from ...ir.analog.correlation import READ_NOISE, CorrelationSensors, Trains, collected, trains_of
 from ...ir.analog.network import codes_of
-from ...ir.analog.plastic import LARGEST_WEIGHT, Observed, PlasticityProgram, baseline_of, gate_of, updated
+from ...ir.analog.plastic import (
+    LARGEST_WEIGHT,
+    Observed,
+    PlasticityProgram,
+    PlasticTerm,
+    baseline_of,
+    gate_of,
+    updated,
+)
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning, UnsupportedError
 from ...ir.events import Events
 from ...ir.graph import Graph
@@ -33,6 +41,7 @@ from ...runtime.learning.arguments import Rest, check_seed, checked_rate, checke
 from ...runtime.learning.learner import Answer, LearningFigures
 from ...runtime.learning.states import require_state
 from ...runtime.learning.watch import warn_of_no_input
+from .learner_report import PlasticRow, PpuLearnerReport
 from .plasticity_limits import RANGES
 from .ppu_kernel import kernel_text
 from .third_factor import summed_error, wanted_spikes
@@ -166,6 +175,20 @@ class PpuLearner:
     def answer(self, events: Any) -> Answer:
         """See `Learner.answer`."""
         return self._joined([self._answered(self._run(sample)[0]) for sample in self._samples(events)], [])
+
+    def report(self) -> PpuLearnerReport:
+        """What the rule has become, and where the weights stand; `print` shows it, `as_dict` is for machines."""
+        faults, rows, kernels = Diagnostics(), [], self.kernels()
+        self._rules_at(self.rate or 1.0, faults)
+        for each in self._plastic:
+            link, program, codes = each.link, each.rule.program, self.codes[each.link.name]
+            ends = (codes <= program.low) | (codes >= program.high)
+            rows.append(PlasticRow(
+                link.name, link.source, link.target, codes.size, tuple(map(_term_text, program.terms)), each.rule.tau,
+                program.low, program.high, float(np.mean(self._step[link.name])), float(ends.mean()),
+                len(kernels[link.name].encode())))
+        return PpuLearnerReport(self.rule.name, self.seen, self._duration / self.speed_up, tuple(rows),
+                                tuple(str(each) for each in faults.found))
 
     def _update(self, trains: Mapping[str, Trains], gates: Mapping[str, Array], label: int, predicted: int) -> float:
         links, size, reward = self._links, 0.0, 0
@@ -475,3 +498,7 @@ def _one_step(name: str, step: Mapping[str, Any], faults: Diagnostics) -> float:
         faults.add("SC515", "weights onto all neurons of a population have one step where they learn", node=name,
                    value=f"{given.min():.4g}..{given.max():.4g}", remedy="Make their thresholds and gains alike.")
     return float(given.mean())
+
+
+def _term_text(term: PlasticTerm) -> str:
+    return " · ".join([f"{term.mantissa} 2^-{term.shift}", *term.factors])
