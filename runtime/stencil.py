@@ -87,7 +87,8 @@ class Stencil(Sweep):
 
     def by_place(self, value: Tensor) -> Tensor:
         """(…, channels * positions) as (…, positions, channels)."""
-        return value.unflatten(-1, (self.n, self.positions)).transpose(-1, -2).contiguous()
+        parted: Tensor = value.unflatten(-1, (self.n, self.positions))
+        return parted.transpose(-1, -2).contiguous()
 
     def by_channel(self, value: Tensor) -> Tensor:
         """(batch * positions, channels) as (batch, channels * positions)."""
@@ -206,7 +207,7 @@ class StencilCall(SweepCall):
     def chunks(self) -> int:
         """Parts of the batch in the reverse sweep: a function of the problem alone, so that sums do not depend on the
         machine."""
-        visits = self.gatherer.events * self.own.reach_y * self.own.reach_x
+        visits: int = self.gatherer.events * self.own.reach_y * self.own.reach_x
         return max(1, min(self.samples, _CHUNKS, visits // (_VISITS_A_WEIGHT * max(1, sum(self.sweep.rows)))))
 
     def want_events(self) -> None:
