@@ -65,6 +65,24 @@ def limits() -> str:
             f"{measured('steps')}")
 
 
+def convolution() -> str:
+    """A synaptic event of a dense network and of a convolutional one, and a step of the latter beside snnTorch."""
+    found = figures("convolution")
+    rows = [(name, f"{row['synaptic_events_a_sample'] / 1e6:.2f} M", number(row["forward_ns_an_event"]),
+             number(row["step_ns_an_event"])) for name, row in found["networks"].items()]
+    ratios = [number(found["convolutional_over_dense"][name]) for name in ("forward", "step")]
+    events = table(("network", "synaptic events a sample", "forward, ns an event", "training step, ns an event"),
+                   [*rows, ("times dense", "", *ratios)])
+    ours = found["networks"]["15C5-P2-40C5-P2-300-10"]
+    steps_taken = [("spikec", number(ours["step"]["cpu_ms"]), "1",
+                    ", ".join(number(each) for each in ours["spikes_a_sample"].values()))]
+    steps_taken += [(f"snntorch {row['versions']['snntorch']}, steps of {step} ms", number(row["cpu_ms"]),
+                     number(row["times_spikec"]), ", ".join(map(number, row["spikes"])))
+                    for step, row in found["snntorch_by_step_ms"].items()]
+    beside = table(("simulator", "CPU ms a step", "times spikec", "spikes a sample, by layer"), steps_taken)
+    return f"{events}\n\n{beside}\n\n{measured('convolution')}"
+
+
 def scaling() -> str:
     """Growth with events and with size."""
     rows = []
@@ -339,7 +357,7 @@ def machine() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "steps": steps, "limits": limits, "scaling": scaling, "start": start, "importing": importing,
-    "threads": threads, "race": race,
+    "threads": threads, "race": race, "convolution": convolution,
     "clock": clock, "conversion_accuracy": conversion_accuracy, "conversion_layers": conversion_layers,
     "conversion_options": conversion_options, "gradients": gradients, "summary": summary, "machine": machine,
     **tables_loihi.TABLES,
