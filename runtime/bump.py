@@ -24,11 +24,13 @@ class WeightBump:
     """After each step, raises the weights into the first population, in the order of the signal, that is too silent:
     hidden neurons that miss a spike in more than `hidden` of the samples, or label neurons that miss any spike they
     should have given. The raise is `start` times the weight by which one impulse would reach the threshold (2e-4 is the
-    0.0005 of Fast & Deep, whose neurons need a weight of e). Neuron by neuron it doubles as long as that lasts, and is
-    halved where it does not: one raise for all would be doubled without end by a few that stay silent.
+    0.0005 of Fast & Deep, whose neurons need a weight of e). Neuron by neuron it doubles as long as that lasts, up to
+    where all inputs together, one spike each, lift the membrane by `most` of the way more than before, and is halved
+    where it does not last: without both, a few neurons that stay silent raise all others without end.
     """
 
-    def __init__(self, graph: Graph, network: Network, module: Any, hidden: float = 0.3, start: float = 2e-4) -> None:
+    def __init__(self, graph: Graph, network: Network, module: Any, hidden: float = 0.3, start: float = 2e-4,
+                 most: float = 1.0) -> None:
         self.hidden, self.start = hidden, start
         self.factors: dict[str, Tensor] = {}
         spiking = [name for component in network.schedule for name in component if network.populations[name].spiking]
@@ -38,6 +40,8 @@ class WeightBump:
             for name in [*(name for name in spiking if name not in shown), *(name for name in spiking if name in shown)]
         }
         self._reach = {name: torch.from_numpy(_reach(network.populations[name])) for name in self._incoming}
+        self._most = {name: max(start, most / max(1, sum(weight[0].numel() for weight in weights)))
+                      for name, weights in self._incoming.items()}
         self._outputs = network.outputs
 
     @torch.no_grad()
@@ -55,7 +59,8 @@ class WeightBump:
                 rows = silent.any(0)
             at_first = torch.full(rows.shape, self.start, dtype=torch.float64, device=rows.device)
             factor = self.factors.get(name, at_first)
-            self.factors[name] = torch.where(rows, 2 * factor, torch.maximum(factor / 2, at_first))
+            changed = torch.where(rows, 2 * factor, factor / 2)
+            self.factors[name] = changed.clamp(self.start, self._most[name])
             if not bool(rows.any()):
                 continue
             raised = torch.where(rows, factor * self._reach[name].to(rows.device), 0.0)

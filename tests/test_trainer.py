@@ -205,6 +205,9 @@ def test_a_bump_doubles_for_those_alone_that_stay_silent() -> None:
     torch.testing.assert_close((steps[2] - steps[1])[0].mean(), 2 * unit, rtol=1e-4, atol=0)
     assert torch.equal(steps[2][1:], steps[1][1:]) and torch.equal(steps[2][2:], steps[0][2:])
     assert (bump.factors["hidden"] / 2e-4).tolist()[:3] == [4.0, 1.0, 1.0]  # the second was 2
+    for _ in range(20):
+        bump.apply(out, "out", torch.zeros(4, dtype=torch.bool), torch.zeros(4, dtype=torch.int64))
+    assert float(bump.factors["hidden"].max()) == pytest.approx(1 / 5)  # five inputs, and the whole way at most
 
 
 def test_a_first_step_does_not_import_a_compiler() -> None:
