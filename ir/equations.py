@@ -1,10 +1,10 @@
-"""Neurons as equations, ready to use: each function gives a record that `Builder.equations` takes in the place of a text.
+"""Neurons as equations, ready to use: each function gives a record that `Builder.equations` takes for a text.
 
     net.equations("hidden", 100, spikec.equations.adex(), tau_u=0.1)
 
-Values are SI numbers. What is published is named with its source; all others are assumed, of the size that is usual. Any
-value can be given otherwise, here or to the builder, one for all neurons or one for each. Where a synapse is not part of
-a publication, a spike of weight w moves a current `i` by w, which decays with `tau_syn` (assumed, 5 ms).
+Values are SI numbers. What is published is named with its source; all others are assumed, of the size that is usual.
+Any value can be given otherwise, here or to the builder, one for all neurons or one for each. Where a synapse is not
+part of a publication, a spike of weight w moves a current `i` by w, which decays with `tau_syn` (assumed, 5 ms).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["Record", "adaptive_lif", "adex", "cubalif", "izhikevich", "lif", "qif", "resonate_and_fire"]
 
 Record = dict[str, Any]
-"""`equations`, `threshold`, `reset`, `receive` as text, `refractory` in seconds where there is one, and values by name."""
+"""`equations`, `threshold`, `reset`, `receive` as text, `refractory` in seconds where one is given, values by name."""
 
 
 def lif(**values: Any) -> Record:
@@ -78,8 +78,8 @@ def adex(**values: Any) -> Record:
 
 def izhikevich(**values: Any) -> Record:
     """The simple model of Izhikevich, IEEE Trans Neural Netw 14:1569 (2003), regular spiking: a = 0.02 / ms,
-    b = 0.2 / ms, c = -65 mV, d = 8 mV / ms, a spike at 30 mV. The published current is `i`, in volts a second; its decay
-    is assumed. It starts at c."""
+    b = 0.2 / ms, c = -65 mV, d = 8 mV / ms, a spike at 30 mV. The published current is `i`, in volts a second; its
+    decay is assumed. It starts at c."""
     return _record(
         "dv/dt = 0.04/(ms*mV)*v**2 + 5/ms*v + 140*mV/ms - u + i : volt\n"
         "du/dt = a*(b*v - u) : volt/second\n"

@@ -432,7 +432,7 @@ def params(node: Node) -> dict[str, Array]:
     """The numeric parameters that are set, by name."""
     found = {entry.name: getattr(node, entry.name) for entry in fields(node)
              if entry.metadata.get("param") and getattr(node, entry.name) is not None}
-    return found | node.values if isinstance(node, Equations) else found
+    return {**found, **node.values} if isinstance(node, Equations) else found
 
 
 _N = TypeVar("_N", bound=Node)
@@ -444,7 +444,7 @@ def with_params(node: _N, values: Mapping[str, Any]) -> _N:
         return replace(node, **values)
     own = {name: value for name, value in values.items() if name not in node.values}
     nested = {name: value for name, value in values.items() if name in node.values}
-    return replace(node, **own, values={**node.values, **nested})  # type: ignore[arg-type]
+    return replace(node, **own, values={**node.values, **nested})
 
 
 def made(kind: type[_N], values: Mapping[str, Any]) -> _N:

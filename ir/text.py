@@ -185,10 +185,11 @@ def _values(node: Node) -> Iterator[tuple[str, Any]]:
             value = compact(value, node.shape)
         if not _is_default(entry, value):
             yield entry.name, value
-    for name, given in node.values.items() if isinstance(node, Equations) else ():
-        value = compact(given, node.shape)
-        if not (name in _starts(node) and _same_bits(value, 0.0)):
-            yield name, value
+    if isinstance(node, Equations):
+        for name, given in node.values.items():
+            value = compact(given, node.shape)
+            if not (name in _starts(node) and _same_bits(value, 0.0)):
+                yield name, value
 
 
 def _starts(node: Equations) -> set[str]:

@@ -36,6 +36,10 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Models", "", ("spikec.Builder", "spikec.compiler.frontends.Handle", "spikec.normal", "spikec.uniform",
                     "spikec.Graph", "spikec.Discretization")),
     ("Nodes", "nodes", ()),
+    ("Neurons as equations", "What a text may say is in [equations.md](equations.md).", (
+        "spikec.equations.adex", "spikec.equations.izhikevich", "spikec.equations.adaptive_lif",
+        "spikec.equations.resonate_and_fire", "spikec.equations.lif", "spikec.equations.cubalif",
+        "spikec.equations.qif")),
     ("Other frameworks and files", "", (
         "spikec.from_torch", "spikec.from_nir", "spikec.to_nir", "spikec.from_onnx", "spikec.to_onnx",
         "spikec.with_readouts", "spikec.compiler.frontends.load_model", "spikec.compiler.frontends.register",

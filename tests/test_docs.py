@@ -70,10 +70,11 @@ def test_the_page_of_the_api_is_up_to_date(update_golden: bool) -> None:
 
 def test_the_page_of_the_api_has_every_public_name() -> None:
     listed = {name.removeprefix("spikec.") for name in api_page.names()}
-    modules = {"datasets", "encoders", "errors", "losses", "recordings", "rules"}
+    modules = {"datasets", "encoders", "equations", "errors", "losses", "recordings", "rules"}
     assert set(spikec.__all__) - listed == {*modules, "__version__"}
     assert {"recordings." + name for name in spikec.recordings.__all__} <= listed
     assert {"rules." + name for name in spikec.rules.__all__} - listed == {"rules.RULES"}
+    assert {"equations." + name for name in spikec.equations.__all__} - listed == {"equations.Record"}
     assert set(spikec.encoders.__all__) <= {name.removeprefix("encoders.") for name in listed}
     assert {"datasets." + name for name in spikec.datasets.__all__} - listed == {"datasets.DATASETS"}
     kinds = {type(loss()).__name__ for loss in spikec.losses.LOSSES.values()}

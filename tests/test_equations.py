@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ from hypothesis import strategies as st
 
 import spikec
 from spikec.ir import nodes as ir
-from spikec.ir.checks import check
+from spikec.ir.checks import verify
 from spikec.ir.flow.expressions import MAX_DEPTH, Apply, Number, Symbol, parsed
 from spikec.ir.flow.statements import read, state_names
 from spikec.ir.graph import same_graph
 from spikec.ir.text import parse, to_arrays, to_text
 
+ROOT = Path(__file__).parent.parent
 MEMBRANE = """
     dv/dt = (v_rest - v + drive)/tau : volt (unless refractory)   # a comment
     drive = r*i : volt
@@ -64,7 +67,7 @@ def test_statements_follow_each_other():
     assert reading.reset == {"u": twice, "v": Number(0.0)}
 
 
-@pytest.mark.parametrize("texts, wanted", [
+@pytest.mark.parametrize(("texts", "wanted"), [
     ((PLAIN, "v > 1", "v = 0", "v"), []),
     (("dv/dt = -v/tau (unless refractory)\ntau (trained)", "1 < v", "v = 0", "v -= w"), []),
     (("",), ["SC135", "SC134", "SC135"]),
@@ -137,7 +140,7 @@ def test_all_faults_come_at_once():
     assert "Is 'theta' meant?" in str(raised.value)
 
 
-@pytest.mark.parametrize("changes, code", [
+@pytest.mark.parametrize(("changes", "code"), [
     ({"reset": "v = 2*theta"}, "SC137"), ({"reset": "v = theta"}, "SC137"), ({"reset": "v += theta"}, "SC137"),
     ({"theta": np.array([1.0, 1.0, -1.0])}, "SC137"), ({"tau": 0.0}, "SC104"), ({"v0": np.array([0, 0, np.inf])}, None),
     ({"v0": np.inf}, None), ({"tau_": 1.0}, "SC134"),
@@ -208,9 +211,9 @@ def test_the_text_form_round_trips(tmp_path):
     'h = QIF(shape=(1,))',
 ])
 def test_a_text_form_that_is_wrong(line):
+    text = f"spikec-graph 1\nin = Input(shape=(1,))\n{line}\nout = Output(shape=(1,))\nin -> h -> out\n"
     with pytest.raises(spikec.BadInputError):
-        graph = parse(f"spikec-graph 1\nin = Input(shape=(1,))\n{line}\nout = Output(shape=(1,))\nin -> h -> out\n")
-        raise spikec.BadInputError(*check(graph))
+        verify(parse(text))
 
 
 def test_parameters_of_a_module_are_those_of_the_text():
@@ -235,7 +238,7 @@ def test_who_does_not_know_them_says_so(tmp_path):
     with pytest.raises(spikec.UnsupportedError, match="SC306 at 'hidden'"):
         spikec.compile(graph.replace(discretization=spikec.Discretization(dt=1e-3, spike="box")))
     for target in ("loihi2", "xylo", "brainscales2", "dynapse2", "generic_analog"):
-        with pytest.raises(spikec.UnsupportedError, match="SC324 at 'hidden'.*clock or event"):
+        with pytest.raises(spikec.UnsupportedError, match=r"SC324 at 'hidden'.*clock or event"):
             spikec.compile(on_grid, target)
 
 
@@ -256,3 +259,15 @@ def test_a_constant_current_needs_a_meaning():
     with pytest.raises(spikec.UnsupportedError, match="SC103 at 'h'"):
         spikec.compile(net("theta", tau=1.0, i0=0.3).build().with_nodes(
             {"in_h": ir.Affine(weight=np.ones((2, 1)), bias=[0.0, -0.1])}))
+
+
+def test_the_page_and_the_example_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shown: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "equations.md").read_text(), re.DOTALL):
+        exec(compile(block, "equations.md", "exec"), shown)
+    said = capsys.readouterr().out
+    assert "spike-exact" in said and said.count("SC136") == 2
+    exec(compile((ROOT / "examples" / "equations.py").read_text(), "equations.py", "exec"), {})
+    first, *_, last = (float(each) for each in re.findall(r": ([\d.]+) ms off", capsys.readouterr().out))
+    assert last < first / 4

@@ -1,5 +1,5 @@
-"""Neurons written as text in the event engine: the linear kinds re-expressed give the same spikes and gradients, networks
-of others agree with the reference and with differences."""
+"""Neurons written as text in the event engine: the linear kinds re-expressed give the same spikes and gradients,
+networks of others agree with the reference and with differences."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_recurrent_networks_agree_with_the_reference_and_with_differences(name):
     graph = network(lambda net, n: net.equations("h", n, record), size, n=3, loop=delayed)
     given = events(seconds, batch=1, count=10)
     program = spikec.compile(graph)
-    found, wanted = program.run(given, seconds).spikes["out"].numpy(), simulate_exact(graph, given, seconds).spikes["out"]
+    found = program.run(given, seconds).spikes["out"].numpy()
+    wanted = simulate_exact(graph, given, seconds).spikes["out"]
     assert len(found) > 3 and found.indices.tolist() == wanted.indices.tolist()
     np.testing.assert_allclose(found.times, wanted.times, rtol=0, atol=1e-10)
 
@@ -137,5 +138,5 @@ def test_results_do_not_depend_on_threads():
 def test_equations_that_run_away_are_a_diagnostic():
     stated = {"equations": "dv/dt = v*v + i\ndi/dt = -i", "threshold": "v > 1e13", "reset": "v = 0"}
     graph = network(lambda net, n: net.equations("h", n, **stated), 3.0, n=2)
-    with pytest.raises(spikec.SpikecError, match="SC44[12] at 'h'"):
+    with pytest.raises(spikec.SpikecError, match=r"SC44[12] at 'h'"):
         spikec.compile(graph).run(events(1.0), 10.0)

@@ -62,7 +62,8 @@ def test_gradients_are_those_of_differences(name):
     neuron, times, weights, seconds = drawn(name)
     spikes, last, log = neuron.run(times, weights, seconds)
     rng = np.random.default_rng(2)
-    of_spikes, of_last = rng.normal(size=len(spikes)), 1e-3 * rng.normal(size=len(last)) / np.maximum(np.abs(last), 1e-12)
+    of_spikes = rng.normal(size=len(spikes))
+    of_last = 1e-3 * rng.normal(size=len(last)) / np.maximum(np.abs(last), 1e-12)
     base = {"values": neuron.values, "weights": weights, "times": times, "start": neuron.start}
     found = dict(zip(("values", "weights", "times", "start"),
                      neuron.gradient(log, of_spikes, of_last, len(times)), strict=True))

@@ -23,7 +23,7 @@ def at(*times):
     return Events.from_samples([(list(times), list(range(len(times))))])
 
 
-@pytest.mark.parametrize("weight, time", [
+@pytest.mark.parametrize(("weight", "time"), [
     (3.0, 2.374077680281), (4.0, 1.538970890562), (9.0, 0.741494871392), (2.467401, None)])
 def test_a_quadratic_neuron_fires_when_its_closed_form_says(weight, time):
     """From rest I = w: t = -tau ln(1 - pi / (2 sqrt w)); none below (pi / 2)^2 = 2.467401100272."""
@@ -131,7 +131,7 @@ def test_a_level_that_only_touches_between_steps_is_found():
         assert spikes == 0 or found == pytest.approx(0.01 + when, abs=1e-4)
 
 
-@pytest.mark.parametrize("text, values, message", [
+@pytest.mark.parametrize(("text", "values", "message"), [
     ("dv/dt = v*v + i\ndi/dt = -i", {}, "too small|passes"),
     ("dv/dt = exp(40*v) + i\ndi/dt = -i", {}, "too small|passes"),
     ("dv/dt = -1e9*(v - i) + 1e9*(v - i)**3\ndi/dt = -i", {}, "steps|too small|passes"),
@@ -147,5 +147,5 @@ def test_probes_and_durations_are_checked():
     graph = driven("qif", [3.0], tau=1.0)
     with pytest.raises(spikec.BadInputError, match="SC402 at 'h'"):
         simulate_exact(graph, at(0.0))
-    with pytest.raises(spikec.BadInputError, match="SC403.*limit: v, v, i"):
+    with pytest.raises(spikec.BadInputError, match=r"SC403.*limit: v, v, i"):
         simulate_exact(graph, at(0.0), 1.0, probes={"h.u": [0.5]})

@@ -109,8 +109,8 @@ class Course:
             raise LostError(f"more than {MAX_STEPS} steps lie between two events", solver.t)
 
     def _small(self, state: Any, step: float) -> Any:
-        """What is a small error of each state in a step: of its largest size so far, since it may pass zero, and of what
-        the others move it, since it may start there."""
+        """What is a small error of each state in a step: of its largest size so far, since it may pass zero, and of
+        what the others move it, since it may start there."""
         self._sizes = np.maximum(self._sizes, np.abs(state))
         return RTOL * np.maximum(1e-3 * self._sizes, step * self._moves) + 1e-300
 

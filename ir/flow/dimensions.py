@@ -48,7 +48,7 @@ class Checker:
         weight = _power(_product(wanted, (*found[:3], Fraction(0)), -1), 1 / found[3])
         if self._weight not in (None, weight):
             raise Malformed("the weight of an impulse would have two units", "SC136", value=spelled(weight),
-                            limit=spelled(self._weight or NONE))
+                            limit=_spelled(self._weight))
         self._weight = weight
 
     def of_name(self, name: str) -> Dimension:
@@ -76,7 +76,8 @@ class Checker:
                 return self.of(inner)
             case Apply("multiply" | "divide" as function, (left, right)):
                 one, other = self.of(left), self.of(right)
-                return None if one is None else _product(one, other or NONE, 1 if function == "multiply" else -1)
+                sign = 1 if function == "multiply" else -1
+                return None if one is None else _product(one, NONE if other is None else other, sign)
             case Apply("power", (base, exponent)):
                 return self._of_power(base, exponent)
             case Apply("sqrt", (inner,)):
@@ -85,25 +86,29 @@ class Checker:
             case Apply(function, (inner,)):
                 found = self.of(inner)
                 if found not in (None, NONE):
-                    raise Malformed(f"{function} is of plain numbers", "SC136", value=spelled(found or NONE))
+                    raise Malformed(f"{function} is of plain numbers", "SC136", value=_spelled(found))
         return NONE
 
     def _of_power(self, base: Expression, exponent: Expression) -> Dimension | None:
         found, power = self.of(base), self.of(exponent)
         if power not in (None, NONE):
-            raise Malformed("an exponent is a plain number", "SC136", value=spelled(power or NONE))
-        if found in (None, NONE):
+            raise Malformed("an exponent is a plain number", "SC136", value=_spelled(power))
+        if found is None or found == NONE:
             return found
         number = _constant(exponent)
         if number is None or abs(number) > _MAX_POWER:
             raise Malformed("a quantity with a unit is raised to fixed powers only", "SC136",
-                            value=spelled(found or NONE))
-        return _power(found or NONE, Fraction(number).limit_denominator(16))
+                            value=_spelled(found))
+        return _power(found, Fraction(number).limit_denominator(16))
 
     def _agree(self, one: Dimension | None, other: Dimension | None, where: str) -> Dimension | None:
         if one is not None and other is not None and one != other:
             raise Malformed(f"the units of {where} do not agree", "SC136", value=spelled(other), limit=spelled(one))
         return other if one is None else one
+
+
+def _spelled(dimension: Dimension | None) -> str:
+    return spelled(NONE if dimension is None else dimension)
 
 
 def _product(one: Dimension, other: Dimension, sign: int) -> Dimension:

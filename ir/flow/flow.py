@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from ..nodes import QIF, Array, Equations, FlowNeuron, Theta, params
 from .expressions import Apply, Expression, Symbol
@@ -60,7 +60,7 @@ class Flow:
         for name in ("values", "start"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.dynamics, dict(self.values), dict(self.start))
 
 

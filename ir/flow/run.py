@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from .courses import Course, LostError
 from .systems import State, System, systems_of
 
 __all__ = ["Flows"]
+
+_Asked = TypeVar("_Asked")
 
 
 class Flows:
@@ -90,7 +93,7 @@ class Flows:
 
     def shown(self, neuron: int, time: float, state: str) -> float:
         """The value of a state at a time after what happened last."""
-        here: State = self._followed(neuron, lambda course, since: course.at(time - since))
+        here = self._followed(neuron, lambda course, since: course.at(time - since))
         return self.systems[neuron].show[state](here)
 
     def highest(self, neuron: int, time: float) -> tuple[float, float]:
@@ -98,9 +101,9 @@ class Flows:
         value, elapsed = self._followed(neuron, lambda course, since: course.highest(time - since))
         return value, self._since[neuron] + elapsed
 
-    def _followed(self, neuron: int, ask: object) -> object:
+    def _followed(self, neuron: int, ask: Callable[[Course, float], _Asked]) -> _Asked:
         try:
-            return ask(self._course[neuron], self._since[neuron])  # type: ignore[operator]
+            return ask(self._course[neuron], self._since[neuron])
         except LostError as lost:
             raise self._lost(neuron, lost.message, self._since[neuron] + lost.time) from None
 

@@ -146,5 +146,5 @@ def _function(expression: Expression, place: Mapping[str, int], values: Mapping[
             return lambda y: math.pow(first(y), last(y))
         case Apply("negative"):
             return lambda y: -first(y)
-    plain = _PLAIN[expression.function]  # type: ignore[union-attr]
+    plain = _PLAIN[expression.function]
     return lambda y: plain(first(y))

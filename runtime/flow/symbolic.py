@@ -1,0 +1,172 @@
+"""What sympy derives of the equations of a neuron, as statements of C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+from sympy.printing.c import C99CodePrinter
+
+from ...ir.flow.expressions import Apply, Expression, Number, Symbol
+from ...ir.flow.flow import Dynamics
+from ...ir.flow.statements import WEIGHT
+
+__all__ = ["derive"]
+
+_WHOLE = 8
+
+
+class _Expm1(sympy.Function):  # type: ignore[misc]
+    """exp(x) - 1, kept as one function so that small x lose nothing."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return sympy.exp(self.args[0])
+
+    def _ccode(self, printer: Any) -> str:
+        return f"expm1({printer._print(self.args[0])})"
+
+
+class _Log1p(sympy.Function):  # type: ignore[misc]
+    """log(1 + x), likewise."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return 1 / (1 + self.args[0])
+
+    def _ccode(self, printer: Any) -> str:
+        return f"log1p({printer._print(self.args[0])})"
+
+
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "add": sympy.Add, "subtract": lambda a, b: a - b, "multiply": sympy.Mul, "divide": lambda a, b: a / b,
+    "power": sympy.Pow, "negative": lambda a: -a, "exp": sympy.exp, "expm1": _Expm1, "log": sympy.log,
+    "log1p": _Log1p, "sqrt": sympy.sqrt, "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "sinh": sympy.sinh,
+    "cosh": sympy.cosh, "tanh": sympy.tanh, "atan": sympy.atan,
+}
+
+
+class _Printer(C99CodePrinter):  # type: ignore[misc]
+    """C with small whole powers written out, and no integers that could be divided as such."""
+
+    def _print_Pow(self, expr: Any) -> str:
+        base, exponent = expr.as_base_exp()
+        if exponent.is_Integer and 1 < abs(int(exponent)) <= _WHOLE:
+            inner = self.parenthesize(base, 1000)
+            power = "*".join([inner] * abs(int(exponent)))
+            return f"({power})" if exponent > 0 else f"(1.0/({power}))"
+        return str(super()._print_Pow(expr))
+
+
+@dataclass(frozen=True, slots=True)
+class _Neuron:
+    """A dynamics in sympy: symbols of states, parameters and w, and what the expressions are of them."""
+
+    x: tuple[Any, ...]
+    p: tuple[Any, ...]
+    w: Any
+    rates: tuple[Any, ...]
+    level: Any
+    reset: tuple[Any, ...]
+    receive: tuple[Any, ...]
+
+
+def derive(dynamics: Dynamics) -> dict[str, str]:
+    """Statements by the name that `equations.jinja` has for them; "law" is empty where the rates are not linear in the
+    states."""
+    neuron = _symbolic(dynamics)
+    linear = all(not sympy.diff(rate, one).has(*neuron.x) for rate in neuron.rates for one in neuron.x)
+    states = range(len(neuron.x))
+    m, l = sympy.symbols(f"m:{len(neuron.x)}"), sympy.symbols(f"l:{len(neuron.x)}")
+    amount = sympy.Symbol("amount")
+
+    def back(values: Sequence[Any], adjoints: Sequence[Any], names: Iterable[Any]) -> list[Any]:
+        """The product of a transposed Jacobian and what comes in."""
+        return [sum((one * sympy.diff(value, name) for value, one in zip(values, adjoints, strict=True)),
+                    sympy.Integer(0)) for name in names]
+
+    level = sympy.Integer(0) if neuron.level is None else neuron.level
+    gradient = [sympy.diff(level, name) for name in neuron.x]
+    rate_names = sympy.symbols(f"f:{len(neuron.x)}")
+    blocks = {
+        "rate": _code([(f"dx[{n}] =", neuron.rates[n]) for n in states]),
+        "rate_back": _code(_sums("l", back(neuron.rates, m, neuron.x)) + _sums("gp", back(neuron.rates, m, neuron.p))),
+        "size": _code([(f"size[{n}] =", sum((sympy.Abs(sympy.diff(neuron.rates[n], name) * name) for name in neuron.x),
+                                            sympy.Integer(0))) for n in states]),
+        "level": _code([("level =", level)]),
+        "slope": _code([("slope =", sum((g * f for g, f in zip(gradient, rate_names, strict=True)),
+                                        sympy.Integer(0)))]),
+        "level_back": _code(_sums("l", [amount * g for g in gradient])
+                            + _sums("gp", [amount * sympy.diff(level, name) for name in neuron.p])),
+        "fire": _code([(f"y[{n}] =", neuron.reset[n]) for n in states]),
+        "fire_back": _code([(f"before[{n}] =", each) for n, each in enumerate(back(neuron.reset, l, neuron.x))]
+                           + _sums("gp", back(neuron.reset, l, neuron.p))),
+        "receive": _code([(f"y[{n}] =", neuron.receive[n]) for n in states]),
+        "receive_back": _code([(f"before[{n}] =", each) for n, each in enumerate(back(neuron.receive, l, neuron.x))]
+                              + _sums("gp", back(neuron.receive, l, neuron.p))
+                              + [("*gw +=", back(neuron.receive, l, (neuron.w,))[0])]),
+        "law": "",
+        "law_back": "",
+    }
+    if linear:
+        matrix = [[sympy.diff(rate, one) for one in neuron.x] for rate in neuron.rates]
+        rest = [rate.subs(dict.fromkeys(neuron.x, 0)) for rate in neuron.rates]
+        ga = [[sympy.Symbol(f"ga{row}_{column}") for column in states] for row in states]
+        gc = sympy.symbols(f"gc:{len(neuron.x)}")
+        flat = [entry for row in matrix for entry in row] + rest
+        adjoints = [entry for row in ga for entry in row] + list(gc)
+        blocks["law"] = _code([(f"law->a[{row}][{column}] =", matrix[row][column])
+                               for row in states for column in states]
+                              + [(f"law->c[{n}] =", rest[n]) for n in states])
+        blocks["law_back"] = _code(_sums("gp", back(flat, adjoints, neuron.p)))
+    return blocks
+
+
+def _symbolic(dynamics: Dynamics) -> _Neuron:
+    x = sympy.symbols(f"x:{len(dynamics.states)}")
+    p = sympy.symbols(f"p:{len(dynamics.parameters)}") if dynamics.parameters else ()
+    w = sympy.Symbol("w")
+    names = {**dict(zip(dynamics.states, x, strict=True)), **dict(zip(dynamics.parameters, p, strict=True)), WEIGHT: w}
+
+    def of(expressions: tuple[Expression, ...]) -> tuple[Any, ...]:
+        return tuple(_sympy(each, names) for each in expressions)
+
+    level = None if dynamics.level is None else of((dynamics.level,))[0]
+    return _Neuron(x, p, w, of(dynamics.rates), level, of(dynamics.reset), of(dynamics.receive))
+
+
+def _sympy(expression: Expression, names: dict[str, Any]) -> Any:
+    match expression:
+        case Number(value):
+            return sympy.Integer(int(value)) if value == int(value) and abs(value) < 1e15 else sympy.Float(value, 17)
+        case Symbol(name):
+            return names[name]
+        case Apply(function, arguments):
+            return _FUNCTIONS[function](*(_sympy(each, names) for each in arguments))
+
+
+def _sums(name: str, values: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Additions to an array, without those of nothing."""
+    return [(f"{name}[{n}] +=", value) for n, value in enumerate(values) if value != 0]
+
+
+def _code(assignments: Sequence[tuple[str, Any]]) -> str:
+    """C statements, with common parts computed once. Symbols x0, p1, … become x[0], p[1], …"""
+    printer = _Printer({"precision": 17})
+    temporary = sympy.numbered_symbols("t")
+    common, values = sympy.cse([value for _, value in assignments], symbols=temporary, order="none")
+    lines = [f"const double {name} = {_indexed(printer, value)};" for name, value in common]
+    lines += [f"{target} {_indexed(printer, value)};" for (target, _), value in zip(assignments, values, strict=True)]
+    return "\n    ".join(lines)
+
+
+def _indexed(printer: Any, value: Any) -> str:
+    arrays = {symbol: sympy.Symbol(f"{symbol.name[0]}[{symbol.name[1:]}]") for symbol in value.free_symbols
+              if symbol.name[0] in "xpmlf" and symbol.name[1:].isdigit()}
+    arrays |= {symbol: sympy.Symbol(f"law->g{symbol.name[1]}[{symbol.name[2:].replace('_', '][')}]")
+               for symbol in value.free_symbols if symbol.name[:2] in ("ga", "gc")}
+    return str(printer.doprint(value.xreplace(arrays)))
