@@ -248,9 +248,12 @@ class Engine:
         return Sweep(population.n, *common, rows, refractory, self.box)
 
     def _on(self, device: torch.device, stage: Stage, kernel: Sweep | Loop) -> Sweep | Loop:
-        """What runs a stage on a device: a GPU loops over stencils."""
+        """What runs a stage on a device: a GPU loops over stencils, and loops know no free membrane (SC404)."""
         if device.type == "cpu" or not isinstance(kernel, Stencil):
             return kernel
+        (name,) = stage.populations
+        if kernel.spiking != self.network.populations[name].spiking:
+            raise _no_free_membrane(name, "on a GPU for feedforward dense populations")
         if stage.populations not in self._loops:
             self._loops[stage.populations] = Loop(self.network, stage.populations, stage.projections, self.box)
         return self._loops[stage.populations]
@@ -264,10 +267,7 @@ class Engine:
         if name not in self._free:
             stage = self.stage_of[name]
             if isinstance(stage.kernel, FlowStage) or not self._sweeps(stage.populations, stage.projections):
-                raise BadInputError(Diagnostic(
-                    "SC404", "the free membrane is offered for feedforward populations, dense or convolutional",
-                    node=name, remedy="Use a readout (LI, CubaLI) for losses on voltages.",
-                ))
+                raise _no_free_membrane(name, "for feedforward populations, dense or convolutional")
             population = self.network.populations[name]
             sweep = self._sweep(population, stage.projections, spiking=False)
             self._free[name] = Stage(stage.populations, stage.projections, sweep)
@@ -515,6 +515,11 @@ class Engine:
                 spikes = join(activity.state.history[source], spikes)
             history[source] = under_way(spikes, activity.duration, every, self.box)
         return RunState(populations, history, form_of(self.network))
+
+
+def _no_free_membrane(name: str, where: str) -> BadInputError:
+    return BadInputError(Diagnostic("SC404", f"the free membrane is offered {where}", node=name,
+                                    remedy="Use a readout (LI, CubaLI) for losses on voltages."))
 
 
 def as_spikes(events: Events) -> Spikes:

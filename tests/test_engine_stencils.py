@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import spikec
 from spikec.ir import nodes as ir
+from spikec.ir.diagnostics import BadInputError
 from spikec.ir.events import Events
 from spikec.ir.graph import Graph
 from spikec.passes.stencils import unroll
@@ -260,3 +261,35 @@ def test_what_is_left_to_the_loop() -> None:
         net.output("out", middle)
         kernels.append(type(kernel_of(spikec.compile(net.build()))))
     assert kernels == [Loop, Loop, Loop, Stencil]
+
+
+def test_membranes_without_a_threshold() -> None:
+    """What pushes silent neurons: the highest voltage is that of a readout with the same parameters."""
+    rng = np.random.default_rng(4)
+    weight, cells = rng.uniform(-0.5, 1.0, (3, 2, 2, 2)), {"tau_mem": 20e-3, "tau_syn": 10e-3}
+    events = Events.from_samples([(np.sort(rng.uniform(0, 0.03, 40)), rng.integers(0, 24, 40)) for _ in range(3)])
+    highest = []
+    for kind in ("cubalif", "cubali"):
+        net = spikec.Builder()
+        middle = getattr(net, kind)("middle", (3, 2, 3), **cells)
+        net.connect(net.conv2d("conv", net.input("in", (2, 3, 4)), weight=weight), middle)
+        net.output("out", middle)
+        module = spikec.compile(net.build()).module(dtype=torch.float64)
+        out = module(events, duration=DURATION)
+        if kind == "cubalif":
+            top, push = out._activity.free("middle", want_highest=True).highest, out.push("middle")
+        else:
+            top = push = out.voltage_max("middle")
+        push.sum().backward()
+        highest.append((top.detach(), module.conv.weight.grad.clone()))
+    assert all(torch.allclose(one, two, atol=1e-12) for one, two in zip(*highest, strict=True))
+
+
+def test_a_gpu_loops_over_stencils() -> None:
+    graph = deep(3, np.random.default_rng(0))
+    engine = Engine(spikec.compile(graph).network)
+    stage = engine.stage_of["middle"]
+    assert engine._on(torch.device("cpu"), stage, stage.kernel) is stage.kernel
+    assert isinstance(engine._on(torch.device("cuda"), stage, stage.kernel), Loop)
+    with pytest.raises(BadInputError, match="SC404"):
+        engine._on(torch.device("cuda"), stage, engine.free_stage("middle").kernel)
