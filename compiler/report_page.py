@@ -8,6 +8,7 @@ from typing import Any
 from ..ir.npz import write_atomically
 from ..targets.loihi.program import LoihiProgram
 from ..targets.loihi.report import LoihiReport
+from .chip_figures import chip_figures
 from .driver import AnyProgram
 from .page import check_page, rendered
 
@@ -27,7 +28,11 @@ def page(program: AnyProgram, report: Any) -> str:
     """The text of the page."""
     title = f"spikec: a program for {program.target}"
     if not (isinstance(report, LoihiReport) and isinstance(program, LoihiProgram)):
-        return rendered(title, f"{report}")
+        tables, headline = getattr(report, "tables", None), getattr(report, "headline", None)
+        drawn = tuple(chip_figures(program, report))
+        if tables is None or headline is None:
+            return rendered(title, f"{report}", figures=drawn)
+        return rendered(title, headline, tables(), figures=drawn)
     from ..targets.loihi.figures import figures
 
     heading, _, drawn = report.core_map().partition("\n")

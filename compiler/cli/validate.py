@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..comparison import Comparison
+from ..comparison import Comparison, LayerComparison
 from .console import JsonOption, print_json, print_table, say
 from .models import DtOption, ModelArgument, SampleOption, SpikeOption, parse_sample
 
@@ -70,20 +70,27 @@ def _say(found: Comparison) -> None:
     for note in found.notes:
         say(f"note: {note}")
     say()
-    print_table(
-        ("layer", "neurons", "fired", "spikes A", "spikes B", "agree", "A alone", "B alone", "latest", "membranes",
-         "first divergence"),
-        [(each.pair.a if each.pair.by == "name" else f"{each.pair.a} = {each.pair.b}", f"{each.neurons:,}",
-          "" if each.fired is None else f"{100 * each.fired:.0f} %", f"{each.spikes_a:,}", f"{each.spikes_b:,}",
-          f"{each.agree:,}", f"{each.alone_a:,}", f"{each.alone_b:,}", f"{each.latest:.3g} s",
-          "" if each.membrane is None else f"{each.membrane:.3g}",
-          "" if each.first is None else f"{each.first.time:.9g} s") for each in found.layers])
+    middle = ("counts apart",) if found.counted else ("agree", "A alone", "B alone", "latest")
+    last = () if found.counted else ("first divergence",)
+    print_table(("layer", "neurons", "fired", "spikes A", "spikes B", *middle, "membranes", *last),
+                [_row(each, found.counted) for each in found.layers])
     say()
     voltage = "" if found.tolerance_voltage is None else f", membranes {found.tolerance_voltage:g}"
     if found.exact is not None:
         say(found.exact)
-    if found.drift_limit is not None:
-        say(f"drift: spike counts of neurons differ by {found.drift:.2%} of a layer's spikes at most, limit "
-            f"{found.drift_limit:.0%}")
-    say(f"{found.samples} samples of {found.duration:g} s; tolerance: spikes {found.tolerance_time:g} s{voltage}")
-    say(found.verdict if found.first is None else f"{found.verdict}: {found.first}")
+    if found.drift_line:
+        say(found.drift_line)
+    how = ("spikes are counted, neuron by neuron, not matched (--tolerance-time S matches them)" if found.counted else
+           f"tolerance: spikes {found.tolerance_time:g} s{voltage}")
+    say(f"{found.samples} samples of {found.duration:g} s; {how}")
+    say(found.conclusion)
+
+
+def _row(each: LayerComparison, counted: bool) -> tuple[str, ...]:
+    middle = ((f"{each.drift:.1%}",) if counted else
+              (f"{each.agree:,}", f"{each.alone_a:,}", f"{each.alone_b:,}", f"{each.latest:.3g} s"))
+    first = () if counted else ("" if each.first is None else f"{each.first.time:.9g} s",)
+    return (each.pair.a if each.pair.by == "name" else f"{each.pair.a} = {each.pair.b}", f"{each.neurons:,}",
+            "" if each.fired is None else f"{100 * each.fired:.0f} %", f"{each.spikes_a:,}", f"{each.spikes_b:,}",
+            *middle,
+            "" if each.membrane is None else f"{each.membrane:.3g}", *first)
