@@ -283,9 +283,10 @@ class _Heard(Activity):
                 found = result
                 continue
             mine = torch.stack([each for each, of in self.heard[name] if of is spikes and each is not None]).any(0)
-            found = replace(found, **{part: torch.where(mine, getattr(result, part), getattr(found, part))
+            joined: dict[str, Any] = {part: torch.where(mine, getattr(result, part), getattr(found, part))
                                       for part in ("probes", "highest", "highest_times", "integral")
-                                      if getattr(result, part) is not None})
+                                      if getattr(result, part) is not None}
+            found = replace(found, **joined)
         assert found is not None
         return found
 
