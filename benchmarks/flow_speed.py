@@ -10,9 +10,9 @@ current, duration and the phase at the start are those of the published MNIST co
 mean is moved until a neuron fires as often as published after training, 0.417 times a sample.
 
 `together`: binarised pixels, all of an image at t = 0, as published; the peer then has one input event, a product of
-matrices. `one by one`: brighter pixels earlier, each an event of its own. The peer's scan runs 200 events, as published,
-or where the fullest sample needs more, those, rounded up to tens. One core, one thread; rounds go round both, medians of
-CPU time.
+matrices. `one by one`: brighter pixels earlier, each an event of its own. The peer's scan runs 200 events, as
+published, or where the fullest sample needs more, those, rounded up to tens. One core, one thread; rounds go round
+both, medians of CPU time.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ def measured(weights: list[np.ndarray], batch: int, together: bool, rounds: int)
     return {
         "input": "together" if together else "one by one", "batch": batch, "source": source, "events": run,
         "events_needed": needed, "spikes": [float(each.mean()) for each in spikes],
-        "inputs": float(np.diff(events.offsets).mean()), "ours": mine, "peer": theirs, "times_less": theirs["cpu_ms"] / mine["cpu_ms"], "apart": apart,
+        "inputs": float(np.diff(events.offsets).mean()), "ours": mine, "peer": theirs,
+        "times_less": theirs["cpu_ms"] / mine["cpu_ms"], "apart": apart,
         "peer_compile_s": peer.ready["compile_s"], "versions": peer.ready["versions"],
     }
 

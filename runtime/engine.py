@@ -27,7 +27,7 @@ from .outputs import Result, RunState, asked, form_of
 from .parameter_checks import check_delay, check_flow, check_population, check_refractory, check_weight
 from .pending import join, under_way
 from .requests import check_duration, check_probes, check_state, raster
-from .signals import Spikes, State, SweepResult, cut_off
+from .signals import FlowState, Spikes, State, SweepResult, cut_off
 from .stencil import Stencil, stencil_of, sweeps_stencils
 from .sweep import Sweep
 from .threads import get_threads, pool_source
@@ -340,12 +340,12 @@ class Engine:
         if isinstance(kernel, Sweep):
             name = stage.populations[0]
             cell, uniform = values.cell(name)
-            state = None if activity.state is None else activity.state.populations[name].to(values.dtype)
+            state = None if activity.state is None else activity.state.of((name,), State)[0].to(values.dtype)
             return {name: kernel.run(sources, weights, delays, cell, activity.duration, uniform=uniform, state=state,
                                      **common)}
         cells = [values.cell(name)[0] for name in stage.populations]
         states = None if activity.state is None else [
-            activity.state.populations[name].to(values.dtype) for name in stage.populations]
+            each.to(values.dtype) for each in activity.state.of(stage.populations, State)]
         external = {network.projections[number].source: source
                     for number, source in zip(stage.projections, sources, strict=True)}
         history = {} if activity.state is None else activity.state.history
@@ -355,13 +355,12 @@ class Engine:
         values = activity.values
         external = {self.network.projections[number].source: self._with_history(activity, number)
                     for number in stage.projections}
-        held = None if activity.state is None else [activity.state.populations[name] for name in stage.populations]
         return kernel.run(
             external, {} if activity.state is None else activity.state.history,
             [values.weight(number) for number in stage.projections],
             [values.delay(number) for number in stage.projections],
             [values.flow(name) for name in stage.populations], activity.duration, batch=activity.batch,
-            states=None if held is None else [each for each in held if not isinstance(each, State)], **wanted)
+            states=None if activity.state is None else activity.state.of(stage.populations, FlowState), **wanted)
 
     def _with_history(self, activity: Activity, number: int) -> Spikes:
         """The spikes of a projection's source, after those of a former run that are still under way."""

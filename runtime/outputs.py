@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Outputs", "Result", "RunState", "asked", "form_of", "probe_times"]
 
+S = TypeVar("S", State, FlowState)
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
@@ -31,6 +33,10 @@ class RunState:
     populations: Mapping[str, State | FlowState]
     history: Mapping[str, Spikes]
     form: tuple[Any, ...]
+
+    def of(self, names: Sequence[str], kind: type[S]) -> list[S]:
+        """The states of populations that are of one kind."""
+        return [each for name in names if isinstance(each := self.populations[name], kind)]
 
     def to(self, device: torch.device) -> RunState:
         """The same on a device."""

@@ -8,7 +8,6 @@ import functools
 from ...ir.flow.flow import Dynamics
 from .. import jit
 from ..loop_kernels import MAX_PROJECTIONS
-from .derived import fragment
 from .values import columns_of
 
 __all__ = ["FlowArguments", "dynamics_text", "flow_library", "flow_source"]
@@ -47,7 +46,11 @@ def dynamics_text(dynamics: Dynamics) -> str:
     """The text of a dynamics, as flow.jinja takes it."""
     if dynamics.name == "theta":
         return jit.render("flow_theta.jinja")
-    return jit.render("flow_qif.jinja") if dynamics.name == "qif" else fragment(dynamics)
+    if dynamics.name == "qif":
+        return jit.render("flow_qif.jinja")
+    from .derived import fragment  # it loads sympy
+
+    return fragment(dynamics)
 
 
 @functools.lru_cache(maxsize=256)
