@@ -59,6 +59,20 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "spikec.targets.loihi.measurement.Measurement", "spikec.targets.loihi.measurement.Drift",
         "spikec.targets.loihi.counts.Counts", "spikec.targets.loihi.energy.EnergyEstimate",
         "spikec.targets.loihi.energy_profile.read_profile", "spikec.compiler.report_page.save_page")),
+    ("Chips", "Programs for BrainScaleS-2 and other analog chips, DYNAP-SE2 and Xylo, their options and reports, and "
+     "chips of the user's in the place of the emulated ones: what `measure` takes and gives is in "
+     "[brainscales2.md](brainscales2.md#a-chip-in-the-place-of-the-emulated-one).", (
+         "spikec.targets.analog.program.AnalogProgram", "spikec.targets.analog.options.AnalogOptions",
+         "spikec.targets.analog.report.AnalogReport", "spikec.targets.analog.description.read_chip",
+         "spikec.runtime.analog.calibration.Calibration", "spikec.runtime.analog.in_the_loop.AnalogModule",
+         "spikec.runtime.analog.in_the_loop.MeasureError", "spikec.runtime.analog.worker.ScriptedChip",
+         "spikec.runtime.analog.replay.replayed", "spikec.targets.brainscales2.learner.PpuLearner",
+         "spikec.passes.ppu_rules.PpuChoices", "spikec.passes.ppu_rules.GateReads",
+         "spikec.targets.brainscales2.learner_report.PpuLearnerReport",
+         "spikec.targets.dynapse2.program.Dynapse2Program", "spikec.targets.dynapse2.options.Dynapse2Options",
+         "spikec.targets.dynapse2.report.Dynapse2Report", "spikec.targets.xylo.program.XyloProgram",
+         "spikec.targets.xylo.options.XyloOptions", "spikec.targets.xylo.report.XyloReport",
+         "spikec.targets.xylo.in_the_loop.XyloInTheLoop")),
     ("Gradients", "Exact on the target event, by a surrogate on the target clock.", (
         "spikec.runtime.graph_module.GraphModule", "spikec.runtime.module.EventModule",
         "spikec.runtime.measured.MeasuredModule", "spikec.runtime.outputs.Outputs",
@@ -131,8 +145,8 @@ def _contents(entries: tuple[str, ...]) -> str:
 def found(name: str) -> Any:
     """What a dotted name says."""
     home, _, member = name.rpartition(".")
-    if home in ("spikec.losses", "spikec.encoders", "spikec.datasets", "spikec.recordings",
-                "spikec.rules"):
+    if home in ("spikec.losses", "spikec.encoders", "spikec.equations", "spikec.datasets", "spikec.recordings",
+                "spikec.equations", "spikec.rules"):
         return getattr(getattr(import_module("spikec"), home.rpartition(".")[2]), member)
     return getattr(import_module(home), member)
 
