@@ -97,6 +97,7 @@ class Calibration:
         return {name: each.left for name, each in self.quantities.items()}
 
     def rows(self) -> tuple[CalibrationRow, ...]:
+        """What became of each quantity, as a report shows it."""
         return tuple(each.row(name) for name, each in self.quantities.items())
 
     def tell(self, used: Array, faults: Diagnostics) -> None:
