@@ -29,10 +29,10 @@ def page(program: AnyProgram, report: Any) -> str:
     title = f"spikec: a program for {program.target}"
     if not (isinstance(report, LoihiReport) and isinstance(program, LoihiProgram)):
         tables, headline = getattr(report, "tables", None), getattr(report, "headline", None)
-        drawn = tuple(chip_figures(program, report))
+        shown = tuple(chip_figures(program, report))
         if tables is None or headline is None:
-            return rendered(title, f"{report}", figures=drawn)
-        return rendered(title, headline, tables(), figures=drawn)
+            return rendered(title, f"{report}", figures=shown)
+        return rendered(title, headline, tables(), figures=shown)
     from ..targets.loihi.figures import figures
 
     heading, _, drawn = report.core_map().partition("\n")

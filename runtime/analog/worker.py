@@ -68,8 +68,9 @@ class ScriptedChip:
         np.savez(given, **events)
         self._ask({"input": str(given), "output": str(found), "weights": str(weights), "duration": float(duration)})
         self.runs += 1
-        arrays = read_npz(found)
-        return {name: Events(*(arrays[f"{key}.{field}"] for field in _FIELDS)) for name, key in self._fires.items()}
+        arrays: dict[str, Any] = read_npz(found)
+        return {name: Events(arrays[f"{key}.times"], arrays[f"{key}.indices"], arrays[f"{key}.offsets"])
+                for name, key in self._fires.items()}
 
     def close(self) -> None:
         """Ends the process, which releases the chip; what is measured next begins another."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["XyloInTheLoop", "XyloMeasure", "exact_module"]
 
-XyloMeasure = Callable[["XyloNetwork", Array], Mapping[str, Array]]
+XyloMeasure = Callable[..., Mapping[str, Any]]
 """See `XyloInTheLoop`."""
 
 
@@ -62,6 +62,7 @@ class XyloInTheLoop:
         quantised = program.requantised(network)
         counts, steps, _ = program.inputs.counts(quantised.layout.inputs, dict(events), duration)
         given = np.pad(counts, ((0, 0), (quantised.layout.input_delay, program.latency), (0, 0)))
+        fired: Mapping[str, Array]
         if self.asked is not None:
             fired = _checked(self.asked(quantised.network, given), quantised.network, given.shape[:2])
         else:
