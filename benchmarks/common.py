@@ -9,7 +9,6 @@ import functools
 import gc
 import json
 import os
-import platform
 import resource
 import shutil
 import statistics
@@ -20,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -155,18 +153,9 @@ def peak_gfma() -> float | None:
 
 def machine_record() -> dict[str, Any]:
     """What the figures depend on: processor, versions, commit, command."""
-    return {
-        "processor": _processor(), "cores": os.cpu_count(), "memory_gib": round(_memory_bytes() / 2**30, 1),
-        "system": platform.platform(), "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("spikec", "torch", "numpy")},
-        "compiler": _first_line([os.environ.get("CC", "cc"), "--version"]),
-        "commit": _first_line(["git", "-C", str(HERE), "rev-parse", "HEAD"]),
-        "uncommitted_changes": bool(_first_line(["git", "-C", str(HERE.parent), "status", "--porcelain", "-uno", "--",
-                                                 ".", ":!benchmarks/results", ":!docs", ":!README.md"])),
-        "load_average": list(os.getloadavg()),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(["python", str(Path("benchmarks", Path(sys.argv[0]).name)), *sys.argv[1:]]),
-    }
+    from spikec.compiler.reproduce.stored import machine_record as record  # not there where only peers are
+
+    return record(["python", str(Path("benchmarks", Path(sys.argv[0]).name)), *sys.argv[1:]])
 
 
 def write_result(name: str, parameters: dict[str, Any], figures: Any) -> Path:
@@ -205,42 +194,6 @@ def data_folder() -> Path | None:
 
 def rounded(value: Any) -> Any:
     """As results hold it: six digits, lists."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(inner) for inner in value]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    from spikec.compiler.reproduce.stored import rounded as six_digits
 
-
-def _first_line(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except OSError:
-        return ""
-    return done.stdout.splitlines()[0].strip() if done.stdout.strip() else ""
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        fields = dict(
-            (part.strip() for part in line.split(":", 1))
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines() if ":" in line
-        )
-    except OSError:
-        return platform.processor()
-    vectors = [name for name in ("avx2", "avx512f") if name in fields.get("flags", "").split()]
-    model = f"family {fields.get('cpu family')} model {fields.get('model')}"
-    return f"{fields.get('model name', platform.processor())} ({model}; {', '.join(vectors)})"
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return six_digits(value)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common import read_result
+from common import RESULTS
 from table_parts import NotMeasured, Unsettled, measured, table
 
 from spikec.compiler.reproduce.config import Config, config_named, names
 from spikec.compiler.reproduce.figures import COLUMNS, met, row
+from spikec.compiler.reproduce.runner import current
 
 _FIRST = ("published", "ours", "aim", "met")
 _THEN = ("spikes", "silent", "never", "latency", "cpu", "wall")
 
 
 def stored(config: Config) -> dict[str, Any] | None:
-    """What `spikec reproduce` has kept; None where it was not run."""
-    return read_result(f"reproduce_{config.name}")
+    """What `spikec reproduce` has kept; None where it was not run, or with other settings."""
+    return current(config, RESULTS)
 
 
 def accuracies() -> str:
@@ -43,7 +44,7 @@ def hardware() -> str:
     """The processors that runs were on."""
     found: dict[str, list[str]] = {}
     for name in names():
-        told = read_result(f"reproduce_{name}")
+        told = stored(config_named(name))
         for run in [] if told is None else told["figures"]["runs"]:
             on = found.setdefault(run["processor"], [])
             if name not in on:

@@ -179,11 +179,22 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_what_no_network_can_have_is_told_before_training() -> None:
+    told = tomllib.loads(SMALL)
+    told["network"]["layers"][0]["parameters"]["tau_mem"] = -1.0
     with pytest.raises(spikec.BadInputError, match="cannot be built") as caught:
-        told = tomllib.loads(SMALL)
-        told["network"]["layers"][0]["parameters"]["tau_mem"] = -1.0
         configs.config_of(told, "x")
     assert caught.value.diagnostics[0].code == "SC580"
+
+
+def test_a_parameter_that_a_neuron_needs_is_missed() -> None:
+    told = tomllib.loads(SMALL)
+    del told["network"]["layers"][0]["parameters"]["tau_mem"]
+    del told["network"]["layers"][1]["parameters"]
+    with pytest.raises(spikec.BadInputError) as caught:
+        configs.config_of(told, "x")
+    assert [each.node for each in caught.value.diagnostics] == [
+        "network.layers[0].parameters.tau_mem", "network.layers[1].parameters.tau_mem",
+        "network.layers[1].parameters.tau_syn"]
 
 
 def _places(table: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -208,12 +219,14 @@ def test_whatever_stands_there_is_read_or_told(data: st.DataObject, text: str, v
         del inner[place[-1]]
     else:
         inner[place[-1]] = value
+    faults: tuple[spikec.Diagnostic, ...] = ()
     try:
         config = configs.config_of(told, "x")
     except spikec.BadInputError as error:
-        assert all(each.code == "SC580" for each in error.diagnostics)
+        faults = error.diagnostics
     else:
         assert config.epochs >= 1
+    assert {each.code for each in faults} <= {"SC580"}
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,6 +261,11 @@ def test_runs_are_kept_while_the_settings_are(tmp_path: Path) -> None:
                                                     )["figures"]["runs"][0]
     assert told.count("seed 0: done before") == 1
     assert both["figures"]["std_percent"] is not None
+    assert runner.current(small(), tmp_path) is None, "a trial is not the result"
+    (tmp_path / "reproduce_small.json").write_text(json.dumps({**both, "parameters": dict(small().parameters)}))
+    assert runner.current(small(), tmp_path)["figures"] == both["figures"]
+    assert runner.current(small(training__lr=1e-3), tmp_path) is None, "nor are runs with other settings"
+    (tmp_path / "reproduce_small.json").unlink()
     other = runner.reproduce(small(training__lr=1e-3), seeds=1, **options)
     assert len(other["figures"]["runs"]) == 1
     assert "trained again" in told[-2]
@@ -274,9 +292,10 @@ def test_an_interrupted_or_killed_training_comes_to_the_same_bits(
 
     for name, ends, error in (("stopped", stops, TrainingInterrupted), ("killed", dies, MemoryError)):
         options: dict[str, Any] = {"seeds": 1, "epochs": 3, "quick": True, "output": tmp_path / name, "progress": False}
-        with monkeypatch.context() as patched, pytest.raises(error):
+        with monkeypatch.context() as patched:
             patched.setattr(Stopwatch, "lap", ends)
-            runner.reproduce(config, **options)
+            with pytest.raises(error):
+                runner.reproduce(config, **options)
         assert any(path.suffix == ".checkpoint" for path in (tmp_path / name).iterdir()), name
         again = runner.reproduce(config, **options)
         assert same(again["figures"]["runs"][0], whole["figures"]["runs"][0]), name

@@ -73,10 +73,9 @@ def command(
 
 def _list(configs: list[Any], folder: Path, json: bool) -> None:
     from ..reproduce.figures import row
-    from ..reproduce.runner import file_of, named
-    from ..reproduce.stored import read_stored
+    from ..reproduce.runner import current
 
-    rows = [(config, row(config, read_stored(file_of(folder, named(config, False, None))))) for config in configs]
+    rows = [(config, row(config, current(config, folder))) for config in configs]
     if json:
         print_json({"folder": str(folder), "results": [{"name": config.name, "title": config.title, **each}
                                                        for config, each in rows]})

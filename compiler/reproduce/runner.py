@@ -18,7 +18,7 @@ from .data import Parts, loaded
 from .stopwatch import Stopwatch
 from .stored import machine_record, read_stored, rounded, source_folder, write_stored
 
-__all__ = ["WAYS", "file_of", "named", "output_folder", "reproduce", "summary"]
+__all__ = ["WAYS", "current", "file_of", "named", "output_folder", "reproduce", "summary"]
 
 WAYS: Mapping[str, Callable[..., dict[str, Any]]] = {"gradient": gradients.train, "local": local.train}
 """How a configuration of each way is trained once: (config, parts, seed, checkpoint, fresh, progress) -> figures."""
@@ -58,11 +58,11 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
     parameters = {**rounded(config.parameters), **({"quick": True} if quick else {})}
     _make(output)
     file = file_of(output, name)
-    stored = None if fresh else read_stored(file)
-    kept = stored is not None and stored["parameters"] == parameters
-    if stored is not None and not kept:
+    found = None if fresh else read_stored(file)
+    stored = found if found is not None and found["parameters"] == parameters else None
+    if found is not None and stored is None:
         say(f"the settings have changed since '{file.name}' was written: all seeds are trained again")
-    runs: list[dict[str, Any]] = list(stored["figures"]["runs"]) if stored is not None and kept else []
+    runs: list[dict[str, Any]] = [] if stored is None else list(stored["figures"]["runs"])
     parts: Parts | None = None
     for seed in range(wanted):
         if any(run["seed"] == seed for run in runs):
@@ -83,6 +83,16 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
     if stored is None:
         raise BadInputError(Diagnostic("SC550", "no seed was asked for", value=str(wanted), limit=">= 1"))
     return stored
+
+
+def current(config: Config, output: Path) -> dict[str, Any] | None:
+    """What is stored of a whole result; None where it was not run, or with other settings than these.
+
+    Raises:
+        BadInputError: the file holds no result (SC582).
+    """
+    stored = read_stored(file_of(output, named(config, False, None)))
+    return stored if stored is not None and stored["parameters"] == rounded(config.parameters) else None
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
