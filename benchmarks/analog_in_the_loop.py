@@ -39,7 +39,8 @@ TUNING = 1000
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Times in seconds of the model. `rows`: of the first projection a source. `first`, `second`: mean and deviation of
-    what weights are drawn from. `tau0`, `alpha`, `silent`: of the loss. `dropout`: of input spikes, in training."""
+    what weights are drawn from. `tau0`, `alpha`, `silent`: of the loss. `dropout`: of input spikes, in training.
+    `dark`: pixels at most as bright as this give no spike."""
 
     inputs: int
     hidden: int
@@ -61,6 +62,7 @@ class Settings:
     tau_mem: float = 6e-3
     tau_syn: float = 6e-3
     dropout: float = 0.0
+    dark: float = 0.0
     clip: float | None = None
     scheduler: str = "cosine"
 
@@ -69,9 +71,9 @@ TASKS = {
     "yin_yang": Settings(inputs=5, hidden=120, outputs=3, rows=5, first=(1.5, 0.8), second=(1.5, 0.3), epochs=40,
                          lr=5e-3, loop_epochs=80, loop_lr=5e-3, batch=64, t_max=9e-3, duration=40e-3, tau0=0.4e-3,
                          alpha=0.003),
-    "mnist": Settings(inputs=256, hidden=246, outputs=10, rows=1, first=(0.03, 0.08), second=(0.03, 0.1), epochs=8,
-                      lr=3e-3, loop_epochs=5, loop_lr=2e-3, batch=100, t_max=12e-3, duration=40e-3, tau0=1.2e-3,
-                      alpha=0.003, silent="bump"),
+    "mnist": Settings(inputs=256, hidden=246, outputs=10, rows=1, first=(0.06, 0.1), second=(0.03, 0.1), epochs=8,
+                      lr=3e-3, loop_epochs=8, loop_lr=2e-3, batch=100, t_max=12e-3, duration=30e-3, tau0=0.6e-3,
+                      alpha=0.003, silent="both", dark=0.1),
 }
 
 
@@ -137,11 +139,12 @@ def small(images: Any) -> np.ndarray[Any, Any]:
 
 
 def _first_spikes(pixels: np.ndarray[Any, Any], settings: Settings) -> Events:
-    """One spike for every pixel, the bright ones first, the dark ones at the end."""
+    """One spike for every pixel that is not dark, the bright ones first."""
     times = settings.t_min + (1.0 - pixels.astype(np.float64)) * (settings.t_max - settings.t_min)
     order = np.argsort(times, 1, kind="stable")
-    return Events(np.take_along_axis(times, order, 1).reshape(-1), order.reshape(-1),
-                  np.arange(len(pixels) + 1) * pixels.shape[1])
+    shown = np.take_along_axis(pixels, order, 1) > settings.dark
+    return Events(np.take_along_axis(times, order, 1)[shown], order[shown],
+                  np.concatenate([[0], np.cumsum(shown.sum(1))]))
 
 
 def network(settings: Settings, seed: int) -> Graph:

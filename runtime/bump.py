@@ -26,18 +26,20 @@ class WeightBump:
     should have given. The raise is `start` times the weight by which one impulse would reach the threshold (2e-4 is the
     0.0005 of Fast & Deep, whose neurons need a weight of e). Neuron by neuron it doubles as long as that lasts, up to
     where all inputs together, one spike each, lift the membrane by `most` of the way more than before, and is halved
-    where it does not last: without both, a few neurons that stay silent raise all others without end.
+    where it does not last: without both, a few neurons that stay silent raise all others without end. `labels`: false
+    leaves the label neurons alone.
     """
 
     def __init__(self, graph: Graph, network: Network, module: Any, hidden: float = 0.3, start: float = 2e-4,
-                 most: float = 1.0) -> None:
+                 most: float = 1.0, labels: bool = True) -> None:
         self.hidden, self.start = hidden, start
         self.factors: dict[str, Tensor] = {}
         spiking = [name for component in network.schedule for name in component if network.populations[name].spiking]
         shown = set(network.outputs.values())
         self._incoming = {
             name: [each for label, each in incoming(graph, module, name).items() if label.endswith(".weight")]
-            for name in [*(name for name in spiking if name not in shown), *(name for name in spiking if name in shown)]
+            for name in [*(name for name in spiking if name not in shown),
+                         *(name for name in spiking if name in shown and labels)]
         }
         self._reach = {name: torch.from_numpy(_reach(network.populations[name])) for name in self._incoming}
         self._most = {name: max(start, most / max(1, sum(weight[0].numel() for weight in weights)))

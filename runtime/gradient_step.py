@@ -49,8 +49,9 @@ class GradientStep:
         self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, self._trained)
         self.optimizer = make_optimizer(optimizer, self._trained, lr)
         self.scheduler = make_scheduler(scheduler, self.optimizer, epochs)
-        self._bump = (WeightBump(program.graph, program.network, self.module)
-                      if getattr(self.loss, "silent", None) == "bump" else None)
+        remedy = getattr(self.loss, "silent", None)
+        self._bump = (WeightBump(program.graph, program.network, self.module, labels=remedy == "bump")
+                      if remedy in ("bump", "both") else None)
         self.settings: dict[str, Any] = {
             "loss": choice_name(self.loss), "optimizer": choice_name(optimizer), "lr": lr,
             "scheduler": choice_name(scheduler), "duration": duration,

@@ -27,9 +27,10 @@ __all__ = [
     "class_labels", "label_faults", "output_name", "target_faults", "wanted_faults",
 ]
 
-Silent = Literal["push", "bump"]
+Silent = Literal["push", "bump", "both"]
 """What is done about a neuron that should have fired and did not, since it has no spike time to carry a gradient.
-`push`: its membrane is raised by a gradient of the voltage. `bump`: the trainer raises its incoming weights."""
+`push`: its membrane is raised by a gradient of the voltage. `bump`: the trainer raises its incoming weights, and those
+of hidden neurons. `both`: labels are pushed, hidden neurons bumped."""
 
 _MAX_EXPONENT = 20.0
 
@@ -122,7 +123,7 @@ class FirstSpikeCrossEntropy:
             of_label = of_label + (self.alpha / self.tau1 / batch) * growth
         gradient.reshape(-1)[place] = of_label * ~silent
         total = _known(times, loss.sum() / batch, gradient)
-        if self.silent == "push" and any_silent:
+        if self.silent in ("push", "both") and any_silent:
             is_label = label[:, None] == _count(time.shape[1], labels.device)
             total = total + _push(out, name, silent[:, None] & is_label, self.strength)
         predicted = time.argmin(1)
@@ -229,7 +230,7 @@ class SpikeTimeMSE:
         missing = matters & ~fired
         silent = missing if missing.ndim == 2 else missing[..., 0]
         total = _known(times, (error * error).sum() / (2 * batch), gradient)
-        if self.silent == "push" and bool(silent.any()):
+        if self.silent in ("push", "both") and bool(silent.any()):
             total = total + _push(out, name, silent, self.strength)
         if table is None:
             return LossResult(total, None, _tensor(silent))
@@ -303,7 +304,7 @@ class SpikeCountMSE:
         samples = torch.repeat_interleave(torch.arange(len(counts), device=labels.device), spikes.offsets.diff())
         gradient = error[samples, spikes.indices].to(spikes.times.dtype) * (self.slope / batch)
         total = _known(spikes.times, (error * error).sum() / (2 * batch), gradient)
-        if self.silent == "push" and bool(silent.any()):
+        if self.silent in ("push", "both") and bool(silent.any()):
             total = total + _push(out, name, silent, self.strength)
         return LossResult(total, _predicted_by_count(counts), silent)
 

@@ -348,7 +348,7 @@ def test_in_the_loop_beats_copying_on_every_chip() -> None:
     assert learnt_mean > 0.94 > copied_mean + 0.03 and all(learnt > copied for copied, learnt in scores)
 
 
-@pytest.mark.parametrize("silent", ["push", "bump"])
+@pytest.mark.parametrize("silent", ["push", "bump", "both"])
 @pytest.mark.parametrize("target", OWN)
 def test_silent_neurons_come_to_fire(target: str, silent: Any) -> None:
     program = spikec.compile(which_first(drive=0.0), target, full_scale=3.0)

@@ -115,7 +115,7 @@ def test_silent_label_is_counted_pushed_and_lets_others_fire_later(times: Tensor
     torch.testing.assert_close(out.pushed.grad, expected)
 
 
-@pytest.mark.parametrize("silent", [None, "push", "bump"])
+@pytest.mark.parametrize("silent", [None, "push", "bump", "both"])
 @pytest.mark.parametrize("loss_kind", [FirstSpikeCrossEntropy, SpikeTimeMSE])
 def test_all_silent_is_finite(loss_kind: type, silent: str | None) -> None:
     times = torch.full((3, 2), INF, dtype=torch.float64, requires_grad=True)

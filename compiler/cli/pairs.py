@@ -12,8 +12,8 @@ _WORDS = {"true": True, "false": False}
 
 
 def parse_pairs(texts: list[str] | None, flag: str, example: str, *, none: bool = True) -> dict[str, Any]:
-    """Keys with numbers, true, false, none, or words. `flag`, `example`: what errors speak of. `none`: false where it is
-    a word as others.
+    """Keys with numbers, true, false, none, or words. `flag`, `example`: what errors speak of. `none`: false where that
+    is a word as others.
 
     Raises:
         BadInputError: naming every text that is none, and every key that is given twice (SC550).
