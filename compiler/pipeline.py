@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import Diagnostics
+from ..ir.graded.network import GradedNetwork
 from ..ir.graph import Graph
 from ..ir.network import Network
 from ..passes.fold import Fold
 from ..passes.lower import Lower
+from ..passes.lower_graded import LowerGraded
 from ..passes.manager import Pass, PassManager
 from ..passes.mark_parameters import MarkParameters
 from ..passes.remove_identity import RemoveIdentity
 from ..passes.schedule import Schedule
 
-__all__ = ["canonicalise", "canonicalising", "lower", "lowering"]
+__all__ = ["canonicalise", "canonicalising", "lower", "lower_graded", "lowering"]
 
 
 def canonicalising(train_delays: bool = False) -> tuple[Pass[Any, Any], ...]:
@@ -49,3 +51,8 @@ def lower(graph: Graph, dump_dir: str | Path | None = None, diagnostics: Diagnos
     """
     result: Network = PassManager(lowering(train_delays)).run(graph, dump_dir, diagnostics)
     return result
+
+
+def lower_graded(graph: Graph, dump_dir: str | Path | None = None) -> GradedNetwork:
+    """The network that a model graph of graded synapses means. Arguments and errors as for `lower`."""
+    return LowerGraded().run(canonicalise(graph, dump_dir))

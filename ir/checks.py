@@ -19,6 +19,7 @@ import numpy as np
 from .conform import conforms, expected, malformed
 from .diagnostics import Diagnostic, Diagnostics
 from .flow.checks import check_equations, check_theta
+from .graded.gate import TURN
 from .graph import Discretization, Graph
 from .nodes import (
     NODE_KINDS,
@@ -27,6 +28,7 @@ from .nodes import (
     Conv1d,
     Conv2d,
     Equations,
+    GradedTheta,
     Input,
     Linear,
     Neuron,
@@ -279,6 +281,13 @@ def _flows(case: _Case, faults: Diagnostics) -> None:
         check_theta(name, node, faults)
 
 
+def _zones(case: _Case, faults: Diagnostics) -> None:
+    for name, neuron in case.of(GradedTheta):
+        if (neuron.zone > TURN).any():
+            faults.add("SC455", "the gate is wider than the circle", node=name, value=f"{neuron.zone.max():g}",
+                       limit="2 pi radians")
+
+
 def _sparse(case: _Case, faults: Diagnostics) -> None:
     for name, node in case.of(SparseLinear):
         if name in case.shapes[0]:
@@ -317,5 +326,5 @@ def _reached(view: nx.DiGraph, roots: tuple[str, ...]) -> set[str]:
 
 RULES: tuple[Callable[[_Case, Diagnostics], None], ...] = (
     _names, _kinds, _settings, _edges, _inputs_and_outputs, _connections, _paths, _loops, _shapes, _parameter_shapes,
-    _parameters, _resets, _flows, _sparse, _discretization, _metadata,
+    _parameters, _resets, _flows, _zones, _sparse, _discretization, _metadata,
 )

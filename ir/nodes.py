@@ -5,7 +5,8 @@ The 18 primitives of NIR 1.0 under NIR's names and with NIR's fields, plus what 
 connection, refractory period, reset rule, initial state, BatchNorm, MaxPool2d, Relu). Units are SI: seconds for every
 time; voltages and currents are plain numbers. Equations are those of the NIR paper (Pedersen et al. 2024, table 1).
 `StepNeuron` alone is stated on a grid, `Relu` alone belongs to networks without spikes. `QIF`, `Theta` and `Equations`
-are stated in continuous time alone; what they mean is in `flow`.
+are stated in continuous time alone; what they mean is in `flow`. `GradedTheta` and `GradedLI` send currents in the
+place of spikes; what they mean is in `graded`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from .flow.statements import state_names, stated
 from .grid import Discretization
 
 __all__ = [
-    "FLOWS", "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "QIF", "READOUTS", "SPIKING", "About", "Affine", "Array",
-    "AvgPool2d", "BatchNorm", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Equations", "Flatten", "FlowNeuron",
-    "I", "Input", "Linear", "MaxPool2d", "Membrane", "Neuron", "Node", "Output", "Padding", "Pair", "Relu", "Reset",
-    "Scale", "SparseLinear", "StepNeuron", "SumPool2d", "Theta", "Threshold", "about", "is_memoryless", "is_spiking",
-    "made", "param", "param_names", "params", "settings", "with_params",
+    "FLOWS", "GRADED", "IF", "LI", "LIF", "NEURONS", "NODE_KINDS", "QIF", "READOUTS", "SPIKING", "About", "Affine",
+    "Array", "AvgPool2d", "BatchNorm", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Equations", "Flatten",
+    "FlowNeuron", "Graded", "GradedLI", "GradedTheta", "I", "Input", "Linear", "MaxPool2d", "Membrane", "Neuron",
+    "Node", "Output", "Padding", "Pair", "Relu", "Reset", "Scale", "SparseLinear", "StepNeuron", "SumPool2d", "Theta",
+    "Threshold", "about", "is_memoryless", "is_spiking", "made", "param", "param_names", "params", "settings",
+    "with_params",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -396,22 +398,59 @@ def _equations_again(kind: type[Equations], given: dict[str, Any]) -> Equations:
     return kind(**given)
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Graded(Neuron):
+    """Base of neurons that send a graded current s in the place of spikes: tau_syn ds/dt = -s + g(v) dv/dt, with a gate
+    g that is open over a stretch `zone` of the membrane and has the integral 1 (Huh & Sejnowski, NeurIPS 2018, arXiv
+    1706.04698). A full passage adds the charge 1, a half one half of it, the way back takes it off. s is in 1/s. What
+    comes in, S, is the sum of signals, of such currents and of impulses."""
+
+    v0: Array = param(default=0.0)
+    tau: Array = param("s")
+    tau_syn: Array = param("s")
+    zone: Array = param()
+    r: Array = param(default=1.0)
+
+    def __post_init__(self) -> None:
+        super(Graded, self).__post_init__()
+        _spread(self, params(self), _common_shape(params(self)) if self.shape is None else self.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class GradedTheta(Graded):
+    """Theta neuron (quadratic integrate and fire, V = tan(v / 2)) with a graded synapse:
+    tau dv/dt = (1 - cos v) + (1 + cos v) r S. The angle v goes round; a spike is its passage of pi, about which the
+    gate lies, `zone` radians wide. Nothing diverges and nothing is reset. `v0`: the angle at t = 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class GradedLI(Graded):
+    """Leaky membrane with a graded synapse, which never resets: tau dv/dt = (v_leak - v) + r S. The gate lies about
+    `v_gate`, `zone` wide, in units of the membrane."""
+
+    v_leak: Array = param(default=0.0)
+    v_gate: Array = param(default=1.0)
+
+
 READOUTS: tuple[type[Membrane], ...] = (I, LI, CubaLI)
 SPIKING: tuple[type[Membrane], ...] = (IF, LIF, CubaLIF)
 FLOWS: tuple[type[FlowNeuron], ...] = (QIF, Theta, Equations)
+GRADED: tuple[type[Graded], ...] = (GradedTheta, GradedLI)
 NEURONS: tuple[type[Neuron], ...] = (*READOUTS, *SPIKING, StepNeuron, *FLOWS)
 NODE_KINDS: dict[str, type[Node]] = {
     kind.__name__: kind
     for kind in (Input, Output, Linear, Affine, SparseLinear, Scale, BatchNorm, Conv1d, Conv2d, SumPool2d, AvgPool2d,
-                 MaxPool2d, Flatten, Delay, Threshold, Relu, *NEURONS)
+                 MaxPool2d, Flatten, Delay, Threshold, Relu, *NEURONS, *GRADED)
 }
 
 
 def is_spiking(node: Node) -> bool:
-    """Whether a node sends spikes; other neurons are readouts."""
+    """Whether a node sends spikes, or graded currents in their place; other neurons are readouts."""
     if isinstance(node, StepNeuron):
         return node.v_threshold is not None
-    return isinstance(node, (*SPIKING, QIF, Theta)) or (isinstance(node, Equations) and node.threshold is not None)
+    if isinstance(node, Equations):
+        return node.threshold is not None
+    return isinstance(node, (*SPIKING, QIF, Theta, *GRADED))
 
 
 def is_memoryless(node: Node) -> bool:

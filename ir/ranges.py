@@ -19,7 +19,7 @@ __all__ = ["check_csr", "check_discretization", "check_finite", "check_name", "c
 
 MAX_NAME = 255
 
-POSITIVE = frozenset({"tau", "tau_mem", "tau_syn"})
+POSITIVE = frozenset({"tau", "tau_mem", "tau_syn", "zone"})
 NOT_NEGATIVE = frozenset({"refractory", "delay", "variance"})
 _PART = 1 << 18
 """Values that are judged at a time."""
@@ -46,7 +46,8 @@ def check_finite(name: str, value: Array, node: str, faults: Diagnostics) -> Non
 
 
 def check_range(name: str, value: Array, node: str, faults: Diagnostics) -> None:
-    """Reports a time constant that is not positive; a delay, a refractory period or a variance that is negative."""
+    """Reports a time constant or a zone that is not positive; a delay, a refractory period or a variance that is
+    negative."""
     value = stored(value)
     if name in POSITIVE and (value <= 0).any():
         faults.add("SC103", f"{name} must be positive", node=node, value=value[value <= 0][0], limit="> 0")

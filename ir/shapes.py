@@ -19,6 +19,7 @@ from .conform import MAX_SIZE, is_shape, malformed
 from .diagnostics import Diagnostic, Diagnostics
 from .graph import Graph
 from .nodes import (
+    GRADED,
     NEURONS,
     Affine,
     AvgPool2d,
@@ -292,5 +293,5 @@ SHAPE_RULES: dict[type[Node], Callable[[Any, Shape | None], Shapes | None]] = {
     Relu: _relu, Scale: _spread("scale"), Delay: _spread("delay"), Threshold: _spread("threshold"),
     BatchNorm: _batch_norm,
     Conv1d: _conv, Conv2d: _conv, SumPool2d: _pool, AvgPool2d: _pool, MaxPool2d: _pool, Flatten: _flatten,
-    **dict.fromkeys(NEURONS, _neuron),
+    **dict.fromkeys((*NEURONS, *GRADED), _neuron),
 }

@@ -15,6 +15,7 @@ from .checks import verify
 from .diagnostics import Diagnostic, Diagnostics, UnsupportedError
 from .graph import Graph
 from .nodes import (
+    GRADED,
     IF,
     LIF,
     NEURONS,
@@ -171,6 +172,9 @@ class Wiring:
                                               for to in self.graph.targets[name]):
                 faults.add("SC304", "the membrane of a readout cannot feed other nodes", node=name,
                            remedy="Use the spiking kind, or make it an output.")
+            elif isinstance(node, GRADED):
+                faults.add("SC463", "graded currents have a reference of their own", node=name,
+                           remedy="Compile for event, or use ir.graded.reference.simulate_graded.")
             elif isinstance(node, Relu):
                 faults.add("SC302", "a rectifier belongs to a network without spikes", node=name,
                            remedy="Convert the network with spikec.convert_ann.")

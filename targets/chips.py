@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..ir.nodes import (
     FLOWS,
+    GRADED,
     IF,
     LI,
     LIF,
@@ -48,6 +49,7 @@ CHIP_RULES = (
     Rule((MaxPool2d,), "unsupported", "a maximum over spikes; use SumPool2d or AvgPool2d"),
     Rule((Threshold,), "unsupported", "a threshold without a membrane; use a spiking neuron"),
     Rule((Relu,), "unsupported", "a rectifier of a network without spikes; convert it to spiking neurons first"),
+    Rule(GRADED, "unsupported", "graded currents in the place of spikes; use event"),
     Rule((StepNeuron,), "unsupported", "an update rule that the chip's neurons do not have"),
     Rule(FLOWS, "unsupported", "a differential equation that the chip's neurons do not have; use LIF, CubaLIF or IF"),
     Rule(SPIKING, "unsupported", "the membrane has a lower bound of its own", bounded),

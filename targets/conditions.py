@@ -6,7 +6,9 @@ import numpy as np
 
 from ..ir.conform import stored
 from ..ir.flow.flow import takes_current
+from ..ir.graph import Graph
 from ..ir.nodes import (
+    GRADED,
     IF,
     LI,
     LIF,
@@ -36,11 +38,10 @@ from ..ir.wiring import Wiring
 from .support import Condition, Limit, Subject
 
 __all__ = [
-    "CONNECTIONS", "FOLDED", "MEMBRANES", "WEIGHTED", "WIRES", "above", "after_bias", "biased", "bounded", "boxed",
-    "current_refused", "delayed",
-    "delayed_beyond", "differing", "fan_in_beyond", "feeds_neurons", "fires_often", "in_continuous_time", "larger_than",
-    "mixes_spikes", "off_grid", "on_a_grid", "resets", "resets_above_rest", "resets_off_rest", "shows_more_than",
-    "shows_no_neuron", "subtracts", "tau_outside", "uneven",
+    "CONNECTIONS", "FOLDED", "MEMBRANES", "WEIGHTED", "WIRES", "above", "after_bias", "beside_graded", "biased",
+    "bounded", "boxed", "current_refused", "delayed", "delayed_beyond", "differing", "fan_in_beyond", "feeds_neurons",
+    "fires_often", "in_continuous_time", "larger_than", "mixes_spikes", "off_grid", "on_a_grid", "resets",
+    "resets_above_rest", "resets_off_rest", "shows_more_than", "shows_no_neuron", "subtracts", "tau_outside", "uneven",
 ]
 
 WIRES: tuple[type[Node], ...] = (Input, Output, Flatten)
@@ -245,10 +246,21 @@ def differing(*names: str) -> Condition:
 def shows_no_neuron(subject: Subject) -> str | None:
     """An output that shows something else than one neuron node."""
     graph, sources = subject.model.graph, subject.model.graph.sources[subject.name]
+    if _graded(graph):  # an output is a readout of currents
+        return None
     while len(sources) == 1 and isinstance(graph.nodes[sources[0]], Flatten):
         sources = graph.sources[sources[0]]
     one = len(sources) == 1 and isinstance(graph.nodes[sources[0]], Neuron)
     return None if one else ", ".join(sources) or "nothing"
+
+
+def beside_graded(subject: Subject) -> str | None:
+    """There are neurons that send graded currents."""
+    return "" if _graded(subject.model.graph) else None
+
+
+def _graded(graph: Graph) -> bool:
+    return any(isinstance(node, GRADED) for node in graph.nodes.values())
 
 
 def feeds_neurons(subject: Subject) -> str | None:

@@ -81,7 +81,7 @@ class Builder:
         return self._add(name, nodes.Input(shape=shape), shape)
 
     def output(self, name: str, source: Handle) -> Handle:
-        """Where the spikes of `source`, or the membrane of a readout, go out."""
+        """Where the spikes of `source`, the membrane of a readout, or a `linear` of graded currents go out."""
         return self._after(name, source, nodes.Output(shape=self._known(source, name).shape))
 
     # ---- neurons
@@ -155,6 +155,19 @@ class Builder:
         check_equations(name, node, faults)
         faults.raise_if_errors()
         return self._add(name, node, shape)
+
+    def graded_theta(self, name: str, shape: Size, *, tau: Number, tau_syn: Number, zone: Number = 1.0, r: Number = 1.0,
+                     v0: Number = 0.0) -> Handle:
+        """tau dv/dt = (1 - cos v) + (1 + cos v) r S, tau_syn ds/dt = -s + g(v) dv/dt: a theta neuron that sends the
+        graded current s. `zone`: radians about the spike at v = pi in which its gate is open."""
+        return self._neuron(name, nodes.GradedTheta, shape, tau=tau, tau_syn=tau_syn, zone=zone, r=r, v0=v0)
+
+    def graded_li(self, name: str, shape: Size, *, tau: Number, tau_syn: Number, zone: Number = 1.0, r: Number = 1.0,
+                  v_leak: Number = 0.0, v_gate: Number = 1.0, v0: Number = 0.0) -> Handle:
+        """tau dv/dt = (v_leak - v) + r S, tau_syn ds/dt = -s + g(v) dv/dt: a leaky membrane that sends the graded
+        current s, and never resets. `zone`: width of the gate about `v_gate`."""
+        return self._neuron(name, nodes.GradedLI, shape, tau=tau, tau_syn=tau_syn, zone=zone, r=r, v_leak=v_leak,
+                            v_gate=v_gate, v0=v0)
 
     # ---- between neurons
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ir.nodes import FLOWS, NEURONS, READOUTS, Delay, MaxPool2d, Output, Relu, Threshold
+from ...ir.nodes import FLOWS, GRADED, NEURONS, READOUTS, Delay, MaxPool2d, Output, Relu, Threshold
 from ..conditions import (
     CONNECTIONS,
     WIRES,
@@ -23,6 +23,7 @@ SUPPORT = Support((
          in_continuous_time),
     Rule((*CONNECTIONS, Delay, *NEURONS), "approximate", "rounded to whole steps", off_grid),
     Rule((Output,), "unsupported", "an output shows one neuron node", shows_no_neuron),
+    Rule(GRADED, "unsupported", "graded currents are of continuous time; use event"),
     Rule((Relu,), "unsupported", "a rectifier of a network without spikes; convert it to spiking neurons first"),
     Rule(FLOWS, "unsupported", "stated in continuous time, not on a grid"),
     Rule((Threshold,), "unsupported", "a threshold over a sum of impulses and a constant current", after_bias),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ...ir.nodes import FLOWS, READOUTS, SPIKING, Delay, MaxPool2d, Output, Relu, StepNeuron, Threshold
+from ...ir.nodes import FLOWS, GRADED, READOUTS, SPIKING, Delay, MaxPool2d, Output, Relu, StepNeuron, Threshold
 from ..conditions import (
     CONNECTIONS,
     MEMBRANES,
     WIRES,
+    beside_graded,
     bounded,
     boxed,
     current_refused,
@@ -20,9 +21,12 @@ from ..support import Rule, Support
 __all__ = ["SUPPORT"]
 
 SUPPORT = Support((
-    Rule((*WIRES, *CONNECTIONS, Delay, *MEMBRANES, *FLOWS), "faithful"),
+    Rule((*WIRES, *CONNECTIONS, Delay, *MEMBRANES, *FLOWS, *GRADED), "faithful"),
     Rule((*MEMBRANES, *FLOWS), "approximate", "runs in continuous time, exact for the equation; the model states steps",
          on_a_grid),
+    Rule((*MEMBRANES, *FLOWS), "unsupported", "neurons of another kind beside some that send graded currents",
+         beside_graded),
+    Rule(GRADED, "unsupported", "graded currents are of continuous time; the model states steps", on_a_grid),
     Rule((Output,), "unsupported", "an output shows one neuron node", shows_no_neuron),
     Rule((MaxPool2d,), "unsupported", "a maximum over impulses has no meaning in continuous time"),
     Rule((Threshold,), "unsupported", "a threshold over impulses has no meaning in continuous time"),

@@ -1,0 +1,1 @@
+"""Running and training networks of graded synapses."""
