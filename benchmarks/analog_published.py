@@ -169,8 +169,7 @@ def compiled(kind: str, settings: Settings, seed: int) -> Any:
     options: dict[str, Any] = {"full_scale": settings.full_scale, "seed": seed}
     if kind == "noiseless":
         options |= {"mismatch": "none", "noise": False}
-    if kind.endswith("delays"):
-        options["rows"] = {"fc1": settings.copies}
+    options["rows"] = {"fc1": settings.copies} if kind.endswith("delays") else 1
     if kind == "larger":
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "chip.toml")

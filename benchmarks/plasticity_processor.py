@@ -151,7 +151,7 @@ def learner_of(variant: str, graph: Graph, rule: LearningRule, choices: PpuChoic
         return spikec.compile(graph, target="event").learner(rule, seed=seed)
     like = variant == "alike"
     program = spikec.compile(graph, target="brainscales2", mismatch="none" if like else "published", noise=not like,
-                             seed=seed, full_scale=settings.full_scale)
+                             seed=seed, full_scale=settings.full_scale, rows=1)
     return PpuLearner(graph, program.network, rule, program.emulator(seed).measure,
                       {each.name: each.step for each in program.held.projections}, seed=seed,
                       chip=None if like else seed, choices=choices)

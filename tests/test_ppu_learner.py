@@ -230,7 +230,7 @@ def test_a_program_gives_its_learner_and_a_trainer_drives_it() -> None:
         def learner(self, rule: LearningRule, *, seed: int, device: str) -> PpuLearner:
             return ppu_learner(program, rule, seed=seed)
 
-    step = RuleStep(Learning(), three_factor(), keywords={}, scheduler=0.5, epochs=2, seed=0,
+    step = RuleStep(Learning(), three_factor(), keywords={}, chip={}, scheduler=0.5, epochs=2, seed=0,
                     device=torch.device("cpu"))
     events, labels = samples(6)
     step.prepare(0, 2)

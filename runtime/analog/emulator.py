@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ...ir.analog.chip import AnalogChip
 from ...ir.analog.network import AnalogNetwork
+from ...ir.analog.schedule import Schedule
 from ...ir.diagnostics import Diagnostics, SpikecWarning
 from ...ir.events import Events
 from ...ir.network import Network
@@ -103,7 +105,8 @@ class Emulator:
         before = self.links.lost
         values = _Held(self.network, dtype, self._weights(codes, dtype), self._cells(draw, dtype), delays or {})
         activity = self.engine.begin(values, {name: as_spikes(each) for name, each in spikes.items()}, duration)
-        play = self._at_once if self.held.schedule is None else self._run_by_run
+        schedule = self.held.schedule
+        play = self._at_once if schedule is None else partial(self._run_by_run, schedule)
         heard, sent = play(activity, spikes, draw)
         self._tell(activity, self.links.lost - before)
         return _Heard(self.engine, values, activity.spikes, activity.batch, activity.duration, None, activity.results,
@@ -124,12 +127,10 @@ class Emulator:
                     passed[name] = self._jittered(name, result.spikes, draw)
         return dict.fromkeys(self.network.populations, ((None, passed),)), sent
 
-    def _run_by_run(self, activity: Activity, spikes: Mapping[str, Events],
+    def _run_by_run(self, schedule: Schedule, activity: Activity, spikes: Mapping[str, Events],
                     draw: np.random.Generator) -> tuple[dict[str, _Trains], dict[str, Events]]:
         """One run after the other; each has the link for itself, and the same sources come alike to all that take
         them."""
-        schedule = self.held.schedule
-        assert schedule is not None
         trains: dict[tuple[str, ...], tuple[dict[str, Spikes], Links, dict[str, Events]]] = {}
         played: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, SweepResult]] = {}
         parts: dict[str, list[tuple[Array, SweepResult]]] = {}
@@ -275,11 +276,15 @@ class _Heard(Activity):
     heard: dict[str, _Trains] = field(default_factory=dict)
 
     def readout(self, name: str, **wanted: Any) -> SweepResult:
-        found: SweepResult | None = None
-        for mask, spikes in {id(each[1]): each for each in self.heard[name]}.values():
+        def heard(spikes: dict[str, Spikes]) -> SweepResult:
             taken = Activity(self.engine, self.values, spikes, self.batch, self.duration, self.state, self.results)
-            result = taken.readout(name, **wanted)
-            if found is None or mask is None:
+            return taken.readout(name, **wanted)
+
+        (_, first), *others = {id(each[1]): each for each in self.heard[name]}.values()
+        found = heard(first)
+        for mask, spikes in others:
+            result = heard(spikes)
+            if mask is None:
                 found = result
                 continue
             mine = torch.stack([each for each, of in self.heard[name] if of is spikes and each is not None]).any(0)
@@ -287,7 +292,6 @@ class _Heard(Activity):
                                       for part in ("probes", "highest", "highest_times", "integral")
                                       if getattr(result, part) is not None}
             found = replace(found, **joined)
-        assert found is not None
         return found
 
 
