@@ -33,7 +33,7 @@ class Settings:
     """Times in seconds. `recurrent`: spread of the recurrent weights times sqrt(n) and a rate of 15 / s. `bias`: the
     range of constant currents at first. `lr`: of weights from the input; those from neurons are smaller by their
     spread. `steps`: of the optimizer at most; the last `last` of them, at a rate that falls to zero, are made once the
-    longest delay is mastered."""
+    longest delay is mastered. `slower`: steps after which the rate is halved before that."""
 
     neurons: int
     inputs: int
@@ -51,6 +51,7 @@ class Settings:
     batch: int
     steps: int
     last: int
+    slower: float
     test: int
 
 
@@ -65,11 +66,11 @@ class Batch(NamedTuple):
 
 SETTINGS = {
     "encoding": Settings(neurons=30, inputs=2, outputs=2, tau=5e-3, tau_syn=10e-3, zone=2.0, bias=(0.0, 0.3),
-                         inward=0.5, recurrent=0.5, dt=1e-3, tolerance=1e-4, activity=1e-6, lr=0.1, batch=16,
-                         steps=400, last=400, test=64),
+                         inward=0.5, recurrent=0.5, dt=1e-3, tolerance=1e-4, activity=1e-6, lr=0.03, batch=16,
+                         steps=800, last=800, slower=1e9, test=64),
     "xor": Settings(neurons=80, inputs=2, outputs=1, tau=25e-3, tau_syn=100e-3, zone=3.0, bias=(-0.2, 0.2), inward=0.7,
                     recurrent=1.0, dt=10e-3, tolerance=1e-3, activity=1e-7, lr=1e-2, batch=32, steps=1500,
-                    last=150, test=512),
+                    last=150, slower=150, test=512),
 }
 PULSE, WINDOW, DELAY, FIRST_DELAY = 0.1, 0.15, 0.35, 0.05
 """Of XOR: a pulse, the window in which the answer is read, the longest delay after a pulse, and that of the start."""
@@ -136,7 +137,7 @@ def train(task: str, settings: Settings, seed: int) -> dict[str, Any]:
         if left is None and settings.steps - step <= settings.last:
             left = settings.steps - step
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * (1.0 if left is None else left / settings.last)
+            group["lr"] = rate / (1 + step / settings.slower) * (1.0 if left is None else left / settings.last)
         batch = (encoding_batch(draw, settings.batch, settings) if task == "encoding"
                  else xor_batch(draw, settings.batch, settings, delay))
         out = module(batch.signals, dt=settings.dt)

@@ -31,6 +31,7 @@ Everything that `import spikec` gives, and what these things return. This page i
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Compile, run, save", "", (
         "spikec.compile", "spikec.load", "spikec.Program", "spikec.targets.clock.program.ClockProgram",
+        "spikec.targets.event.graded.GradedProgram",
         "spikec.runtime.outputs.Result", "spikec.targets.event.report.Report", "spikec.Events", "spikec.set_threads",
         "spikec.get_threads")),
     ("Models", "", ("spikec.Builder", "spikec.compiler.frontends.Handle", "spikec.normal", "spikec.uniform",
