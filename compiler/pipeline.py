@@ -11,7 +11,7 @@ from ..ir.graph import Graph
 from ..ir.network import Network
 from ..passes.fold import Fold
 from ..passes.lower import Lower
-from ..passes.lower_graded import LowerGraded
+from ..passes.lower_graded import graded_network
 from ..passes.manager import Pass, PassManager
 from ..passes.mark_parameters import MarkParameters
 from ..passes.remove_identity import RemoveIdentity
@@ -55,4 +55,4 @@ def lower(graph: Graph, dump_dir: str | Path | None = None, diagnostics: Diagnos
 
 def lower_graded(graph: Graph, dump_dir: str | Path | None = None) -> GradedNetwork:
     """The network that a model graph of graded synapses means. Arguments and errors as for `lower`."""
-    return LowerGraded().run(canonicalise(graph, dump_dir))
+    return graded_network(canonicalise(graph, dump_dir))

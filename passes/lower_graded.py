@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from ..ir.nodes import GRADED, LI, Array, Graded, GradedTheta, Neuron, Output, p
 from ..ir.shapes import infer_shapes
 from .algebra import MAX_SYNAPSES, TooLargeError, as_sparse
 from .lower_connections import connections
-from .manager import Pass
 
-__all__ = ["LowerGraded", "is_graded"]
+__all__ = ["graded_network", "is_graded"]
 
 
 def is_graded(graph: Graph) -> bool:
@@ -27,34 +26,29 @@ def is_graded(graph: Graph) -> bool:
     return any(isinstance(node, GRADED) for node in graph.nodes.values())
 
 
-@dataclass(frozen=True)
-class LowerGraded(Pass[Graph, GradedNetwork]):
-    """Raises:
+def graded_network(graph: Graph) -> GradedNetwork:
+    """What a marked graph (`mark_parameters`) of graded synapses means.
+
+    Raises:
         UnsupportedError: spiking neurons or other readouts beside graded ones (SC456), a grid or delays (SC457), an
             output that shows an input, or a node without meaning over currents (SC302, SC303); all at once.
     """
-
-    name: ClassVar[str] = "lower-graded"
-    requires: ClassVar[frozenset[str]] = frozenset({"typed"})
-    ensures: ClassVar[frozenset[str]] = frozenset({"lowered"})
-
-    def run(self, graph: Graph) -> GradedNetwork:
-        faults = Diagnostics()
-        _refuse(graph, faults)
-        shapes, _ = infer_shapes(graph)
-        # An output is what reaches it, as a readout is: for folding it is one.
-        ends = graph.with_nodes({name: LI(shape=shapes[name].input, tau=np.ones(())) for name in graph.outputs})
-        folded = connections(ends, shapes, True, faults)
-        projections = tuple(made for each in folded.projections if (made := _matrix(graph, each, faults)) is not None)
-        faults.raise_if_errors(UnsupportedError)
-        return GradedNetwork(
-            inputs={name: shapes[name].output for name in graph.inputs},
-            populations={name: _population(name, node, folded.bias.get(name))
-                         for name, node in graph.nodes.items() if isinstance(node, Graded)},
-            projections=projections,
-            outputs={name: shapes[name].input for name in graph.outputs},
-            offsets={name: folded.bias[name] for name in graph.outputs if name in folded.bias},
-        )
+    faults = Diagnostics()
+    _refuse(graph, faults)
+    shapes, _ = infer_shapes(graph)
+    # An output is what reaches it, as a readout is: for folding it is one.
+    ends = graph.with_nodes({name: LI(shape=shapes[name].input, tau=np.ones(())) for name in graph.outputs})
+    folded = connections(ends, shapes, True, faults)
+    projections = tuple(made for each in folded.projections if (made := _matrix(graph, each, faults)) is not None)
+    faults.raise_if_errors(UnsupportedError)
+    return GradedNetwork(
+        inputs={name: shapes[name].output for name in graph.inputs},
+        populations={name: _population(name, node, folded.bias.get(name))
+                     for name, node in graph.nodes.items() if isinstance(node, Graded)},
+        projections=projections,
+        outputs={name: shapes[name].input for name in graph.outputs},
+        offsets={name: folded.bias[name] for name in graph.outputs if name in folded.bias},
+    )
 
 
 def _refuse(graph: Graph, faults: Diagnostics) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from as_installed import ROOT
+from cli_commands import say
 from graded_nets import DT, graph, signals
 
 import spikec
@@ -172,3 +173,13 @@ def test_the_page_runs():
     exec("\n".join(blocks), space)
     assert isinstance(space["trained"], GradedProgram)
     assert np.isfinite(space["value"].item())
+
+
+def test_the_command_runs_a_folder_on_signals(tmp_path, capsys, program):
+    program.save(tmp_path / "folder")
+    np.save(tmp_path / "x.npy", signals())
+    code, _, error = say(capsys, "run", str(tmp_path / "folder"), "-i", str(tmp_path / "x.npy"), "--dt", str(DT),
+                         "-o", str(tmp_path / "o.npz"))
+    assert code == 0, error
+    with np.load(tmp_path / "o.npz") as written:
+        np.testing.assert_array_equal(written["probes/out.signal"], program.run(signals(), dt=DT).signals["out"])

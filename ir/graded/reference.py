@@ -90,7 +90,7 @@ class _System:
         self.network, self.dt, n = network, dt, network.n
         self.circle = _joined(network, lambda each: np.full(each.n, each.circle))
         self.tau, self.tau_syn, self.zone, self.r, self.v0, self.bias = (
-            _joined(network, lambda each, name=name: np.asarray(getattr(each, name)))  # type: ignore[misc]
+            _joined(network, lambda each, name=name: np.asarray(getattr(each, name)))
             for name in ("tau", "tau_syn", "zone", "r", "v0", "bias"))
         self.middle = _joined(network, lambda each: np.full(each.n, pi) if each.v_gate is None
                               else np.asarray(each.v_gate))

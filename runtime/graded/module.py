@@ -40,8 +40,8 @@ class GradedModule(GraphModule):
         check_settings(tolerance, None, network)
         self._network, self.tolerance = network, float(tolerance)
 
-    def forward(self, signals: Any, dt: float | None = None, duration: float | None = None,
-                state: GradedState | None = None, membranes: bool = False) -> GradedOutputs:
+    def forward(self, signals: Any, duration: float | None = None, state: GradedState | None = None,
+                dt: float | None = None, membranes: bool = False) -> GradedOutputs:
         """Integrates a batch; arguments as of `GradedProgram.run`. Signals may require grad."""
         given = driven(self._network, signals, dt, duration)
         check_settings(self.tolerance, state, self._network, given.batch)

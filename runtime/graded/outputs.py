@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.events import Events
+from ...ir.nodes import Array
 from .engine import GradedActivity, GradedState
 
 __all__ = ["GradedOutputs", "GradedResult"]
@@ -20,7 +21,8 @@ class GradedResult:
     """`signals`: (batch, samples, *shape) by output, `currents`: (batch, samples, n) by population, in 1/s, at the
     times of the input's samples (`times`, seconds). `membranes`: the same, where asked for. `spikes`: `Events` by
     population, the upward passages of the middle of the gate. `steps`: of the integration, all samples. `state`: where
-    the stream stands, for the next run."""
+    the stream stands, for the next run. `probes` has the signals once more, as arrays by `"<output>.signal"`, which is
+    what files are written from."""
 
     signals: Mapping[str, Tensor]
     currents: Mapping[str, Tensor]
@@ -29,8 +31,8 @@ class GradedResult:
     times: Tensor
     steps: int
     state: GradedState
-    probes: Mapping[str, Tensor] = field(default_factory=dict)
-    voltage_max: Mapping[str, Tensor] = field(default_factory=dict)
+    probes: Mapping[str, Array] = field(default_factory=dict)
+    voltage_max: Mapping[str, Array] = field(default_factory=dict)
     latency: Mapping[str, int] = field(default_factory=dict)
 
     @property

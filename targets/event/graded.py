@@ -61,9 +61,9 @@ class GradedProgram(GraphProgram):
 
         return GradedEngine(self.network)
 
-    def run(self, signals: Any, dt: float | None = None, duration: float | None = None, *, tolerance: float = 1e-6,
-            state: GradedState | None = None, membranes: bool = False,
-            probes: Mapping[str, Any] | None = None) -> GradedResult:
+    def run(self, signals: Any, duration: float | None = None, probes: Mapping[str, Any] | None = None,
+            state: GradedState | None = None, *, dt: float | None = None, tolerance: float = 1e-6,
+            membranes: bool = False) -> GradedResult:
         """Integrates a batch of samples from t = 0 to `duration`.
 
         `signals`: (batch, samples, *shape) of values at 0, dt, 2 dt, …, linear in between; or `Events`, impulses; or
@@ -94,7 +94,7 @@ class GradedProgram(GraphProgram):
             dict(activity.outputs), {name: activity.current(name) for name in names},
             {name: activity.membrane(name) for name in names} if membranes else {},
             {name: activity.events(name) for name in names}, GradedOutputs(activity).times, activity.course.steps,
-            activity.state(), {f"{name}.signal": each for name, each in activity.outputs.items()})
+            activity.state(), {f"{name}.signal": each.numpy() for name, each in activity.outputs.items()})
 
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,
                tolerance: float = 1e-6) -> GradedModule:
