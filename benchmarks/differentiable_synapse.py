@@ -5,8 +5,8 @@
 `encoding`: 30 theta neurons with graded synapses, all to all, take a two-dimensional trajectory that turns within
 10 to 50 ms, and a readout of their currents is to follow it (predictive auto-encoding). `xor`: 80 of them hear two
 pulses, a delay after each, and a go cue, and say by the sign of their readout whether the pulses differed, about a
-second after the start (delayed-memory XOR). Everything about them (sizes, amplitudes, times, constants, the optimizer, the growing
-delay) is a choice of this script: the paper's own settings were not at hand, nor a figure to compare with.
+second after the start (delayed-memory XOR). Everything about them (sizes, amplitudes, times, constants, the optimizer,
+the growing delay) is a choice of this script: the paper's own settings were not at hand, nor a figure to compare with.
 
 A seed draws weights and samples. Finished seeds are kept in the results file and skipped; --fresh starts over. What is
 written: the loss of every step, what fresh samples show after the last, CPU seconds.
