@@ -40,8 +40,8 @@ class ScriptedChip:
             script ends or fails, which a run or a training tells as SC377.
     """
 
-    def __init__(self, folder: str | Path, options: Sequence[str] = (), python: str = sys.executable) -> None:
-        self.folder, self.options, self.python = Path(folder).resolve(), tuple(options), python
+    def __init__(self, folder: str | Path, options: Sequence[str] = (), python: str | None = None) -> None:
+        self.folder, self.options, self.python = Path(folder).resolve(), tuple(options), python or sys.executable
         self.runs = 0
         """Runs that were made."""
         try:
