@@ -25,7 +25,7 @@ from table_parts import NotMeasured, Unsettled, figures, measured, number, table
 
 ROOT = HERE.parent
 _PAGES = ("benchmarks", "results", "conversion", "learning", "brainscales2", "dynapse2", "xylo", "plasticity-processor",
-          "equations")
+          "equations", "differentiable-synapse")
 FILES = (*(ROOT / "docs" / f"{page}.md" for page in _PAGES), ROOT / "README.md")
 BLOCK = re.compile(r"<!-- bench:(?:(?P<name>\w+):)?start -->\n.*?<!-- bench:(?:\w+:)?end -->", re.DOTALL)
 TASKS = {

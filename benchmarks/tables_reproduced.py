@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import mean
 from typing import Any
 
 from common import RESULTS
 from table_parts import NotMeasured, Unsettled, measured, table
 
 from spikec.compiler.reproduce.config import Config, config_named, names
-from spikec.compiler.reproduce.figures import COLUMNS, met, row
+from spikec.compiler.reproduce.figures import COLUMNS, NOT_RUN, met, row
 from spikec.compiler.reproduce.runner import current
 
 _FIRST = ("published", "ours", "aim", "met")
@@ -21,7 +22,7 @@ def stored(config: Config) -> dict[str, Any] | None:
     return current(config, RESULTS)
 
 
-def accuracies() -> str:
+def figures() -> str:
     """Beside what is published."""
     rows = []
     for config in map(config_named, names()):
@@ -60,14 +61,32 @@ def sources() -> str:
     lines = []
     for config in map(config_named, names()):
         published, told = config.published, stored(config)
-        where = ("Nothing is published" if published is None else
+        where = ("No published figure to compare with" if published is None else
                  f"Published figure{'' if published.verified else ', unverified'}: {published.source}")
         lines.append(f"- `{config.name}`: {config.paper}. {where}. {config.differs}".rstrip())
         if told is not None and met(config, told) is False:
             tried = "; ".join(config.aim.tried) or "nothing beyond the settings that stand in its configuration"
-            lines.append(f"  **Missed** ({told['figures']['mean_percent']:.2f} % where {config.aim.accuracy:g} % is "
-                         f"aimed at). Tried: {tried}.")
+            shown = row(config, told)
+            lines.append(f"  **Missed** ({shown['ours']} where {shown['aim']} is the aim, in percent). Tried: {tried}.")
     return "\n".join(lines)
+
+
+def synapses() -> str:
+    """Tasks of the differentiable synapse: before training, with nothing but the readout fitted, and after it."""
+    rows = []
+    for config in map(config_named, names()):
+        if config.graded is None:
+            continue
+        told, key = stored(config), config.measure.key
+        if told is None:
+            rows.append((f"`{config.name}`", "–", "–", NOT_RUN, "–", "–"))
+            continue
+        runs, shown = told["figures"]["runs"], row(config, told)
+        untrained, fitted = (f"{100 * mean(run['before'][each] for run in runs):.1f}" for each in (key, "fitted"))
+        rate = mean(run["spikes"]["neurons"] / run["duration_s"] for run in runs)
+        rows.append((f"`{config.name}`", untrained, fitted, shown["ours"], f"{rate:.3g}", shown["cpu"]))
+    head = ("name", "untrained, %", "its readout fitted, %", "trained, %", "spikes a neuron and second", "CPU s a seed")
+    return table(head, rows)
 
 
 def mean_of(name: str) -> Callable[[], float]:
@@ -86,5 +105,5 @@ def mean_of(name: str) -> Callable[[], float]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "reproduced": accuracies, "reproduced_activity": activity, "reproduced_sources": sources,
+    "reproduced": figures, "reproduced_activity": activity, "reproduced_sources": sources, "synapses": synapses,
 }

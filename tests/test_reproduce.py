@@ -108,7 +108,10 @@ batch = 50
 duration = 0.2
 steps = { epochs = 10, factor = 0.5, least = 1e-4 }
 """
-SILENT = """
+THETA = """kind = "theta"
+weight = { uniform = [-0.5, 0.5], by_inputs = true }
+parameters = { tau = 19e-3 }"""
+SILENT = f"""
 title = "Digits, out of silence"
 paper = "none"
 [aim]
@@ -126,16 +129,12 @@ peak = 16.0
 [network]
 [[network.layers]]
 name = "hidden"
-kind = "theta"
 size = 20
-weight = { uniform = [-0.5, 0.5], by_inputs = true }
-parameters = { tau = 19e-3 }
+{THETA}
 [[network.layers]]
 name = "label"
-kind = "theta"
 size = 10
-weight = { uniform = [-0.5, 0.5], by_inputs = true }
-parameters = { tau = 19e-3 }
+{THETA}
 [loss]
 kind = "pseudospike"
 tau0 = 10e-3
@@ -243,7 +242,8 @@ def _places(table: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [*([path] if path else []), *(place for key, inner in items for place in _places(inner, (*path, key)))]
 
 
-PLACES = {text: _places(tomllib.loads(text)) for text in (SMALL, CONVOLVED, SILENT)}
+SYNAPSES = [(configs.CONFIGS / f"synapse-{task}.toml").read_text() for task in ("xor", "encoding")]
+PLACES = {text: _places(tomllib.loads(text)) for text in (SMALL, CONVOLVED, SILENT, *SYNAPSES)}
 
 
 @given(st.data(), st.sampled_from(list(PLACES)), st.sampled_from([
@@ -313,11 +313,12 @@ def test_runs_are_kept_while_the_settings_are(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["reproduce_small-quick.json"], "no checkpoint is left"
 
 
-@pytest.mark.parametrize("way", ["gradient", "local"])
+@pytest.mark.parametrize("way", ["gradient", "local", "graded"])
 def test_an_interrupted_or_killed_training_comes_to_the_same_bits(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small() if way == "gradient" else configs.config_named("biograd-digits").shortened(3)
+    config = {"gradient": small(), "local": configs.config_named("biograd-digits"),
+              "graded": configs.config_named("synapse-encoding")}[way]
     whole = runner.reproduce(config, seeds=1, epochs=3, quick=True, output=tmp_path / "whole", progress=False)
     lap = Stopwatch.lap
     done: list[int] = []
@@ -416,7 +417,7 @@ def test_what_is_met_is_said_of_all_seeds_only() -> None:
 
     def stored(*accuracies: float) -> dict[str, Any]:
         runs = [{**run, "test_accuracy": each} for each in accuracies]
-        return {"figures": {**runner.summary(runs), "runs": runs}}
+        return {"figures": {**runner.summary(runs, config.measure), "runs": runs}}
 
     assert figures.met(config, stored(0.9)) is None
     assert figures.met(config, stored(0.9, 0.8)) is True

@@ -16,9 +16,11 @@ from typing import Any
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.toml_files import read_toml
 from ...runtime.augmentation import Changes
+from . import graded, local
 from .data import IMAGES, DataChoice, read_data
+from .graded_tasks import read_task
 from .gradients import Training, read_changes, read_loss, read_training
-from .local import Settings, read_settings
+from .measures import ACCURACY, Measure
 from .network import NetworkChoice, built, read_network
 from .reader import CODE, Reader
 
@@ -30,11 +32,10 @@ _MOST_SEEDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The figure that is compared with: test accuracy in percent, its standard deviation and seeds where these are
-    known. `verified`: whether it was read in the paper, or computed from what its authors published; `source` says
-    which."""
+    """The figure that is compared with: in percent, its standard deviation and seeds where these are known. `verified`:
+    whether it was read in the paper, or computed from what its authors published; `source` says which."""
 
-    accuracy: float
+    percent: float
     deviation: float | None
     seeds: int | None
     verified: bool
@@ -43,52 +44,56 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Mean test accuracy in percent over so many seeds; `tried`: what is told where it is missed."""
+    """What the mean over so many seeds is to reach, or where it is of `every` seed, each of them; `tried`: what is told
+    where it is missed."""
 
-    accuracy: float
+    percent: float
     seeds: int
+    every: bool
     tried: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Config:
-    """`way`: "gradient", of a network by a loss, or "local", by a local rule. `network`, `loss`, `changes` (of
-    images, None for none) and `training` are of gradients, `local` of a rule. `parameters`: the tables that a training
-    depends on, as they stand in the file."""
+    """`way`: "gradient", of a network by a loss, "local", by a local rule, or "graded", of a differentiable synapse by
+    signals. `network`, `loss`, `changes` (of images, None for none) and `training` are of gradients, `local` of a rule,
+    `graded` of a synapse, whose task needs no `data`. `measure`: what `published`, `aim` and a run tell. `parameters`:
+    the tables that a training depends on, as they stand in the file."""
 
     name: str
     title: str
     paper: str
     differs: str
     way: str
+    measure: Measure
     published: Published | None
     aim: Aim
-    data: DataChoice
+    data: DataChoice | None
     network: NetworkChoice | None
     loss: Any
     changes: Changes | None
     training: Training | None
-    local: Settings | None
+    local: local.Settings | None
+    graded: graded.Settings | None
     parameters: Mapping[str, Any]
 
     @property
     def epochs(self) -> int:
-        shown = self.training if self.local is None else self.local
+        shown = self.training or self.local or self.graded
         return 0 if shown is None else shown.epochs
 
-    def shortened(self, epochs: int) -> Config:
-        """The same over other epochs."""
+    def shortened(self, epochs: int, trial: bool = False) -> Config:
+        """The same over other epochs; `trial`: on few samples, where these are not those of data."""
+        table = _TABLES[self.way][-1]
         return replace(self, training=self.training and replace(self.training, epochs=epochs),
                        local=self.local and replace(self.local, epochs=epochs),
-                       parameters={**self.parameters, self.way_table: {**self.parameters[self.way_table],
-                                                                       "epochs": epochs}})
-
-    @property
-    def way_table(self) -> str:
-        return "training" if self.way == "gradient" else "local"
+                       graded=self.graded and self.graded.shortened(epochs, trial),
+                       parameters={**self.parameters, table: {**self.parameters[table], "epochs": epochs}})
 
 
-_TABLES = {"gradient": ("data", "network", "loss", "changes", "training"), "local": ("data", "local")}
+_TABLES = {"gradient": ("data", "network", "loss", "changes", "training"), "local": ("data", "local"),
+           "graded": ("task", "graded")}
+"""What a training of each way depends on; epochs are those of the last."""
 
 
 def names() -> list[str]:
@@ -132,12 +137,16 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
     top = Reader(told, "", faults)
     title, paper, differs = top.text("title"), top.text("paper"), top.text("differs", absent="")
     way = top.text("way", absent="gradient", known=tuple(_TABLES))
-    published = _published(top.table("published", needed=False))
-    aim = _aim(top.table("aim"))
-    data = read_data(top.table("data"), held=way == "local")
-    network = loss = changes = training = local = None
+    task = read_task(top.table("task")) if way == "graded" else None
+    measure = ACCURACY if task is None else task.measure
+    published = _published(top.table("published", needed=False), measure)
+    aim = _aim(top.table("aim"), measure)
+    data = None if way == "graded" else read_data(top.table("data"), held=way == "local")
+    network = loss = changes = training = by_rule = by_signals = None
     if way == "local":
-        local = read_settings(top.table("local"))
+        by_rule = local.read_settings(top.table("local"))
+    elif way == "graded":
+        by_signals = graded.read_settings(top.table("graded"), task)
     else:
         network = read_network(top.table("network"))
         loss = read_loss(top.table("loss"), faults)
@@ -154,26 +163,27 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
     if changes is not None and data is not None and data.name not in IMAGES:
         top.fault("only images change", "changes", told["changes"], ", ".join(IMAGES))
     faults.raise_if_errors()
-    if aim is None or data is None:  # of which there would be a fault
+    if aim is None:  # of which there would be a fault
         raise BadInputError(*faults.found)
-    return Config(name, title, paper, differs, way, published, aim, data, network, loss, changes,
-                  training, local, {table: told[table] for table in _TABLES[way] if table in told})
+    return Config(name, title, paper, differs, way, measure, published, aim, data, network, loss, changes,
+                  training, by_rule, by_signals, {table: told[table] for table in _TABLES[way] if table in told})
 
 
-def _published(table: Reader | None) -> Published | None:
+def _published(table: Reader | None, measure: Measure) -> Published | None:
     if table is None:
         return None
     found = Published(
-        table.number("accuracy", 0, 100), table.maybe("deviation", 0, 50),
+        table.number(measure.name, 0, 100), table.maybe("deviation", 0, 50),
         table.whole("seeds", 1, _MOST_SEEDS, absent=1) if "seeds" in table else None,
         table.flag("verified"), table.text("source"))
     table.end()
     return found
 
 
-def _aim(table: Reader | None) -> Aim | None:
+def _aim(table: Reader | None, measure: Measure) -> Aim | None:
     if table is None:
         return None
-    found = Aim(table.number("accuracy", 0, 100), table.whole("seeds", 1, _MOST_SEEDS), table.texts("tried"))
+    found = Aim(table.number(measure.name, 0, 100), table.whole("seeds", 1, _MOST_SEEDS),
+                table.flag("every", absent=False), table.texts("tried"))
     table.end()
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from .config import Config
 
-__all__ = ["met", "row", "table"]
+__all__ = ["COLUMNS", "NOT_RUN", "met", "row", "table"]
 
 NOT_RUN = "not run"
 COLUMNS: Mapping[str, str] = {
@@ -25,8 +25,8 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
     published = config.published
     told = {
         "published": "none" if published is None else
-        _spread(published.accuracy, published.deviation) + ("" if published.verified else " (unverified)"),
-        "aim": f"≥ {config.aim.accuracy:g}",
+        _spread(published.percent, published.deviation) + ("" if published.verified else " (unverified)"),
+        "aim": f"{config.measure.sign} {config.aim.percent:g}" + (" in every seed" if config.aim.every else ""),
     }
     if stored is None:
         return {**told, **{name: NOT_RUN if name == "ours" else "–" for name in COLUMNS if name not in told}}
@@ -36,7 +36,8 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
     seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
     return {
         **told,
-        "ours": f"{_spread(figures['mean_percent'], figures['std_percent'])} ({seeds})" + _by_spikes(runs),
+        "ours": f"{_spread(figures['mean_percent'], figures['std_percent'])} ({seeds})" + _each(config, runs)
+        + _by_spikes(runs),
         "met": f"{len(runs)} of {config.aim.seeds} seeds" if settled is None else "yes" if settled else "**no**",
         "spikes": _by_population(runs, "spikes", lambda value: f"{value:.3g}"),
         "silent": _by_population(runs, "silent", lambda value: f"{100 * value:.1f}"),
@@ -48,11 +49,19 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def met(config: Config, stored: Mapping[str, Any]) -> bool | None:
-    """Whether the mean reaches the aim; None while fewer seeds are done than it is stated over."""
+    """Whether the mean, or every seed, reaches the aim; None while fewer seeds are done than it is stated over."""
     figures = stored["figures"]
-    if len(figures["runs"]) < config.aim.seeds:
+    runs = figures["runs"]
+    if len(runs) < config.aim.seeds:
         return None
-    return bool(figures["mean_percent"] >= config.aim.accuracy)
+    if config.aim.every:
+        return _reaching(config, runs) == len(runs)
+    return config.measure.reached(figures["mean_percent"], config.aim.percent)
+
+
+def _reaching(config: Config, runs: Sequence[Mapping[str, Any]]) -> int:
+    """How many seeds reach the aim."""
+    return sum(config.measure.reached(100 * run[config.measure.key], config.aim.percent) for run in runs)
 
 
 def table(config: Config, stored: Mapping[str, Any]) -> tuple[tuple[str, str], Sequence[tuple[str, str]]]:
@@ -67,6 +76,13 @@ def _by_population(runs: Sequence[Mapping[str, Any]], key: str, form: Callable[[
     if any(key not in run for run in runs):
         return "–"
     return ", ".join(f"{name} {form(mean(run[key][name] for run in runs))}" for name in runs[0][key])
+
+
+def _each(config: Config, runs: Sequence[Mapping[str, Any]]) -> str:
+    """How many seeds reach the aim, where it is of every seed."""
+    if not config.aim.every:
+        return ""
+    return f"; {config.measure.sign} {config.aim.percent:g} in {_reaching(config, runs)} of {len(runs)}"
 
 
 def _by_spikes(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from ...runtime.samples import Samples
 from ...runtime.trainer import Trainer
 from ..driver import compile as compile_graph
 from .activity import active
-from .data import Parts, encoded
+from .data import DataChoice, Parts, encoded
 from .network import built
 from .reader import CODE, Reader
 from .stopwatch import Stopwatch
@@ -187,7 +187,7 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
         BadInputError, UnsupportedError: as `Trainer` and `Trainer.fit`.
     """
     choice, data = config.training, config.data
-    if choice is None or config.network is None:
+    if choice is None or config.network is None or data is None:
         raise BadInputError(*_absent(config.name))
     program = compile_graph(built(config.network, data.channels, seed))
     chosen = _Chosen(program, choice.trained)
@@ -208,7 +208,7 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
     test = encoded(data, parts.test, parts.peak)
     before = _activity(trainer.module, test, choice.duration, program)
     with watch:
-        history = trainer.fit(_presented(config, parts, seed), held_out, resume=False if fresh else None)
+        history = trainer.fit(_presented(config, data, parts, seed), held_out, resume=False if fresh else None)
     found = trainer.evaluate(test)
     last = history[-1]
     return {
@@ -223,13 +223,13 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
     }
 
 
-def _presented(config: Config, parts: Parts, seed: int) -> Any:
+def _presented(config: Config, data: DataChoice, parts: Parts, seed: int) -> Any:
     """What is trained on: the training part, or images of it that change."""
     if config.changes is None:
-        return encoded(config.data, parts.train, parts.peak)
+        return encoded(data, parts.train, parts.peak)
     labels = parts.train.labels
     return Augmented(images=parts.train.inputs, labels=labels, changes=config.changes, seed=seed,
-                     encode=lambda images: encoded(config.data, Split(images, labels), parts.peak)[0])
+                     encode=lambda images: encoded(data, Split(images, labels), parts.peak)[0])
 
 
 def thinned(values: list[Any], most: int = 50) -> list[Any]:
@@ -255,5 +255,5 @@ def _activity(module: Any, data: Any, duration: float, program: Any) -> dict[str
 
 def _absent(name: str) -> tuple[Any, ...]:
     faults = Diagnostics()
-    faults.add(CODE, "a training by gradients needs a network and a training", node=name)
+    faults.add(CODE, "a training by gradients needs data, a network and a training", node=name)
     return tuple(faults.found)

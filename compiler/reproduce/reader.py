@@ -83,6 +83,17 @@ class Reader:
         """A number, or None where it is absent."""
         return self.number(name, low, high, absent=low, open_low=open_low) if name in self._table else None
 
+    def span(self, name: str, low: float, high: float, *, open_low: bool = False) -> tuple[float, float]:
+        """[least, most], both numbers in low..high."""
+        value = self._value(name, True)
+        if value is _MISSING:
+            return low, high
+        pair = isinstance(value, list) and len(value) == 2
+        if not pair or not all(self._inside(each, low, high, open_low) for each in value) or value[0] > value[1]:
+            self.fault("this is [least, most]", name, value, f"{'>' if open_low else '>='} {low:g}, <= {high:g}")
+            return low, high
+        return float(value[0]), float(value[1])
+
     def whole(self, name: str, low: int, high: int, absent: int | None = None) -> int:
         value = self._value(name, absent is None)
         if value is _MISSING:

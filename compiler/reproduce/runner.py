@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.diagnostics import BadInputError, Diagnostic
-from . import gradients, local
+from . import graded, gradients, local
 from .config import Config
 from .data import Parts, loaded
+from .measures import Measure
 from .stopwatch import Stopwatch
 from .stored import machine_record, read_stored, rounded, source_folder, write_stored
 
 __all__ = ["WAYS", "current", "file_of", "named", "output_folder", "reproduce", "summary"]
 
-WAYS: Mapping[str, Callable[..., dict[str, Any]]] = {"gradient": gradients.train, "local": local.train}
-"""How a configuration of each way is trained once: (config, parts, seed, checkpoint, fresh, progress) -> figures."""
+WAYS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "gradient": gradients.train, "local": local.train, "graded": graded.train}
+"""How a configuration of each way is trained once: (config, parts, seed, checkpoint, fresh, progress) -> figures;
+`parts` is None where there are no data."""
 
 
 def output_folder() -> Path:
@@ -53,7 +56,7 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
     """
     name = named(config, quick, epochs)
     if quick or epochs is not None:
-        config = config.shortened(epochs or 2)
+        config = config.shortened(epochs or 2, trial=quick)
     wanted = seeds if seeds is not None else 1 if quick else config.aim.seeds
     parameters = {**rounded(config.parameters), **({"quick": True} if quick else {})}
     _make(output)
@@ -68,18 +71,20 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
         if any(run["seed"] == seed for run in runs):
             say(f"seed {seed}: done before")
             continue
-        parts = loaded(config.data, quick) if parts is None else parts
+        if parts is None and config.data is not None:
+            parts = loaded(config.data, quick)
         checkpoint = output / f".{name}-{seed}.checkpoint"
         record = machine_record(command)
         run = {**WAYS[config.way](config, parts, seed, checkpoint, fresh=fresh, progress=progress),
                **{key: record[key] for key in ("commit", "uncommitted_changes", "processor", "started")}}
         runs.append(run)
         stored = {"name": name, "title": config.title, "machine": record, "parameters": parameters,
-                  "figures": {**summary(runs), "runs": runs}}
+                  "figures": {**summary(runs, config.measure), "runs": runs}}
         write_stored(file, stored)
         checkpoint.unlink(missing_ok=True)
         Stopwatch(checkpoint, fresh=True)
-        say(f"seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['training_cpu_s']:.0f} s of CPU time")
+        say(f"seed {seed}: {config.measure.title} {100 * run[config.measure.key]:.2f} %, {run['training_cpu_s']:.0f} s "
+            "of CPU time")
     if stored is None:
         raise BadInputError(Diagnostic("SC550", "no seed was asked for", value=str(wanted), limit=">= 1"))
     return stored
@@ -95,11 +100,11 @@ def current(config: Config, output: Path) -> dict[str, Any] | None:
     return stored if stored is not None and stored["parameters"] == rounded(config.parameters) else None
 
 
-def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation of the test accuracy, in percent."""
-    accuracies = [100 * run["test_accuracy"] for run in runs]
-    return {"seeds": len(runs), "mean_percent": statistics.mean(accuracies),
-            "std_percent": statistics.stdev(accuracies) if len(accuracies) > 1 else None}
+def summary(runs: Sequence[Mapping[str, Any]], measure: Measure) -> dict[str, Any]:
+    """Mean and sample standard deviation of what runs are judged by, in percent."""
+    found = [100 * run[measure.key] for run in runs]
+    return {"seeds": len(runs), "mean_percent": statistics.mean(found),
+            "std_percent": statistics.stdev(found) if len(found) > 1 else None}
 
 
 def _make(folder: Path) -> None:
