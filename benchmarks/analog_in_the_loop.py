@@ -12,9 +12,9 @@ noise, with its weights in the chip's steps and range. Then:
     as long        trained further on the chip whose circuits are all alike, as long as in the loop and at its rate,
                    then copied onto the calibrated chip: what is left is what the loop itself is worth
 
-Accuracies are those of the test split after the last epoch. Settings were chosen on chip 1000, those of Yin-Yang on chip
-1001 too, without the test split. Test accuracies of earlier settings were seen on chips 0 to 4, of Yin-Yang on 10 to 12 as
-well, so those that are shown are chips 10 and after, or 20 and after.
+Accuracies are those of the test split after the last epoch. Settings were chosen on chip 1000, those of Yin-Yang on
+chip 1001 too, without the test split. Test accuracies of earlier settings were seen on chips 0 to 4, of Yin-Yang on 10
+to 12 as well, so those that are shown are chips 10 and after, or 20 and after.
 """
 
 from __future__ import annotations
