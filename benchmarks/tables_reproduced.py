@@ -29,7 +29,7 @@ def figures() -> str:
         told = row(config, stored(config))
         rows.append((f"`{config.name}`", config.title, *(told[name] for name in _FIRST)))
     return (table(("name", "result", *(COLUMNS[name] for name in _FIRST)), rows)
-            + "\n\n" + measured(*(f"reproduce_{name}" for name in names())))
+            + "\n\n" + measured(*SOURCES))
 
 
 def activity() -> str:
@@ -103,6 +103,14 @@ def mean_of(name: str) -> Callable[[], float]:
 
     return figure
 
+
+def _aim(config: Config) -> tuple[str, str, Callable[[], float], Callable[[float], bool], str]:
+    return (f"{config.title}, test, mean of seeds, %", row(config, None)["aim"], mean_of(config.name),
+            lambda _: met(config, stored(config)) is True, "{:.2f}")
+
+
+SOURCES = tuple(f"reproduce_{name}" for name in names())
+AIMS = tuple(_aim(config) for config in map(config_named, names()))
 
 TABLES: dict[str, Callable[[], str]] = {
     "reproduced": figures, "reproduced_activity": activity, "reproduced_sources": sources, "synapses": synapses,
