@@ -37,11 +37,15 @@ def command(
         )] = None,
     fresh: Annotated[bool, typer.Option(
         "--fresh/--resume", help="Train all seeds again, or go on where the last call stopped (the default).")] = False,
+    html: Annotated[Path | None, typer.Option(
+        "--html", metavar="FILE.html", help="A page with the seeds and their losses; needs matplotlib.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Train a headline result anew and set it beside the published figure. Interrupted, it goes on when it is called
     again."""
+    from ..page import check_page
     from ..reproduce.config import config_named, names
+    from ..reproduce.drawn import save_result
     from ..reproduce.figures import row, table
     from ..reproduce.runner import output_folder, reproduce
 
@@ -49,11 +53,15 @@ def command(
     if listing or name is None:
         if name is not None:
             raise _misused("--list is of all results", name, "Leave NAME out.")
+        if html is not None:
+            raise _misused("--html is of one result", str(html), "Give a NAME.")
         if not listing:
             raise _misused("a NAME is missing", "", f"One of {', '.join(names())}; or --list.")
         _list([config_named(each) for each in names()], folder, json)
         return
     _check(seeds, epochs, data)
+    if html is not None:
+        check_page(html)
     config = config_named(name)
     with _data(data):
         try:
@@ -64,6 +72,8 @@ def command(
             again = "The same command without --fresh" if fresh else "The same command"
             raise Interrupted(f"the runs that are done, and what was trained since, are kept in '{folder}'",
                               f"{again} goes on from there.") from stop
+    if html is not None:
+        save_result(config, stored, html)
     if json:
         print_json({**stored, "file": str(folder / f"{stored['name']}.json"), "row": row(config, stored)})
         return
