@@ -14,15 +14,76 @@ from spikec.runtime import jit
 from spikec.runtime.flow.derived import fragment
 
 _WRAPPERS = """#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 {fragment}
-double h_next(const double *x, const double *p, double s) {{ return flow_next(x, p, s); }}
+double h_next(const double *x, const double *p, double s)
+{{
+    FlowLaw law;
+    FlowPlace here;
+    FlowStep step;
+    double y[STATES];
+    flow_law(p, 0, &law);
+    flow_depart(&here, x, p, &law);
+    for (double gone = 0.0; gone < s; gone += step.length) {{
+        if (flow_on(&here, p, &law, s - gone, 1e-14 * s, &step)) return -1.0;
+        const double rise = flow_crossing(&here, &step, p, &law, y);
+        if (rise >= 0.0) return gone + rise;
+        if (step.length >= s - gone) break;
+    }}
+    return -1.0;
+}}
+/* With `keep` room for the states and the length of each step, the number of which is put into `count`. */
+static int steps(double *x, const double *p, double dt, const FlowLaw *law, double **keep, int *count)
+{{
+    FlowPlace here;
+    FlowStep step;
+    double left = dt;
+    if (keep) *count = 0;
+    flow_depart(&here, x, p, law);
+    while (left > 0.0) {{
+        double from[STATES];
+        memcpy(from, here.x, sizeof from);
+        const int fault = flow_on(&here, p, law, left, 1e-14 * dt, &step);
+        if (fault) return fault;
+        left = step.length >= left ? 0.0 : left - step.length;
+        if (!keep) continue;
+        *keep = realloc(*keep, sizeof(double) * (STATES + 1) * (*count + 1));
+        memcpy(*keep + (STATES + 1) * *count, from, sizeof from);
+        (*keep)[(STATES + 1) * *count + STATES] = step.length;
+        *count += 1;
+    }}
+    memcpy(x, here.x, sizeof(double) * STATES);
+    return 0;
+}}
+int h_advance(double *x, const double *p, double dt, int held)
+{{
+    FlowLaw law;
+    flow_law(p, held, &law);
+    return steps(x, p, dt, &law, 0, 0);
+}}
+void h_advance_back(const double *x, const double *p, double dt, int held, double *l, double *gp)
+{{
+    FlowLaw law;
+    FlowDebt debt;
+    double y[STATES], *kept = 0;
+    int count;
+    flow_law(p, held, &law);
+    memset(&debt, 0, sizeof debt);
+    memcpy(y, x, sizeof y);
+    steps(y, p, dt, &law, &kept, &count);
+    for (int n = count - 1; n >= 0; n--) {{
+        const double *at = kept + (STATES + 1) * n;
+        flow_step_back(at, n < count - 1 ? at + STATES + 1 : y, p, &law, at[STATES], &debt, l, gp);
+    }}
+    flow_law_back(p, &law, &debt, gp);
+    free(kept);
+}}
 int h_above(const double *x, const double *p) {{ return flow_above(x, p); }}
-int h_advance(double *x, const double *p, double dt, int held) {{ return flow_advance(x, p, dt, held); }}
 void h_rate(const double *x, const double *p, int held, double *dx) {{ flow_rate(x, p, held, dx); }}
 void h_receive(double *x, const double *p, double w) {{ flow_receive(x, p, w); }}
 void h_fire(double *x, const double *p) {{ flow_fire(x, p); }}
-void h_advance_back(const double *x, const double *p, double dt, int held, double *l, double *gp)
-{{ flow_advance_back(x, p, dt, held, l, gp); }}
 void h_receive_back(const double *x, const double *p, double w, double *l, double *gp, double *gw)
 {{ flow_receive_back(x, p, w, l, gp, gw); }}
 void h_reset_back(const double *x, const double *p, double *l, double *gp) {{ flow_reset_back(x, p, l, gp); }}

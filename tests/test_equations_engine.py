@@ -10,6 +10,7 @@ import torch
 import spikec
 from spikec.ir.events import Events
 from spikec.ir.exact import simulate_exact
+from spikec.runtime.flow import stage
 
 E = spikec.equations
 CUBA = {"tau_mem": 20e-3, "tau_syn": 5e-3, "w_in": 4e-3, "r": 1.3, "v_leak": 0.1, "v_reset": -0.2}
@@ -133,6 +134,24 @@ def test_results_do_not_depend_on_threads():
     finally:
         spikec.set_threads(before)
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("name", ["adex", "adaptive_lif"])
+def test_ways_that_have_no_room_are_gone_again(name, monkeypatch):
+    """Without the record of the ways, which outgrows its room here, the reverse pass follows the neurons anew."""
+    record, size, seconds = NETWORKS[name]
+    graph = network(lambda net, n: net.equations("h", n, record, refractory=2e-3), size, n=3, loop=0.1)
+    given, found = events(seconds), []
+    for room in (stage._MOST_RECORD, 1 << 10):
+        monkeypatch.setattr(stage, "_MOST_RECORD", room)
+        found.append(trained(graph, given, seconds, ("weight", "delay", "v_reset", "v0")))
+    (spikes, one), (same, other) = found
+    assert len(spikes) > 5 and spikes.times.tobytes() == same.times.tobytes()
+    differs = 0
+    for key, each in one.items():
+        np.testing.assert_allclose(other[key], each, rtol=1e-8, atol=1e-9 * np.abs(each).max())
+        differs += not np.array_equal(other[key], each)
+    assert differs  # two ways indeed
 
 
 def test_equations_that_run_away_are_a_diagnostic():

@@ -1,9 +1,11 @@
 """From the equations of a neuron to C: sympy derives flow, Jacobian, adjoint and jumps (`symbolic`), and
 `kernels/equations.jinja` puts them into the one form that the kernels of flows call.
 
-Linear equations are moved by the exponential of their matrix, summed to rounding; all others by steps of order 8 whose
-error is held at a tolerance (`dormand_prince`). The adjoint is that of the very steps that are taken. No text of the
-user's reaches C: states are x[0], x[1], …, parameters p[0], p[1], …
+Linear equations are moved by the exponential of their matrix, summed to rounding. All others whose rates are analytic
+wherever they are finite are moved by their power series in time (`series`), those with a root or a power that is not
+whole by Runge-Kutta steps of order 8 (`dormand_prince`); the error of either is held at a tolerance. The adjoint is
+that of the very steps that are taken, or, of power series, follows one against time. No text of the user's reaches C:
+states are x[0], x[1], …, parameters p[0], p[1], …
 """
 
 from __future__ import annotations
@@ -22,41 +24,46 @@ from .dormand_prince import ERROR_3, ERROR_5, STAGES, WEIGHTS
 __all__ = ["DIVERGED", "MOST_STEPS", "STIFF", "fragment", "is_linear"]
 
 DIVERGED, STIFF = 1, 2
-"""Bits of what `flow_advance` returns."""
-KEPT = 256
-"""Steps that the adjoint holds at a time."""
-SEGMENTS = 512
-"""Such pieces at most between two events."""
-MOST_STEPS = KEPT * SEGMENTS
-TOLERANCE = 1e-11
-"""Error of one step, relative to the largest size of each state since the last event."""
+"""Bits of what a step returns."""
+MOST_STEPS = 1 << 17
+"""Of one neuron between two events."""
+STEPS_TOLERANCE = 1e-11
+"""Error of a Runge-Kutta step, relative to the largest size of each state since the last event."""
+SERIES_TOLERANCE = 1e-13
+"""Likewise the last two terms of a power series."""
+ORDER, LEAST_ORDER = 20, 8
+"""The last power of a series, and the first at which one may end: a term may be zero by chance."""
 TERMS = 20
 """Of the series of the exponential, over steps in which the matrix's norm is 1 at most: 1/20! is 4e-19."""
 
 
 @functools.lru_cache(maxsize=64)
 def fragment(dynamics: Dynamics) -> str:
-    """The C text of a dynamics of the name "equations": `flow_next`, `flow_advance` and the other functions that the
-    kernels of flows call, with their adjoints."""
+    """The C text of a dynamics of the name "equations": the functions that the kernels of flows call, and their
+    adjoints."""
     blocks = _blocks(dynamics)
+    method = "series" if blocks["series"] else "linear" if blocks["law"] else "steps"
     return jit.render(
         "equations.jinja", states=len(dynamics.states), parameters=len(dynamics.parameters),
-        readout=dynamics.level is None, linear=bool(blocks["law"]),
+        readout=dynamics.level is None, method=method,
         held=[int(name in dynamics.held) for name in dynamics.states], shown=dynamics.states.index(dynamics.shown),
-        blocks=blocks, stages=[sorted(row.items()) for row in STAGES], weights=sorted(WEIGHTS.items()),
-        errors=[sorted(ERROR_3.items()), sorted(ERROR_5.items())], kept=KEPT, segments=SEGMENTS, tolerance=TOLERANCE,
+        blocks=blocks, series=json.loads(blocks["series"] or "{}"), order=ORDER, least_order=LEAST_ORDER,
+        stages=[sorted(row.items()) for row in STAGES], weights=sorted(WEIGHTS.items()),
+        errors=[sorted(ERROR_3.items()), sorted(ERROR_5.items())], most_steps=MOST_STEPS,
+        tolerance=SERIES_TOLERANCE if method == "series" else STEPS_TOLERANCE,
         terms=TERMS, diverged=DIVERGED, stiff=STIFF)
 
 
 def is_linear(dynamics: Dynamics) -> bool:
     """Whether all rates are linear in the states, with coefficients that are the neuron's own."""
-    return bool(_blocks(dynamics)["law"])
+    blocks = _blocks(dynamics)
+    return bool(blocks["law"]) and not blocks["series"]
 
 
 @functools.lru_cache(maxsize=64)
 def _blocks(dynamics: Dynamics) -> dict[str, str]:
     """The statements that sympy derives, from the cache of kernels or anew: importing it and deriving take a second."""
-    code = (Path(__file__).parent / "symbolic.py").read_bytes()
+    code = b"\0".join((Path(__file__).parent / name).read_bytes() for name in ("series.py", "symbolic.py"))
     told = "\0".join([hashlib.sha256(code).hexdigest(), metadata.version("sympy"), repr(dynamics)])
     folder, name = jit.cache_folder(), f"{hashlib.sha256(told.encode()).hexdigest()}.json"
     if (kept := jit.stored(folder, name)) is not None:

@@ -16,7 +16,8 @@ _P = MAX_PROJECTIONS
 _FLOW: jit.Fields = (
     *(("int64_t", name, 0) for name in (
         "batch", "n", "slots", "projections", "populations", "n_probes", "fresh", "limit", "burst", "log_capacity",
-        "queue_capacity", "trace_capacity", "longest_log", "most_spikes", "chunks", "all_spiking", "failed")),
+        "queue_capacity", "trace_capacity", "longest_log", "most_spikes", "chunks", "all_spiking", "record_capacity",
+        "recorded", "failed")),
     ("double", "duration", 0), ("double", "box", 0), ("double", "window", 0),
     *(("const double *", name, 0) for name in ("parameters", "start", "refractory", "hold_start")),
     ("const uint8_t *", "spiking", 0),
@@ -30,9 +31,10 @@ _FLOW: jit.Fields = (
     ("const int64_t *", "p_indptr", _P), ("const int64_t *", "p_indices", _P), ("const int64_t *", "p_order", _P),
     ("const int64_t *", "p_geometry", _P), ("const double *", "p_delays", _P), ("const double *", "weights", _P),
     ("const double *", "probe_times", 0), ("double *", "probes", 0),
-    ("void *", "log", 0),
+    ("void *", "log", 0), ("double *", "record", 0),
     *(("int64_t *", name, 0) for name in (
-        "log_counts", "faults", "fault_neurons", "trace_counts", "spike_counts", "grazed", "places", "ranks")),
+        "log_counts", "faults", "fault_neurons", "trace_counts", "spike_counts", "record_counts", "grazed", "places",
+        "ranks")),
     ("const int64_t *", "firsts", 0), ("const int64_t *", "rank_firsts", 0),
     ("double *", "spike_times", 0), ("int64_t *", "spike_neurons", 0),
     ("const double *", "g_times", 0), ("const double *", "g_probes", 0), ("const double *", "g_ends", 0),

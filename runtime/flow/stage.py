@@ -12,7 +12,7 @@ from torch import Tensor
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ...ir.flow.flow import Dynamics
 from ...ir.network import Network
-from ..arenas import room, zeros
+from ..arenas import empty, room, zeros
 from ..jit import KernelError
 from ..loop_kernels import MAX_PROJECTIONS
 from ..signals import FlowState, Spikes, SweepResult
@@ -25,6 +25,8 @@ __all__ = ["FlowCall", "FlowStage"]
 
 _FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT, _DIVERGED, _STIFF = 1, 2, 4, 8, 16, 32
 _ENTRY_BYTES = 40
+_MOST_RECORD = 1 << 28
+"""Bytes that all samples may keep of the ways of their neurons for the reverse pass, which otherwise goes them anew."""
 
 
 class FlowStage:
@@ -65,7 +67,8 @@ class FlowStage:
             torch.zeros(population.n, dtype=torch.float64) if population.refractory is None
             else torch.from_numpy(np.array(population.refractory, dtype=np.float64)) for population in populations])
         self.holds = bool((self.refractory > 0).any())
-        self._log_capacity = self._queue_capacity = 0
+        self.followed = self.dynamics.name == "equations"
+        self._log_capacity = self._queue_capacity = self._record_capacity = 0
 
     @property
     def limits(self) -> str:
@@ -83,11 +86,13 @@ class FlowStage:
         slots = [name for name in external if name not in self.component]
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
-        call = FlowCall(self, slots, returning, sources, duration, batch, states, probe_times)
         parameters = torch.cat([each.parameters for each in values], 1)
         start = torch.cat([each.start for each in values], 1)
-        outcome = _FlowFunction.apply(call, len(sources), *(source.times for source in sources), *delays,
-                                      *(weight.to(torch.float64) for weight in weights), parameters, start)
+        given = (*(source.times for source in sources), *delays, *(weight.to(torch.float64) for weight in weights),
+                 parameters, start)
+        trained = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in given)
+        call = FlowCall(self, slots, returning, sources, duration, batch, states, probe_times, trained)
+        outcome = _FlowFunction.apply(call, len(sources), *given)
         *times, probes, ends = outcome
         results = {}
         for number, name in enumerate(self.component):
@@ -140,7 +145,7 @@ class FlowCall:
     """One evaluation: the log that the forward pass leaves for the reverse one."""
 
     def __init__(self, stage: FlowStage, slots: list[str], returning: list[str], sources: list[Spikes], duration: float,
-                 batch: int, states: Sequence[FlowState] | None, probe_times: Tensor | None) -> None:
+                 batch: int, states: Sequence[FlowState] | None, probe_times: Tensor | None, trained: bool) -> None:
         self.stage, self.sources, self.duration, self.batch = stage, sources, duration, batch
         self.states, self.probe_times = states, probe_times
         self.slot = {name: number for number, name in enumerate(slots)}
@@ -150,6 +155,7 @@ class FlowCall:
         self.buffers: dict[str, Tensor] = {}
         self.spikes: list[tuple[Tensor, Tensor]] = []
         self.truncated = False
+        self.records = trained and stage.followed
 
     def set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -210,24 +216,35 @@ class FlowCall:
         # other threads may run the same stage: what it remembers is read once
         log_capacity = stage._log_capacity or 2 * events * max(1, len(stage.wires)) + 4 * stage.n + 64
         queue_capacity = stage._queue_capacity or (4 * events + 4 * stage.n + 64 if stage.queues else 1)
-        counters = torch.zeros(5 + len(stage.component), batch, dtype=torch.int64)
-        names = ("log_counts", "faults", "fault_neurons", "trace_counts", "spike_counts")
+        most = _MOST_RECORD // (8 * max(1, batch))
+        record_capacity = min(stage._record_capacity or 32 * log_capacity, most) if self.records else 0
+        names = ("log_counts", "faults", "fault_neurons", "trace_counts", "spike_counts", "record_counts")
+        counters = torch.zeros(len(names) + len(stage.component), batch, dtype=torch.int64)
         self.set(**{name: counters[number] for number, name in enumerate(names)},
                  grazed=counters[len(names):].view(batch, len(stage.component)))
         while True:
             try:
                 log = room(batch * log_capacity * _ENTRY_BYTES, torch.device("cpu"))
+                record = empty((batch, record_capacity), torch.float64, torch.device("cpu"))
             except (RuntimeError, MemoryError) as error:
                 raise KernelError(Diagnostic(
                     "SC423", "there is no memory for the spikes and arrivals of these samples", node=stage.component[0],
                     value=f"{batch * log_capacity * _ENTRY_BYTES / 2**30:.1f} GiB",
                     remedy="Run fewer samples at once, or a shorter time; look for runaway activity.")) from error
-            self.set(log=log, log_capacity=log_capacity, queue_capacity=queue_capacity)
+            self.set(log=log, log_capacity=log_capacity, queue_capacity=queue_capacity, record=record,
+                     record_capacity=record_capacity, recorded=int(self.records))
             self.run_workers("forward", batch)
             seen = int(np.bitwise_or.reduce(self.buffers["faults"].numpy(), initial=0))
             self._raise_faults(seen)
             if not seen & (_FAULT_LOG | _FAULT_QUEUE):
-                break
+                needed = self.most("record_counts")
+                if not self.records or needed <= record_capacity:
+                    break
+                if needed > most:
+                    self.records = False
+                    self.set(record=self.buffers["record"][:, :0], recorded=0)
+                    break
+                record_capacity = needed
             if seen & _FAULT_LOG:
                 log_capacity = max(2 * log_capacity, self.most("log_counts") + 64)
             if seen & _FAULT_QUEUE:
@@ -235,6 +252,8 @@ class FlowCall:
         longest = self.most("log_counts")
         stage._log_capacity = max(stage._log_capacity, longest + longest // 4 + 16)
         stage._queue_capacity = max(stage._queue_capacity, queue_capacity)
+        if self.records:
+            stage._record_capacity = max(stage._record_capacity, needed + needed // 4)
         self.truncated = bool(seen & _FAULT_LIMIT)
         return self._pack()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from sympy.printing.c import C99CodePrinter
 from ...ir.flow.expressions import Apply, Expression, Number, Symbol
 from ...ir.flow.flow import Dynamics
 from ...ir.flow.statements import WEIGHT
+from .series import Series, series_of
 
 __all__ = ["derive"]
 
@@ -40,6 +42,15 @@ class _Log1p(sympy.Function):  # type: ignore[misc]
 
     def _ccode(self, printer: Any) -> str:
         return f"log1p({printer._print(self.args[0])})"
+
+
+class _Fabs(sympy.Function):  # type: ignore[misc]
+    """|x|, which sympy would take apart as that of a complex number."""
+
+    nargs = 1
+
+    def _ccode(self, printer: Any) -> str:
+        return f"fabs({printer._print(self.args[0])})"
 
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -76,8 +87,8 @@ class _Neuron:
 
 
 def derive(dynamics: Dynamics) -> dict[str, str]:
-    """Statements by the name that `equations.jinja` has for them; "law" is empty where the rates are not linear in the
-    states."""
+    """Statements by the name that `equations.jinja` has for them. "law" is empty where the rates are neither linear in
+    the states nor power series, "series" (as JSON) where they are no power series or need none."""
     neuron = _symbolic(dynamics)
     linear = all(not sympy.diff(rate, one).has(*neuron.x) for rate in neuron.rates for one in neuron.x)
     states = range(len(neuron.x))
@@ -95,7 +106,7 @@ def derive(dynamics: Dynamics) -> dict[str, str]:
     blocks = {
         "rate": _code([(f"dx[{n}] =", neuron.rates[n]) for n in states]),
         "rate_back": _code(_sums("l", back(neuron.rates, m, neuron.x)) + _sums("gp", back(neuron.rates, m, neuron.p))),
-        "size": _code([(f"size[{n}] =", sum((sympy.Abs(sympy.diff(neuron.rates[n], name) * name) for name in neuron.x),
+        "size": _code([(f"size[{n}] =", sum((_Fabs(sympy.diff(neuron.rates[n], name) * name) for name in neuron.x),
                                             sympy.Integer(0))) for n in states]),
         "level": _code([("level =", level)]),
         "slope": _code([("slope =", sum((g * f for g, f in zip(gradient, rate_names, strict=True)),
@@ -111,6 +122,7 @@ def derive(dynamics: Dynamics) -> dict[str, str]:
                               + [("*gw +=", back(neuron.receive, l, (neuron.w,))[0])]),
         "law": "",
         "law_back": "",
+        "series": "",
     }
     if linear:
         matrix = [[sympy.diff(rate, one) for one in neuron.x] for rate in neuron.rates]
@@ -123,7 +135,29 @@ def derive(dynamics: Dynamics) -> dict[str, str]:
                                for row in states for column in states]
                               + [(f"law->c[{n}] =", rest[n]) for n in states])
         blocks["law_back"] = _code(_sums("gp", back(flat, adjoints, neuron.p)))
+    elif (ways := _ways(neuron, dynamics)) is not None:
+        blocks["law"] = _code([(f"law->{name}[{n}] =", each) for name, series in ways.items()
+                               for n, each in enumerate(series.constants)])
+        blocks["series"] = json.dumps({name: series.record() for name, series in ways.items()})
     return blocks
+
+
+def _ways(neuron: _Neuron, dynamics: Dynamics) -> dict[str, Series] | None:
+    """What is followed as power series in time: "ahead", the states; "back", against time, the states and their
+    adjoint; "owing", those and what is owed to each parameter. None where the rates have no such series."""
+    x, p = neuron.x, neuron.p
+    rates = [rate * sympy.Symbol(f"free{n}") if dynamics.states[n] in dynamics.held else rate
+             for n, rate in enumerate(neuron.rates)]
+    l, g = sympy.symbols(f"l:{len(x)}"), sympy.symbols(f"g:{len(p)}") if p else ()
+
+    def owed(name: Any) -> Any:
+        return sum((one * sympy.diff(rate, name) for one, rate in zip(l, rates, strict=True)), sympy.Integer(0))
+
+    behind = [*(-rate for rate in rates), *(owed(name) for name in x)]
+    if (ahead := series_of(x, rates)) is None or (back := series_of((*x, *l), behind)) is None:
+        return None
+    owing = series_of((*x, *l, *g), [*behind, *(owed(name) for name in p)])
+    return None if owing is None else {"ahead": ahead, "back": back, "owing": owing}
 
 
 def _symbolic(dynamics: Dynamics) -> _Neuron:
@@ -167,6 +201,8 @@ def _code(assignments: Sequence[tuple[str, Any]]) -> str:
 def _indexed(printer: Any, value: Any) -> str:
     arrays = {symbol: sympy.Symbol(f"{symbol.name[0]}[{symbol.name[1:]}]") for symbol in value.free_symbols
               if symbol.name[0] in "xpmlf" and symbol.name[1:].isdigit()}
-    arrays |= {symbol: sympy.Symbol(f"law->g{symbol.name[1]}[{symbol.name[2:].replace('_', '][')}]")
+    arrays |= {symbol: sympy.Symbol(f"debt->g{symbol.name[1]}[{symbol.name[2:].replace('_', '][')}]")
                for symbol in value.free_symbols if symbol.name[:2] in ("ga", "gc")}
+    arrays |= {symbol: sympy.Symbol(f"law->free[{symbol.name[4:]}]") for symbol in value.free_symbols
+               if symbol.name[:4] == "free"}
     return str(printer.doprint(value.xreplace(arrays)))
