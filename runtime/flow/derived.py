@@ -31,7 +31,7 @@ STEPS_TOLERANCE = 1e-11
 """Error of a Runge-Kutta step, relative to the largest size of each state since the last event."""
 SERIES_TOLERANCE = 1e-13
 """Likewise the last two terms of a power series."""
-ORDER, LEAST_ORDER = 20, 8
+ORDER, LEAST_ORDER = 24, 8
 """The last power of a series, and the first at which one may end: a term may be zero by chance."""
 TERMS = 20
 """Of the series of the exponential, over steps in which the matrix's norm is 1 at most: 1/20! is 4e-19."""
