@@ -12,7 +12,7 @@ Accuracy first: spikes, and derivatives of the loss along drawn directions of al
 (scipy's DOP853 at 1e-12) and central differences of it, on the first samples; what is below 1e-7 of a derivative may be
 the differences' own error. eventax runs (a) with all of its defaults, float32 and Euler steps of 0.01 ms, and (b) in
 float64 with an adaptive method of order 8, at 1e-12, the tolerance at which the errors of its spike times are nearest
-to spikec's (5-30-3: 2e-12 s, spikec 1.4e-12; at 1e-11 and 1e-10, 2.7e-12 and 4.6e-12 for about 0.85 of the time).
+to spikec's (5-30-3: 2e-12 s, spikec 4e-13; at 1e-11 and 1e-10, 2.7e-12 and 4.6e-12 for about 0.85 of the time).
 "Equal accuracy" is (b). What diverges is told: neurons with another number of spikes are counted, and left out of the
 comparison of times.
 
