@@ -9,7 +9,7 @@ from table_parts import figures, measured, number, table
 
 __all__ = ["AIMS", "SOURCES", "TABLES"]
 
-SOURCES = ("equations_speed",)
+SOURCES = ("flow_speed", "equations_speed")
 _SETTINGS = {"a": "its defaults: float32, Euler, 0.01 ms", "b": "float64, order 8, adaptive"}
 
 
@@ -52,6 +52,9 @@ def _at_equal_accuracy() -> float:
 TABLES: dict[str, Callable[[], str]] = {"flow_speed": theta, "equations_speed": equations}
 
 AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
+    ("Theta neurons, 784-100-100-10, training step, times less CPU time than the published method in JAX, least of all "
+     "cases", "≥ 10", lambda: min(float(row["times_less"]) for row in figures("flow_speed")), lambda x: x >= 10,
+     "{:.1f}"),
     ("AdEx written as equations, training step at equal accuracy, times less CPU time than eventax, least of all cases",
      "≥ 10", _at_equal_accuracy, lambda x: x >= 10, "{:.1f}"),
 )
