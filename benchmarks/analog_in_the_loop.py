@@ -13,8 +13,8 @@ noise, with its weights in the chip's steps and range. Then:
                    then copied onto the calibrated chip: what is left is what the loop itself is worth
 
 Accuracies are those of the test split after the last epoch. Settings were chosen on chip 1000, those of Yin-Yang on
-chip 1001 too, without the test split. Test accuracies of earlier settings were seen on chips 0 to 4, of Yin-Yang on 10
-to 12 as well, so those that are shown are chips 10 and after, or 20 and after.
+chip 1001 too, without the test split. Test accuracies of earlier settings were seen on chips 0 to 4 and 10 to 14, so
+those that are shown are chips 20 and after.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from spikec.runtime.augmentation import Augmented, ImageChanges
 Labelled = tuple[Events, np.ndarray[Any, np.dtype[np.int64]]]
 TUNING = 1000
 """The chip that settings were chosen on."""
-FIRST = {"yin_yang": 20, "mnist": 10}
+FIRST = 20
 """The first chip that is shown."""
 
 
@@ -78,7 +78,7 @@ TASKS = {
                          lr=5e-3, loop_epochs=80, loop_lr=5e-3, batch=32, loop_batch=64, t_max=9e-3, duration=40e-3,
                          tau0=0.2e-3, tau_mem=12e-3, tau_syn=12e-3, silent="both", bump_above=0.7),
     "mnist": Settings(inputs=256, hidden=246, outputs=10, rows=1, first=(0.06, 0.1), second=(0.03, 0.1), epochs=8,
-                      lr=3e-3, loop_epochs=6, loop_lr=1.5e-3, batch=100, t_max=12e-3, duration=30e-3, tau0=0.4e-3,
+                      lr=3e-3, loop_epochs=6, loop_lr=1.5e-3, batch=100, t_max=12e-3, duration=30e-3, tau0=0.2e-3,
                       silent="both", bump_above=0.5, changes=(8.0, 0.08, 4.0), dark=0.1),
 }
 
@@ -105,7 +105,7 @@ def main() -> int:
                       for key, value in asdict(settings).items() if value is not None}
         stored = None if options.fresh else read_result(name)
         runs = stored["figures"]["runs"] if stored and stored["parameters"] == parameters else []
-        for chip in range(FIRST[task], FIRST[task] + options.chips):
+        for chip in range(FIRST, FIRST + options.chips):
             if any(run["chip"] == chip for run in runs):
                 continue
             runs.append(measured(task, settings, chip, "test"))
