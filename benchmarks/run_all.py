@@ -1,15 +1,14 @@
 """Every measurement, then the tables.
 
     python benchmarks/run_all.py --quick     that all of it works: minutes; results are NAME-quick.json, no tables
-    python benchmarks/run_all.py --full      the figures: on a quiet machine, a day without the grid
+    python benchmarks/run_all.py --full      the figures: on a quiet machine, days, without the grid
 
 Parts, each callable alone: steps.py, convolution.py, scaling.py, importing.py, gradients.py, all of
 `spikec reproduce --list`, time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py,
 loihi_mnist.py, loihi_in_the_loop.py, loihi_peers.py, learning_float.py, learning_loihi.py, continual.py, loihi_speed.py
 and learning_lava.py (where Lava is there), xylo_speed.py (where xylosim is), plasticity_processor.py,
 flow_speed.py, equations_speed.py, analog_in_the_loop.py, analog_published.py, dynapse2_in_the_loop.py, tables.py. Not
-run here: exact_backprop.py, which takes a day a seed, and clock_speed.py, which needs all frameworks beside spikec, as
-`make conformance` installs them.
+run here: clock_speed.py, which needs all frameworks beside spikec, as `make conformance` installs them.
 MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
 """
 
