@@ -81,7 +81,7 @@ def by_rule(graph: Graph, settings: Settings, part: Part, variant: str) -> dict[
     random, epochs = np.random.default_rng([part.seed, 1]), []
     for epoch in range(settings.epochs):
         began, right, shown = time.process_time(), 0, 0
-        for images, labels, rate in presented(*part.train, settings, epoch, random):
+        for images, labels, rate in presented(*part.train, settings, epoch, random.permutation(len(part.train[1]))):
             learner.rate = rate
             answer = learner.learn(coded(images, settings, random), labels)
             right, shown = right + int((answer.predictions == labels).sum()), shown + len(labels)
@@ -102,7 +102,7 @@ def by_gradients(graph: Graph, settings: Settings, part: Part) -> dict[str, Any]
                                   weight_decay=settings.decay / settings.step)
     random, duration = np.random.default_rng([part.seed, 1]), settings.steps * DT
     for epoch in range(settings.epochs):
-        for images, labels, rate in presented(*part.train, settings, epoch, random):
+        for images, labels, rate in presented(*part.train, settings, epoch, random.permutation(len(part.train[1]))):
             optimizer.param_groups[0]["lr"] = rate * settings.surrogate_step
             out = module(coded(images, settings, random), duration=duration)
             loss = torch.nn.functional.cross_entropy(settings.slope * out.spike_count("out"), torch.from_numpy(labels))

@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 
 import spikec
 from spikec.compiler.reproduce import config as configs
-from spikec.compiler.reproduce import figures, runner
+from spikec.compiler.reproduce import figures, graded, local, runner
 from spikec.compiler.reproduce.activity import active
 from spikec.compiler.reproduce.gradients import thinned
 from spikec.compiler.reproduce.network import built
 from spikec.compiler.reproduce.stopwatch import Stopwatch
+from spikec.runtime.display import Display
+from spikec.runtime.history import EpochRecord
 from spikec.runtime.interruption import TrainingInterrupted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -246,6 +248,23 @@ SYNAPSES = [(configs.CONFIGS / f"synapse-{task}.toml").read_text() for task in (
 PLACES = {text: _places(tomllib.loads(text)) for text in (SMALL, CONVOLVED, SILENT, *SYNAPSES)}
 
 
+@pytest.mark.parametrize("text", PLACES)
+def test_a_kind_that_there_is_none_of_is_one_fault(text: str) -> None:
+    """Nothing is said of the entries beside it, which only a known kind gives a meaning."""
+    whole = tomllib.loads(text)
+    whole.setdefault("way", "gradient")
+    if whole["way"] == "gradient":
+        whole["changes"] = {"kind": "flips", "probability": 0.1}
+    for place in (each for each in _places(whole) if each[-1] in ("kind", "set", "encoder", "way")):
+        inner = told = copy.deepcopy(whole)
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = "cifar"
+        with pytest.raises(spikec.BadInputError) as caught:
+            configs.config_of(told, "x")
+        assert [each.message for each in caught.value.diagnostics] == ["this is none of what there is"], place
+
+
 @given(st.data(), st.sampled_from(list(PLACES)), st.sampled_from([
     None, True, -1, 0, 3, 1e300, float("nan"), float("inf"), "", "cosine", "\0", [], [1, 2], [[0, 1], "x"], {},
     {"normal": [0, 1]}, {"delay": []}, 2**70]))
@@ -343,6 +362,49 @@ def test_an_interrupted_or_killed_training_comes_to_the_same_bits(
         assert same(again["figures"]["runs"][0], whole["figures"]["runs"][0]), name
 
 
+@pytest.mark.parametrize(("way", "batches"), [("local", 13), ("graded", 5)])
+def test_an_epoch_that_is_interrupted_goes_on_where_it_was(
+    way: str, batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the first epoch, at its end, and at the end of all: no step is made twice, and the records of the epochs
+    are those of one that went through."""
+    config = configs.config_named({"local": "biograd-digits", "graded": "synapse-encoding"}[way])
+    of, name = {"local": (local, "coded"), "graded": (graded._Training, "step")}[way]
+    made, finished = [0], list[dict[str, Any]]()
+    stops: tuple[int, ...] = ()
+    step, finish = getattr(of, name), Display.finish
+
+    def counted(*arguments: Any) -> Any:
+        made[0] += 1
+        if made[0] in stops:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*arguments)
+
+    def told(display: Display, record: EpochRecord) -> None:
+        finished.append({**record.as_dict(), "seconds": record.seconds > 0})
+        finish(display, record)
+
+    def reproduced(folder: str) -> dict[str, Any]:
+        run: dict[str, Any] = runner.reproduce(config, seeds=1, quick=True, output=tmp_path / folder,
+                                               progress=False)["figures"]["runs"][0]
+        return run
+
+    monkeypatch.setattr(of, name, counted)
+    monkeypatch.setattr(Display, "finish", told)
+    whole, once = reproduced("whole"), list(finished)
+    assert (made[0], len(once)) == (2 * batches, 2)
+    made[0], stops = 0, (2, batches, 2 * batches)
+    finished.clear()
+    for _ in stops:
+        with pytest.raises(TrainingInterrupted):
+            reproduced("stopped")
+        assert any(path.suffix == ".checkpoint" for path in (tmp_path / "stopped").iterdir())
+    again = reproduced("stopped")
+    assert made[0] == 2 * batches, "no step was made again"
+    assert finished == once
+    assert same(again, whole)
+
+
 def test_images_change_where_they_are_asked_to(tmp_path: Path) -> None:
     options: dict[str, Any] = {"seeds": 1, "quick": True, "progress": False}
     plain = runner.reproduce(small(), output=tmp_path / "a", **options)["figures"]["runs"][0]
@@ -390,7 +452,7 @@ def test_the_command_says_what_is_kept(tmp_path: Path, capsys: pytest.CaptureFix
         code, _, err = say(capsys, "reproduce", file, "--quick", "-o", out)
         assert (code, "goes on from there" in err) == (130, True), err
     code, told = say_json(capsys, "reproduce", file, "--quick", "-o", out)
-    assert (code, told["name"], told["row"]["met"]) == (0, "reproduce_small-quick", "1 of 2 seeds")
+    assert (code, told["name"], told["row"]["met"]) == (0, "reproduce_small-quick", "– (not the whole result)")
     assert told["row"]["published"] == "90.00 ± 0.50 (unverified)"
     code, shown, err = say(capsys, "reproduce", file, "--quick", "-o", out)
     assert (code, "done before" in err, "Digits, small" in shown) == (0, True, True)
@@ -417,9 +479,12 @@ def test_what_is_met_is_said_of_all_seeds_only() -> None:
 
     def stored(*accuracies: float) -> dict[str, Any]:
         runs = [{**run, "test_accuracy": each} for each in accuracies]
-        return {"figures": {**runner.summary(runs, config.measure), "runs": runs}}
+        return {"name": "reproduce_small", "figures": {**runner.summary(runs, config.measure), "runs": runs}}
 
     assert figures.met(config, stored(0.9)) is None
+    assert figures.row(config, stored(0.9))["met"] == "– (1 of 2 seeds run)"
+    trial = {**stored(0.9, 0.8), "name": "reproduce_small-quick"}
+    assert (figures.met(config, trial), figures.row(config, trial)["met"]) == (None, "– (not the whole result)")
     assert figures.met(config, stored(0.9, 0.8)) is True
     assert figures.met(config, stored(0.09, 0.1)) is False
     told = figures.row(config, stored(0.9, 0.8))

@@ -187,12 +187,17 @@ def test_an_aim_of_every_seed_and_one_that_is_low() -> None:
         run = {"spikes": {"n": 1.0}, "silent": {"n": 0.0}, "never": {"n": 0.0}, "before": {"never": {"n": 0.0}},
                "training_cpu_s": 1.0, "training_wall_s": 1.0}
         runs = [{**run, config.measure.key: each} for each in shares]
-        return {"figures": {**runner.summary(runs, config.measure), "runs": runs}}
+        return {"name": f"reproduce_{config.name}",
+                "figures": {**runner.summary(runs, config.measure), "runs": runs}}
 
     right = [1.0] * 9
     assert figures.met(XOR, stored(XOR, *right, 0.99)) is True
     assert figures.met(XOR, stored(XOR, *right, 0.98)) is False, "though the mean is above"
     assert figures.met(XOR, stored(XOR, *right)) is None
+    assert figures.row(XOR, stored(XOR, *right))["met"] == "– (9 of 10 seeds run)"
+    assert figures.met(XOR, stored(XOR, 1.0, 0.98)) is False, "no further seed can mend it"
+    assert figures.row(XOR, stored(XOR, 1.0, 0.98))["met"] == "**no**"
+    assert figures.met(XOR, {**stored(XOR, 0.98), "name": "reproduce_synapse-xor-quick"}) is None, "a trial"
     assert figures.row(XOR, stored(XOR, *right, 0.98))["ours"] == "99.80 ± 0.63 (10 seeds); ≥ 99 in 9 of 10"
     assert figures.met(ENCODING, stored(ENCODING, 0.2, 0.2, 0.3)) is True
     assert figures.met(ENCODING, stored(ENCODING, 0.2, 0.3, 0.3)) is False

@@ -23,7 +23,7 @@ def stored(measure: Measure, *runs: dict[str, Any]) -> dict[str, Any]:
             "latency_s": 0.02, "undecided": 0.0, "training_cpu_s": 3.0, "training_wall_s": 4.0, "epochs": 3,
             "commit": "0123456789", "uncommitted_changes": False, "started": "2026-01-01T00:00:00Z"}
     full = [{**told, **run} for run in runs]
-    return {"figures": {**summary(full, measure), "runs": full}}
+    return {"name": "reproduce_x", "figures": {**summary(full, measure), "runs": full}}
 
 
 def pictures(page: str) -> list[str]:

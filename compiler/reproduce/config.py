@@ -136,9 +136,11 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
     faults = Diagnostics()
     top = Reader(told, "", faults)
     title, paper, differs = top.text("title"), top.text("paper"), top.text("differs", absent="")
-    way = top.text("way", absent="gradient", known=tuple(_TABLES))
+    way = top.text("way", known=tuple(_TABLES)) if "way" in top else "gradient"
+    if not way:  # what else the file may have depends on it
+        raise BadInputError(*faults.found)
     task = read_task(top.table("task")) if way == "graded" else None
-    measure = ACCURACY if task is None else task.measure
+    measure = ACCURACY if way != "graded" else None if task is None else task.measure
     published = _published(top.table("published", needed=False), measure)
     aim = _aim(top.table("aim"), measure)
     data = None if way == "graded" else read_data(top.table("data"), held=way == "local")
@@ -163,14 +165,14 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
     if changes is not None and data is not None and data.name not in IMAGES:
         top.fault("only images change", "changes", told["changes"], ", ".join(IMAGES))
     faults.raise_if_errors()
-    if aim is None:  # of which there would be a fault
+    if aim is None or measure is None:  # of which there would be a fault
         raise BadInputError(*faults.found)
     return Config(name, title, paper, differs, way, measure, published, aim, data, network, loss, changes,
                   training, by_rule, by_signals, {table: told[table] for table in _TABLES[way] if table in told})
 
 
-def _published(table: Reader | None, measure: Measure) -> Published | None:
-    if table is None:
+def _published(table: Reader | None, measure: Measure | None) -> Published | None:
+    if table is None or measure is None:
         return None
     found = Published(
         table.number(measure.name, 0, 100), table.maybe("deviation", 0, 50),
@@ -180,8 +182,8 @@ def _published(table: Reader | None, measure: Measure) -> Published | None:
     return found
 
 
-def _aim(table: Reader | None, measure: Measure) -> Aim | None:
-    if table is None:
+def _aim(table: Reader | None, measure: Measure | None) -> Aim | None:
+    if table is None or measure is None:
         return None
     found = Aim(table.number(measure.name, 0, 100), table.whole("seeds", 1, _MOST_SEEDS),
                 table.flag("every", absent=False), table.texts("tried"))

@@ -120,9 +120,11 @@ def read_data(table: Reader | None, held: bool) -> DataChoice | None:
     name = table.text("set", known=tuple(KNOWN))
     known = KNOWN.get(name)
     whole = table.text("train", absent="train", known=("train", "train+validation")) != "train"
-    if held or known is None:
-        table.end(("encoder",) if known is None else ())
-        return DataChoice(name, None, {}, whole, known.channels if known else 1)
+    if known is None:  # what else the table may have depends on the data set
+        return None
+    if held:
+        table.end()
+        return DataChoice(name, None, {}, whole, known.channels)
     encoder = table.text("encoder", known=known.encoders)
     if encoder not in ENCODINGS:
         return DataChoice(name, None, {}, whole, known.channels)

@@ -1,7 +1,8 @@
 """The way of a differentiable synapse: theta neurons with graded currents, all to all, trained on signals by the exact
 gradient of their integration.
 
-An epoch is a number of steps of the optimizer, each on fresh samples; a checkpoint is written after each.
+An epoch is a number of steps of the optimizer, each on fresh samples; a checkpoint is written after each, and when a
+training is interrupted.
 """
 
 from __future__ import annotations
@@ -240,11 +241,11 @@ class _Training:
 
 
 def train(config: Config, parts: None, seed: int, checkpoint: Path, *, fresh: bool, progress: bool) -> dict[str, Any]:
-    """One training, and its figures after the last step; the checkpoint stays, for the caller to remove. Written after
-    each epoch: what of an epoch was done when it is interrupted is done again.
+    """One training, and its figures after the last step; the checkpoint stays, for the caller to remove. It is written
+    after each epoch, and after the step that Ctrl-C comes in.
 
     Raises:
-        TrainingInterrupted: after Ctrl-C.
+        TrainingInterrupted: after Ctrl-C, with everything saved.
         BadInputError: the checkpoint is damaged, or of other settings.
     """
     settings = config.graded
@@ -253,24 +254,34 @@ def train(config: Config, parts: None, seed: int, checkpoint: Path, *, fresh: bo
     training, history, seconds = _Training(settings, seed), History(), Stopwatch(checkpoint, fresh)
     before = {**training.figures(), "fitted": training.fitted()}
     told = {"settings": str(settings), "seed": seed}
+    shown, earlier = list[Shown](), 0.0  # of an epoch that was interrupted
     if checkpoint.exists() and not fresh:
         state = read_checkpoint(checkpoint)
         require_same(checkpoint, state["settings"], told)
         training.load(state["training"])
         history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
+        shown, earlier = [Shown(*each) for each in state.get("shown", ())], state.get("seconds", 0.0)
+
+    def keep(shown: list[Shown], spent: float) -> None:
+        """With the steps of the epoch that is under way, and the seconds that they took."""
+        write_checkpoint(checkpoint, {"settings": told, "training": training.state(), "history": history.as_dict(),
+                                      "shown": [list(each) for each in shown], "seconds": spent})
+
     with Display(progress, settings.epochs) as display, InterruptGuard() as guard, seconds:
-        while not training.done:
-            display.start(len(history), settings.steps, 0)
-            began, shown = seconds.wall, list[Shown]()
+        while shown or not training.done:
+            display.start(len(history), settings.steps, len(shown))
+            began = seconds.wall - earlier
             while not training.done and len(shown) < settings.steps:
                 shown.append(training.step())
                 if display.due:
                     display.update(len(shown), _mean(settings, shown))
                 if guard.requested:
+                    keep(shown, seconds.wall - began)
                     raise TrainingInterrupted(history, checkpoint)
             rate = training.optimizer.param_groups[0]["lr"]
             history.records.append(EpochRecord(len(history), _mean(settings, shown), None, rate, seconds.wall - began))
-            write_checkpoint(checkpoint, {"settings": told, "training": training.state(), "history": history.as_dict()})
+            shown, earlier = [], 0.0
+            keep(shown, earlier)
             seconds.lap()
             display.finish(history[-1])
     return {

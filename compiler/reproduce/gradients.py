@@ -75,9 +75,8 @@ def read_changes(table: Reader | None, faults: Diagnostics) -> Changes | None:
     """`[changes]`: their kind and its constants, as `runtime/augmentation.py` has them."""
     if table is None:
         return None
-    kind = table.text("kind", absent=next(iter(_CHANGES)), known=tuple(_CHANGES))
-    found: Changes | None = _stated(_CHANGES[kind], table, faults)
-    return found
+    make = _CHANGES.get(table.text("kind", known=tuple(_CHANGES)) if "kind" in table else next(iter(_CHANGES)))
+    return None if make is None else _stated(make, table, faults)
 
 
 def _stated(make: Any, table: Reader, faults: Diagnostics, left_out: tuple[str, ...] = ()) -> Any:

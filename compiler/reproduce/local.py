@@ -130,12 +130,13 @@ def rule(settings: Settings, feedback: Feedback) -> LearningRule:
         sleep_every=settings.sleep_every, sleep_samples=settings.sleep_samples, sleep_noise=(0.5, 0.5), sleep_held=True)
 
 
-def presented(images: Array, labels: Array, settings: Settings, epoch: int, random: np.random.Generator
+def presented(images: Array, labels: Array, settings: Settings, epoch: int, order: Array, done: int = 0
               ) -> Iterator[tuple[Array, Array, float]]:
-    """The batches of an epoch in random order, with the factor of the learning rate."""
-    order = random.permutation(len(labels))
+    """The batches of an epoch in this order of the samples, but for those that are `done`, with the factor of the
+    learning rate."""
     each = batches(len(labels), settings)
-    for number, start in enumerate(range(0, len(order), settings.batch), epoch * each):
+    for number in range(epoch * each + done, (epoch + 1) * each):
+        start = (number - epoch * each) * settings.batch
         chosen = order[start:start + settings.batch]
         falling = (1 + math.cos(math.pi * number / (each * settings.epochs))) / 2
         yield images[chosen], labels[chosen], falling * min(1.0, (number + 1) / settings.rise)
@@ -168,11 +169,11 @@ def predicted(learner: Any, images: Array, steps: int) -> Array:
 
 
 def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: bool, progress: bool) -> dict[str, Any]:
-    """One training, and its figures after the last epoch; the checkpoint stays, for the caller to remove. Written after
-    each epoch: what of an epoch was done when it is interrupted is done again.
+    """One training, and its figures after the last epoch; the checkpoint stays, for the caller to remove. It is written
+    after each epoch, and after the batch that Ctrl-C comes in.
 
     Raises:
-        TrainingInterrupted: after Ctrl-C.
+        TrainingInterrupted: after Ctrl-C, with everything saved.
         BadInputError: the checkpoint is damaged, or of other settings.
     """
     settings = config.local
@@ -185,31 +186,45 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
     random, history, seconds = np.random.default_rng([seed, 1]), History(), Stopwatch(checkpoint, fresh)
     told = {"settings": str(settings), "seed": seed, "samples": len(images)}
     before = _activity(program, test, settings)
+    order: Array | None = None  # of an epoch that was interrupted, and so are these
+    right, shown, earlier = 0, 0, 0.0
     if checkpoint.exists() and not fresh:
         state = read_checkpoint(checkpoint)
         require_same(checkpoint, state["settings"], told)
         learner.load({name: value.numpy() for name, value in state["learner"].items()})
         random.bit_generator.state = json.loads(state["random"])
         history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
+        if "order" in state:
+            order, right, shown = state["order"].numpy(), state["right"], state["shown"]
+            earlier = state["seconds"]
+
+    def keep(**under_way: Any) -> None:
+        """With what there is of an epoch that is under way."""
+        write_checkpoint(checkpoint, {
+            "settings": told, "random": json.dumps(random.bit_generator.state), "history": history.as_dict(),
+            "learner": {name: torch.from_numpy(np.array(value)) for name, value in learner.state().items()},
+            **under_way})
+
     with Display(progress, settings.epochs) as display, InterruptGuard() as guard, seconds:
         for epoch in range(len(history), settings.epochs):
-            display.start(epoch, batches(len(images), settings), 0)
-            began, right, shown = seconds.wall, 0, 0
+            done, began = batches(shown, settings), seconds.wall - earlier
+            display.start(epoch, batches(len(images), settings), done)
+            order = random.permutation(len(images)) if order is None else order
             for number, (some, labels, rate) in enumerate(
-                    presented(images, parts.train.labels, settings, epoch, random), 1):
+                    presented(images, parts.train.labels, settings, epoch, order, done), done + 1):
                 learner.rate = rate
                 answer = learner.learn(coded(some, settings, random), labels)
                 right, shown = right + int((answer.predictions == labels).sum()), shown + len(labels)
                 if display.due:
                     display.update(number, Evaluation(None, right / shown, None, shown))
                 if guard.requested:
+                    keep(order=torch.from_numpy(order), right=right, shown=shown, seconds=seconds.wall - began)
                     raise TrainingInterrupted(history, checkpoint)
             learner.figures()  # which belong to this epoch
             history.records.append(EpochRecord(epoch, Evaluation(None, right / shown, None, shown), None, learner.rate,
                                                seconds.wall - began))
-            write_checkpoint(checkpoint, {
-                "settings": told, "random": json.dumps(random.bit_generator.state), "history": history.as_dict(),
-                "learner": {name: torch.from_numpy(np.array(value)) for name, value in learner.state().items()}})
+            order, right, shown, earlier = None, 0, 0, 0.0
+            keep()
             seconds.lap()
             display.finish(history[-1])
     accuracy = float((predicted(learner, test, settings.steps) == parts.test.labels).mean())

@@ -97,7 +97,7 @@ def _layer(table: Reader) -> Layer:
     kind = table.text("kind", known=kinds)
     own = table.table("parameters", needed=False)
     known = dict(list(inspect.signature(_method(kind)).parameters.items())[3:]) if kind else {}
-    parameters = {} if own is None else own.numbers_by_name(known)
+    parameters = {} if own is None or not kind else own.numbers_by_name(known)
     for name in [each for each, of in known.items() if of.default is of.empty and (own is None or each not in own)]:
         table.fault(f"a neuron of the kind {kind} needs this entry", f"parameters.{name}")
     channels = table.whole("channels", 1, _MOST) if "channels" in table else None
