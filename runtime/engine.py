@@ -183,11 +183,13 @@ class Activity:
         """Population `name` once more, over the same inputs, for what `wanted` asks (see `Sweep.run`)."""
         return self.engine.stage_run(self.engine.stage_of[name], self, (name,), **wanted)[name]
 
-    def voltage(self, name: str, times: np.ndarray[Any, Any]) -> Tensor:
-        """The membrane (batch, times, n) of population `name` at `times`, seconds in any order."""
+    def voltage(self, name: str, times: np.ndarray[Any, Any], state: str = "v") -> Tensor:
+        """The membrane (batch, times, n) of population `name` at `times`, seconds in any order; where it is stated by
+        equations, any `state` of it."""
         order = np.argsort(times, kind="stable")
         grid = torch.from_numpy(times[order]).to(self.values.device)
-        voltage = asked(self.readout(name, probe_times=grid).probes) + self.values.rest(name)
+        wanted = {"probe_times": grid} if state == "v" else {"probe_times": grid, "shown": state}
+        voltage = asked(self.readout(name, **wanted).probes) + self.values.rest(name)
         return voltage[:, torch.from_numpy(np.argsort(order)).to(voltage.device)]
 
     def free(self, name: str, **wanted: Any) -> SweepResult:
@@ -470,7 +472,8 @@ class Engine:
                 if not each.spiking:
                     asked_of = {} if each.kind == "flow" else {"want_highest": True}
                     activity.results[name] = activity.readout(name, **asked_of)
-            seen = {label: activity.voltage(population, grid).numpy() for label, (population, grid) in wanted.items()}
+            seen = {label: activity.voltage(population, grid, state).numpy()
+                    for label, (population, state, grid) in wanted.items()}
         shown = {**{name: name for name in self.network.populations}, **self.network.outputs}
         spikes = {label: _events(activity.results[name].spikes)
                   for label, name in shown.items() if self.network.populations[name].spiking}

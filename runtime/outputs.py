@@ -21,7 +21,7 @@ from .signals import FlowState, Spikes, State
 if TYPE_CHECKING:
     from .engine import Activity
 
-__all__ = ["Outputs", "Result", "RunState", "asked", "form_of", "probe_times"]
+__all__ = ["Outputs", "Result", "RunState", "asked", "form_of", "probe_times", "probed", "probes_of"]
 
 S = TypeVar("S", State, FlowState)
 
@@ -209,12 +209,16 @@ class Outputs:
         return asked(result.integral) + self._activity.values.cell(population)[0].rest * whole
 
     def voltage(self, name: str, times: Any) -> Tensor:
-        """(batch, times, n): the membrane of any neuron node at `times`, seconds within the duration (SC407)."""
-        population = self._population(name)
+        """(batch, times, n): the membrane of any neuron node at `times`, seconds within the duration (SC407); as
+        `<node>.<state>`, any state of one that is stated by equations."""
+        network = self._activity.engine.network
+        nodes = {*network.outputs, *network.populations}
+        found = probed(network, name) if isinstance(name, str) and name not in nodes else None
+        population, state = (self._population(name), "v") if found is None else found
         faults = Diagnostics()
         wanted = probe_times(times, self.duration, name, faults)
         faults.raise_if_errors()
-        return self._activity.voltage(population, wanted)
+        return self._activity.voltage(population, wanted, state)
 
     def end(self, name: str) -> dict[str, Tensor]:
         """(batch, n) float64 of each state of neurons that are stated by equations, at the end of the run. Others have
@@ -273,6 +277,25 @@ class Outputs:
         numbers = torch.arange(self._activity.batch, device=spikes.offsets.device)
         samples = torch.repeat_interleave(numbers, spikes.offsets.diff())
         return samples * n + spikes.indices, n
+
+
+def probed(network: Network, label: str) -> tuple[str, str] | None:
+    """Population and state of a probe `<neuron or output node>.<state>`, or None where there is none."""
+    node, _, state = label.rpartition(".")
+    population = network.outputs.get(node, node)
+    found = population in network.populations and state in _states_of(network, population)
+    return (population, state) if found else None
+
+
+def probes_of(network: Network) -> list[str]:
+    """All probes of a network: of each node its membrane, where it is stated by equations any state of it."""
+    nodes = {**network.outputs, **{name: name for name in network.populations}}
+    return [f"{node}.{state}" for node, population in nodes.items() for state in _states_of(network, population)]
+
+
+def _states_of(network: Network, population: str) -> tuple[str, ...]:
+    flow = network.populations[population].flow
+    return tuple(dict.fromkeys(("v", *(() if flow is None else flow.dynamics.states))))
 
 
 def probe_times(times: Any, duration: float, label: str, faults: Diagnostics) -> np.ndarray[Any, Any]:

@@ -12,7 +12,7 @@ import torch
 from ..ir.diagnostics import Diagnostics
 from ..ir.events import Events
 from ..ir.network import Network
-from .outputs import RunState, form_of, probe_times
+from .outputs import RunState, form_of, probe_times, probed, probes_of
 
 __all__ = ["check_duration", "check_probes", "check_state", "raster"]
 
@@ -26,22 +26,20 @@ def check_duration(duration: Any, faults: Diagnostics) -> None:
 
 
 def check_probes(network: Network, probes: Any, duration: Any,
-                 faults: Diagnostics) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
-    """(population, times) by label `<neuron node>.v`; faults are SC407."""
-    wanted: dict[str, tuple[str, np.ndarray[Any, Any]]] = {}
+                 faults: Diagnostics) -> dict[str, tuple[str, str, np.ndarray[Any, Any]]]:
+    """(population, state, times) by label `<neuron node>.v`, of equations any state; faults are SC407."""
+    wanted: dict[str, tuple[str, str, np.ndarray[Any, Any]]] = {}
     if not isinstance(probes, Mapping):
         faults.add("SC407", "probes are times by name", value=type(probes).__name__,
                    remedy="Give probes={'<neuron node>.v': times in seconds}.")
         return wanted
     bounded = float(duration) if isinstance(duration, int | float | np.floating) else math.inf
     for label, times in probes.items():
-        node, _, quantity = str(label).rpartition(".")
-        population = network.outputs.get(node, node)
-        if quantity != "v" or population not in network.populations:
-            known = ", ".join(f"{name}.v" for name in (*network.outputs, *network.populations))
-            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {known}.")
+        found = probed(network, str(label))
+        if found is None:
+            faults.add("SC407", f"there is no probe '{label}'", remedy=f"Probes: {', '.join(probes_of(network))}.")
             continue
-        wanted[label] = (population, probe_times(times, bounded, str(label), faults))
+        wanted[label] = (*found, probe_times(times, bounded, str(label), faults))
     return wanted
 
 

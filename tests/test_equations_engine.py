@@ -121,6 +121,53 @@ def test_recurrent_networks_agree_with_the_reference_and_with_differences(name):
         assert error < 1e-6, (label, wanted_slope)
 
 
+@pytest.mark.parametrize(("name", "state"), [("adex", "u"), ("adex", "i"), ("adaptive_lif", "a"), ("qif", "i")])
+def test_any_state_is_shown_and_trained_by(name, state):
+    """A probe of a state that is not the membrane: its values are those of the reference, its gradient by every weight
+    that of differences; at the end of a run both are those of `end`."""
+    record, size, seconds = NETWORKS[name]
+    make = (lambda net, n: net.qif("h", n, tau=10e-3)) if name == "qif" else (
+        lambda net, n: net.equations("h", n, record, refractory=1e-3))
+    graph = network(make, size, n=3)
+    given, times = events(seconds), np.array([0.9, 0.31, 1.0, 0.62]) * seconds
+    program, label = spikec.compile(graph), f"h.{state}"
+    wanted = simulate_exact(graph, given, seconds, probes={label: times}).probes[label]
+    found = program.run(given, seconds, probes={label: times, f"out.{state}": times, "h.v": times}).probes
+    np.testing.assert_allclose(found[label], wanted, rtol=1e-8, atol=1e-9 * np.abs(wanted).max())
+    assert np.array_equal(found[label], found[f"out.{state}"]) and not np.allclose(found[label], found["h.v"])
+
+    module = program.module(dtype=torch.float64, train=("weight",))
+    weights = torch.from_numpy(np.random.default_rng(3).normal(size=wanted.shape) / np.abs(wanted).max())
+    weight = module.get_parameter("fc.weight")
+    last = torch.autograd.grad(module(given, seconds).voltage(label, [seconds]).sum(), weight)
+    end = torch.autograd.grad(module(given, seconds).end("h")[state].sum(), weight)
+    np.testing.assert_allclose(last[0], end[0], rtol=1e-12)
+
+    def loss():
+        return (module(given, seconds).voltage(label, times) * weights).sum()
+
+    loss().backward()
+    direction = torch.from_numpy(np.random.default_rng(5).normal(size=weight.shape)) * size
+    slope, start, error = float((weight.grad * direction).sum()), weight.detach().clone(), np.inf
+    for part in (1e-4, 3e-5, 1e-5):
+        ends = []
+        for step in (1, -1, 2, -2):
+            with torch.no_grad():
+                weight.copy_(start + step * part * direction)
+                ends.append(float(loss()))
+        error = min(error, abs((8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * part) - slope))
+    assert error < 1e-5 * abs(slope)
+
+
+def test_a_state_that_is_not_there_is_named():
+    program = spikec.compile(network(lambda net, n: net.equations("h", n, E.adex()), 1e-9))
+    with pytest.raises(spikec.BadInputError, match=r"SC407.*'h\.x'.*h\.v, h\.u, h\.i"):
+        program.run(events(0.1), 0.1, probes={"h.x": [0.1]})
+    out = program.module()(events(0.1), 0.1)
+    with pytest.raises(spikec.BadInputError, match=r"SC409.*'h\.x'"):
+        out.voltage("h.x", [0.1])
+
+
 def test_results_do_not_depend_on_threads():
     record, size, seconds = NETWORKS["adex"]
     graph = network(lambda net, n: net.equations("h", n, record), size)

@@ -55,7 +55,7 @@ def run_program(program: AnalogRunnable, events: Any, duration: Any, probes: Map
     truncated = any(each.truncated for each in activity.results.values())
     spikes = {name: emulator.stamped(activity.spikes[name], end)
               for name, each in program.network.populations.items() if each.spiking}
-    seen = {label: emulator.membrane(activity, name, times) for label, (name, times) in wanted.items()}
+    seen = {label: emulator.membrane(activity, name, times) for label, (name, _, times) in wanted.items()}
     found = _result(program, spikes, seen, _highest(program, emulator, activity, end), end)
     return replace(found, truncated=truncated, links=emulator.links if program.chip["time.stamp"] else None)
 

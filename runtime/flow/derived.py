@@ -46,8 +46,8 @@ def fragment(dynamics: Dynamics) -> str:
     return jit.render(
         "equations.jinja", states=len(dynamics.states), parameters=len(dynamics.parameters),
         readout=dynamics.level is None, method=method,
-        held=[int(name in dynamics.held) for name in dynamics.states], shown=dynamics.states.index(dynamics.shown),
-        blocks=blocks, series=json.loads(blocks["series"] or "{}"), order=ORDER, least_order=LEAST_ORDER,
+        held=[int(name in dynamics.held) for name in dynamics.states], blocks=blocks,
+        series=json.loads(blocks["series"] or "{}"), order=ORDER, least_order=LEAST_ORDER,
         stages=[sorted(row.items()) for row in STAGES], weights=sorted(WEIGHTS.items()),
         errors=[sorted(ERROR_3.items()), sorted(ERROR_5.items())], most_steps=MOST_STEPS,
         tolerance=SERIES_TOLERANCE if method == "series" else STEPS_TOLERANCE,

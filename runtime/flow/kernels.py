@@ -15,9 +15,9 @@ __all__ = ["FlowArguments", "dynamics_text", "flow_library", "flow_source"]
 _P = MAX_PROJECTIONS
 _FLOW: jit.Fields = (
     *(("int64_t", name, 0) for name in (
-        "batch", "n", "slots", "projections", "populations", "n_probes", "fresh", "limit", "burst", "log_capacity",
-        "queue_capacity", "trace_capacity", "longest_log", "most_spikes", "chunks", "all_spiking", "record_capacity",
-        "recorded", "failed")),
+        "batch", "n", "slots", "projections", "populations", "n_probes", "shown", "fresh", "limit", "burst",
+        "log_capacity", "queue_capacity", "trace_capacity", "longest_log", "most_spikes", "chunks", "all_spiking",
+        "record_capacity", "recorded", "failed")),
     ("double", "duration", 0), ("double", "box", 0), ("double", "window", 0),
     *(("const double *", name, 0) for name in ("parameters", "start", "refractory", "hold_start")),
     ("const uint8_t *", "spiking", 0),
@@ -60,8 +60,7 @@ def flow_source(dynamics: Dynamics, holds: bool) -> str:
     """The text of the event loop for neurons of one dynamics; `holds`: some have a refractory period."""
     held = tuple(dynamics.states.index(name) for name in dynamics.held)
     return jit.render("flow.jinja", fields=jit.structure(_FLOW), dynamics=dynamics_text(dynamics),
-                      states=len(dynamics.states), parameters=columns_of(dynamics), held=held,
-                      shown=dynamics.states.index(dynamics.shown), holds=holds)
+                      states=len(dynamics.states), parameters=columns_of(dynamics), held=held, holds=holds)
 
 
 @functools.lru_cache(maxsize=256)

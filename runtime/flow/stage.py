@@ -81,8 +81,10 @@ class FlowStage:
 
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], values: Sequence[FlowValues], duration: float, *, batch: int,
-            states: Sequence[FlowState] | None = None, probe_times: Tensor | None = None) -> dict[str, SweepResult]:
-        """Spikes, and the shown state at `probe_times`, of every population of the component over [0, duration] s."""
+            states: Sequence[FlowState] | None = None, probe_times: Tensor | None = None,
+            shown: str = "v") -> dict[str, SweepResult]:
+        """Spikes, and the state `shown` ("v": the one that the dynamics show) at `probe_times`, of every population of
+        the component over [0, duration] s."""
         slots = [name for name in external if name not in self.component]
         returning = [name for name in self.component if name in history]
         sources = [external[name] for name in slots] + [history[name] for name in returning]
@@ -91,7 +93,8 @@ class FlowStage:
         given = (*(source.times for source in sources), *delays, *(weight.to(torch.float64) for weight in weights),
                  parameters, start)
         trained = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in given)
-        call = FlowCall(self, slots, returning, sources, duration, batch, states, probe_times, trained)
+        state = shown if shown in self.dynamics.states else self.dynamics.shown
+        call = FlowCall(self, slots, returning, sources, duration, batch, states, probe_times, state, trained)
         outcome = _FlowFunction.apply(call, len(sources), *given)
         *times, probes, ends = outcome
         results = {}
@@ -145,9 +148,10 @@ class FlowCall:
     """One evaluation: the log that the forward pass leaves for the reverse one."""
 
     def __init__(self, stage: FlowStage, slots: list[str], returning: list[str], sources: list[Spikes], duration: float,
-                 batch: int, states: Sequence[FlowState] | None, probe_times: Tensor | None, trained: bool) -> None:
+                 batch: int, states: Sequence[FlowState] | None, probe_times: Tensor | None, shown: str,
+                 trained: bool) -> None:
         self.stage, self.sources, self.duration, self.batch = stage, sources, duration, batch
-        self.states, self.probe_times = states, probe_times
+        self.states, self.probe_times, self.shown = states, probe_times, shown
         self.slot = {name: number for number, name in enumerate(slots)}
         self.history = {name: len(slots) + number for number, name in enumerate(returning)}
         self.kernels = flow_library(stage.dynamics, stage.holds)
@@ -190,7 +194,8 @@ class FlowCall:
             start = torch.cat([state.states for state in self.states], 2)
         self.set(
             batch=batch, n=n, slots=len(self.sources), projections=len(stage.wires), populations=len(stage.component),
-            n_probes=probes, fresh=int(self.states is None), limit=stage.limit, burst=stage.burst,
+            n_probes=probes, shown=stage.dynamics.states.index(self.shown), fresh=int(self.states is None),
+            limit=stage.limit, burst=stage.burst,
             duration=self.duration, window=1e-3 * self.duration, parameters=parameters.detach().contiguous(),
             all_spiking=int(bool(stage.spiking.all())), start=start.detach().contiguous(), spiking=stage.spiking,
             refractory=stage.refractory,
@@ -265,7 +270,7 @@ class FlowCall:
                 remedy="Give a connection of the cycle a delay, or the neuron a refractory period."))
         for fault, code, message, remedy in (
                 (_DIVERGED, "SC441", "a state grows beyond all bounds", "Look at the equations, the parameters and the "
-                 "weights: below the threshold every state should stay finite."),
+                 "weights: below the threshold every state should stay finite. In training, a smaller lr."),
                 (_STIFF, "SC442", "the equations take too many steps from one event to the next",
                  "Their time scales are too far apart, or a state is about to diverge.")):
             if seen & fault:

@@ -54,9 +54,10 @@ class Program(GraphProgram):
 
         `events`: `Events`, a dict of them by input node, or a (batch, time, *shape) array of spike counts with the
         option `dt` (seconds). `duration` may be left out where the network falls silent by itself. `probes`: times in
-        seconds by `"<node>.v"`. `state`: a former result's, whose stream goes on. The option `dtype` is that of the
-        arithmetic between events (default float64); times are float64 always. Spikes that were cut off (SC408) and
-        crossings near a slope of zero (SC410) are told by a `SpikecWarning`.
+        seconds by `"<node>.v"`, of a neuron that is stated by equations by `"<node>.<state>"` too. `state`: a former
+        result's, whose stream goes on. The option `dtype` is that of the arithmetic between events (default float64);
+        times are float64 always. Spikes that were cut off (SC408) and crossings near a slope of zero (SC410) are told
+        by a `SpikecWarning`.
 
         Raises:
             BadInputError: naming every fault of the duration (SC402, SC406), of `state` and the options (SC403), of the
