@@ -25,25 +25,38 @@ def check_equations(name: str, node: Equations, faults: Diagnostics) -> None:
     """Reports every fault of a text (SC133 to SC136), values that are missing or of no use (SC134), rates that are no
     numbers at the start (SC104), and a reset that leaves the neuron above its threshold (SC137)."""
     reading = stated(node)
-    faults.extend(replace(found, node=name) for found in reading.faults)
-    if reading.faults:
+    if any(found not in reading.unstated for found in reading.faults):
+        faults.extend(replace(found, node=name) for found in reading.faults)
         return
     starts = {f"{state}0" for state in reading.states}
     known = {*reading.parameters, *starts}
-    for each in reading.parameters:
-        if each not in node.values:
-            close = get_close_matches(each, [*reading.states, *(node.values.keys() - known)], n=1)
-            faults.add("SC134", "the equations name what is neither a state nor a value that is given", node=name,
-                       value=each, limit=", ".join((*reading.states, *node.values)),
-                       remedy=f"Is '{close[0]}' meant?" if close else f"Give {each}=….")
+    missing = [each for each in reading.parameters if each not in node.values]
+    for each in missing:
+        close = _meant(each, reading, node)
+        faults.add("SC134", "the equations name what is neither a state nor a value that is given", node=name,
+                   value=each, limit=", ".join((*reading.states, *node.values)),
+                   remedy=f"Is '{close}' meant?" if close else f"Give {each}=….")
+    faults.extend(replace(found, node=name) for found, names in reading.unstated.items() if not {*names} & {*missing})
     for each in node.values:
         if each not in known:
             faults.add("SC134", "a value is given that the equations do not name", node=name, value=each,
                        limit=", ".join((*reading.parameters, *sorted(starts))))
     values = {each: np.asarray(stored(value), np.float64) for each, value in node.values.items()}
-    if known == node.values.keys() and all(np.isfinite(value).all() for value in values.values()):
+    finite = all(np.isfinite(value).all() for value in values.values())
+    if finite and known == node.values.keys() and not reading.faults:
         _check_start(name, reading, values, faults)
         _check_reset(name, reading, values, faults)
+
+
+def _meant(name: str, reading: Reading, node: Equations) -> str | None:
+    """What a name without a value may stand for: a state, a value that nothing uses, or what is spelled almost so."""
+    parts = [*reading.rates.values(), *reading.reset.values(), *reading.receive.values(),
+             *(() if reading.level is None else (reading.level,))]
+    used = {each for part in parts for each in symbols_of(part)} | {f"{state}0" for state in reading.states}
+    idle = [each for each in node.values if each not in used]
+    close = get_close_matches(name, [*reading.states, *idle], n=1) or get_close_matches(
+        name, [*node.values.keys() - {f"{state}0" for state in reading.states}, *reading.named], n=1, cutoff=0.8)
+    return close[0] if close else None
 
 
 def _check_start(name: str, reading: Reading, values: Mapping[str, Array], faults: Diagnostics) -> None:

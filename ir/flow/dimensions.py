@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from .expressions import Apply, Expression, Malformed, Number, Symbol
+from .expressions import Apply, Expression, Malformed, Number, Symbol, symbols_of
 from .units import NONE, SECOND, WEIGHT, Dimension, named, spelled
 
 __all__ = ["Checker"]
@@ -21,6 +21,7 @@ class Checker:
         self._known = {name: dimension for name, unit in units.items()
                        if not isinstance(dimension := named(unit), str)}
         self._inner = {name: each for name, each in inner.items() if name not in units}
+        self._states = states
         self._weight: Dimension | None = None
 
     def rate(self, state: str, rate: Expression) -> None:
@@ -35,7 +36,9 @@ class Checker:
 
     def level(self, expression: Expression) -> None:
         """Raises Malformed (SC136) where the sides of a comparison differ."""
-        self.of(expression)
+        match expression:
+            case Apply("subtract", (left, right)):
+                self._agree(self.of(left), self.of(right), "the threshold")
 
     def change(self, state: str, operator: str, amount: Expression) -> None:
         """Raises Malformed (SC136) where `state operator= amount` mixes dimensions, or asks of w what another statement
@@ -50,6 +53,17 @@ class Checker:
             raise Malformed("the weight of an impulse would have two units", "SC136", value=spelled(weight),
                             limit=_spelled(self._weight))
         self._weight = weight
+
+    def unstated(self, *parts: str | Expression) -> tuple[str, ...]:
+        """The names in parts of a statement, states and expressions, that count as 1 as no unit is stated for them."""
+        found: dict[str, None] = {}
+        for part in parts:
+            for name in symbols_of(part) if not isinstance(part, str) else (part,) if part in self._states else ():
+                if name in self._inner:
+                    found |= dict.fromkeys(self.unstated(self._inner[name]))
+                elif name not in self._known and name != "w":
+                    found[name] = None
+        return tuple(found)
 
     def of_name(self, name: str) -> Dimension:
         """The dimension of a state, a parameter or a named expression; none where none is stated."""

@@ -46,6 +46,10 @@ WEIGHT = "w"
 """What the weight of an impulse is called."""
 _OWN = frozenset({WEIGHT, "t", "dt", "bias", "pi", "inf", "nan", "none", "true", "false", "name", "shape", "grid",
                   "equations", "threshold", "reset", "receive", "refractory", "values"})
+_RESERVED: Mapping[str, str] = {
+    WEIGHT: "Call it otherwise: w is the weight of an impulse.",
+    "t": "Time is no part of equations: let a state run with it, as dclock/dt = 1, or feed in what changes.",
+}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _STATE = re.compile(r"\s*d([A-Za-z_][A-Za-z0-9_]*)\s*/\s*dt\s*=(.*)", re.ASCII | re.DOTALL)
 _NAMED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(?!=)(.*)", re.ASCII | re.DOTALL)
@@ -72,8 +76,9 @@ class Reading:
     """What a text says. `rates`, by state, of states and `parameters`. `level`: a spike is when it rises above zero;
     None of a readout. `reset`, `receive`: the state after a spike, after an impulse `w`, by state. `inflow`: what a
     constant current of 1 adds to the rate of each state that it moves, or None where impulses do not act in proportion.
-    `units` as declared; `held`: states that stay in the refractory period; `trained`: names of values. `faults` is
-    empty where all of this can be relied on."""
+    `units` as declared; `held`: states that stay in the refractory period; `trained`: names of values; `named`: those
+    of expressions. `faults` is empty where all of this can be relied on; where all of them are in `unstated`, units
+    alone do not agree: by fault, the names in it that count as 1 as no unit is stated for them."""
 
     states: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
@@ -85,7 +90,9 @@ class Reading:
     units: Mapping[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     trained: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     faults: tuple[Diagnostic, ...] = ()
+    unstated: Mapping[Diagnostic, tuple[str, ...]] = field(default_factory=dict)
 
 
 def state_names(text: Any) -> tuple[str, ...]:
@@ -170,13 +177,12 @@ class _Reader:
         if len(parameters) > MAX_PARAMETERS:
             self.faults.add("SC133", "a neuron has more parameters than are read", value=len(parameters),
                             limit=MAX_PARAMETERS)
-        if self.with_units and not self.faults.found:
-            self._check_units()
+        unstated = self._check_units() if self.with_units and not self.faults.found else {}
         held = tuple(name for name in states if "unless refractory" in self.flags.get(name, ()))
         trained = tuple(f"{name}0" if name in self.rates else name
                         for name, flags in self.flags.items() if "trained" in flags)
         return Reading(states, parameters, rates, level, after, arriving, inflow, self.units, held, trained,
-                       tuple(self.faults.found))
+                       tuple(self.named), tuple(self.faults.found), unstated)
 
     def _try(self, step: Any, *arguments: Any) -> Any:
         try:
@@ -289,8 +295,8 @@ class _Reader:
                      outside: Sequence[Expression]) -> None:
         for name in (*states, *self.named, *parameters):
             if reserved(name):
-                self.faults.add("SC134", "the name has a meaning of its own", value=name[:64], remedy=(
-                    "Call it otherwise: w is the weight of an impulse." if name == WEIGHT else "Call it otherwise."))
+                self.faults.add("SC134", "the name has a meaning of its own", value=name[:64],
+                                remedy=_RESERVED.get(name, "Call it otherwise."))
         for state in states:
             if f"{state}0" in (*parameters, *self.named, *states):
                 self.faults.add("SC134", f"the name is that of the start of '{state}'", value=f"{state}0",
@@ -299,17 +305,25 @@ class _Reader:
             self.faults.add("SC134", "w, the weight of an impulse, is known to `receive` alone",
                             remedy="Call it otherwise.")
 
-    def _check_units(self) -> None:
+    def _check_units(self) -> dict[Diagnostic, tuple[str, ...]]:
+        """Adds where units do not agree; by fault, the names in it of which none is stated."""
         checker = Checker(self.rates, self.named, self.units)
         threshold, reset, receive = self.text
-        for name, rate in self.rates.items():
-            self._try(checker.rate, name, rate)
-        for name, each in self.named.items():
-            self._try(checker.same, name, each)
-        if threshold is not None:
-            self._try(checker.level, comparison(threshold))
-        for statement in _statements(reset):
-            self._try(checker.change, *self._parts(statement, "reset"))
-        for statement in _statements(receive):
-            if not _DECLARED.match(statement):
-                self._try(checker.change, *self._parts(statement, "receive"))
+        parts: list[tuple[Any, tuple[Any, ...]]] = [
+            *((checker.rate, each) for each in self.rates.items()),
+            *((checker.same, each) for each in self.named.items()),
+            *([] if threshold is None else [(checker.level, (comparison(threshold),))]),
+            *((checker.change, self._parts(statement, "reset")) for statement in _statements(reset)),
+            *((checker.change, self._parts(statement, "receive")) for statement in _statements(receive)
+              if not _DECLARED.match(statement))]
+        found: dict[Diagnostic, tuple[str, ...]] = {}
+        for check, part in parts:
+            try:
+                check(*part)
+            except Malformed as fault:
+                names = checker.unstated(*part)
+                count = "it counts" if len(names) == 1 else "they count"
+                self.faults.add(fault.code, fault.message, **fault.facts, remedy=(
+                    f"No unit is stated for {', '.join(names)}: {count} as 1." if names else None))
+                found[self.faults.found[-1]] = names
+        return found
