@@ -185,6 +185,7 @@ CODES: dict[str, str] = {
     "SC462": "duration of signals is wrong",
     "SC463": "graded currents do not run there",
     "SC464": "integration does not come to an end",
+    "SC465": "network of graded currents takes signals",
     "SC480": "parameter does not train on a chip's arithmetic",
     "SC481": "states of a batch take more memory than a call may",
     "SC485": "measured spikes are malformed",

@@ -13,6 +13,7 @@ import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
 from ..ir.facts import is_number, is_whole
+from ..ir.graded.network import refuse_graded
 from ..ir.learning.checks import verify_rule
 from ..ir.learning.rule import LearningRule
 from ..ir.paths import check_path
@@ -49,11 +50,13 @@ def chosen_rule(program: Any, rule: Any, options: Mapping[str, Any] | None) -> L
     Raises:
         BadInputError: no program, or options beside a rule that is no name (SC504); a rule that is malformed (SC111,
             SC151 to SC153), or hyper-parameters that it has not (SC514).
-        UnsupportedError: a rule that is not there, or that the target does not train by (SC503).
+        UnsupportedError: a rule that is not there, or that the target does not train by (SC503), or a network that
+            takes signals (SC465).
     """
     if not hasattr(program, "network"):
         raise BadInputError(Diagnostic("SC504", "the trainer takes a compiled program", value=type(program).__name__,
                                        remedy="Compile first: Trainer(spikec.compile(graph), …)."))
+    refuse_graded(program.network, "Trainer")
     target = getattr(program, "target", "event")
     ways = GRADIENTS.get(target, ("exact",))
     own = ways[0] if rule is None else rule

@@ -136,6 +136,17 @@ def test_runs_that_are_asked_for_wrongly(program, arguments, code):
     assert code in codes(error)
 
 
+@pytest.mark.parametrize(("arguments", "codes_of"), [
+    ({"signals": np.full((1, 11, 2), nan)}, ["SC459"]), ({"signals": np.zeros((1, 11, 3))}, ["SC458"]),
+    ({"signals": {}}, ["SC458"]), ({"signals": np.zeros((11, 2)), "duration": 0.01}, ["SC458"]),
+    ({"signals": spikec.Events.from_samples([([0.0], [5])])}, ["SC405", "SC462"])])
+def test_one_fault_is_told_once(program, arguments, codes_of):
+    """How long a run is follows from the signals: nothing is said of it where they are wrong."""
+    with pytest.raises(spikec.BadInputError) as error:
+        program.run(**{"dt": DT, **arguments})
+    assert codes(error) == codes_of
+
+
 def test_what_changes_too_fast_is_told_and_never_hangs(program):
     with pytest.raises(spikec.BadInputError) as error:
         program.run(np.full((2, 11, 2), 1e12), dt=DT)
@@ -146,6 +157,9 @@ def test_what_changes_too_fast_is_told_and_never_hangs(program):
 def test_losses_and_outputs_tell_what_is_wrong(program):
     out = program.module()(signals(), dt=DT)
     for ask, code in ((lambda: out.signal("nobody"), "SC409"), (lambda: out.events("out"), "SC409"),
+                      (lambda: out.first_spike("out"), "SC409"), (lambda: out.spike_times("theta", 2), "SC409"),
+                      (lambda: out.voltage_max(name="out"), "SC409"),
+                      (lambda: spikec.losses.FirstSpikeCrossEntropy()(out, torch.zeros(2, dtype=int)), "SC409"),
                       (lambda: IntegratedSquaredError()(out, torch.zeros(2, 21, 3)), "SC506"),
                       (lambda: IntegratedSquaredError()(out, torch.full((2, 21, 2), nan)), "SC506"),
                       (lambda: IntegratedSquaredError(weight=torch.ones(5))(out, torch.zeros(2, 21, 2)), "SC506"),
@@ -154,6 +168,8 @@ def test_losses_and_outputs_tell_what_is_wrong(program):
             ask()
         assert codes(error) == [code]
     assert out.spike_count("theta").sum() == out.total_spikes("theta") > 0
+    with pytest.raises(AttributeError, match="first_spice"):
+        out.first_spice  # noqa: B018
 
 
 def test_the_loss_is_the_integral_that_it_states(program):
@@ -173,6 +189,47 @@ def test_the_page_runs():
     exec("\n".join(blocks), space)
     assert isinstance(space["trained"], GradedProgram)
     assert np.isfinite(space["value"].item())
+
+
+MODEL = """
+import numpy as np, spikec
+def make():
+    net = spikec.Builder()
+    neurons = net.graded_theta("hidden", 4, tau=5e-3, tau_syn=1e-2)
+    net.connect(net.input("in", 5), neurons, weight=np.ones((4, 5)))
+    net.output("out", net.linear("readout", neurons, weight=np.ones((3, 4))))
+    return net
+"""
+
+
+@pytest.mark.parametrize("options", [{"loss": "voltage-max", "duration": 0.05}, {"rule": "biograd"}, {}])
+def test_a_trainer_says_that_the_loop_is_to_be_written(program, options):
+    with pytest.raises(spikec.UnsupportedError) as error:
+        spikec.Trainer(program, **options)
+    assert codes(error) == ["SC465"]
+    assert "docs/differentiable-synapse.md" in str(error.value)
+
+
+def test_the_command_that_trains_says_so_too(tmp_path, capsys):
+    (tmp_path / "net.py").write_text(MODEL)
+    code, _, error = say(capsys, "train", f"{tmp_path / 'net.py'}:make", "--data", "yin-yang", "-o",
+                         str(tmp_path / "out"))
+    assert (code, "SC465" in error, error.count("SC")) == (3, True, 1), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_runs_a_folder_on_impulses(tmp_path, capsys, program):
+    program.save(tmp_path / "folder")
+    events = spikec.Events.from_samples([([2e-3, 7e-3], [0, 1]), ([5e-3], [0])])
+    np.savez(tmp_path / "e.npz", times=events.times, indices=events.indices, offsets=events.offsets)
+    arguments = ("run", str(tmp_path / "folder"), "-i", str(tmp_path / "e.npz"), "--duration", "0.03", "-o",
+                 str(tmp_path / "o.npz"))
+    code, _, error = say(capsys, *arguments, "--dt", str(DT))
+    assert code == 0, error
+    with np.load(tmp_path / "o.npz") as written:
+        np.testing.assert_array_equal(written["probes/out.signal"], program.run(events, 0.03, dt=DT).signals["out"])
+    code, _, error = say(capsys, *arguments)
+    assert (code, "SC460" in error) == (4, True), error
 
 
 def test_the_command_runs_a_folder_on_signals(tmp_path, capsys, program):

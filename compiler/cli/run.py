@@ -14,6 +14,7 @@ import typer
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.events import Events
+from ...ir.graded.network import GradedNetwork
 from ...targets.registry import TARGETS
 from .console import JsonOption, print_json, print_table, say
 from .events import read_input
@@ -34,7 +35,8 @@ def command(
         list[str] | None, typer.Option(metavar="NODE.v@T1,T2,…", help="Membrane voltages at these times (seconds).")
     ] = None,
     dt: Annotated[float | None, typer.Option(
-        help="Seconds a column of a raster; by default that of the model's grid.")] = None,
+        help="Seconds a column of a raster; by default that of the model's grid. Of graded synapses, seconds between "
+        "samples, of events too.")] = None,
     backend: Annotated[str | None, typer.Option(
         metavar="emulator|lava|xylosim", help="Of a program for Loihi or Xylo: what runs it. By default the "
         "emulator.")] = None,
@@ -56,6 +58,8 @@ def command(
     options: dict[str, Any] = {}
     if isinstance(events, np.ndarray):
         options["dt"] = dt if dt is not None or grid is None else grid.dt
+    elif isinstance(program.network, GradedNetwork):
+        options["dt"] = dt
     elif duration is None and TARGETS[program.target].time == "steps" and grid is not None:
         duration = columns_to_the_last(events, grid.dt) * grid.dt
     options |= {} if backend is None else {"backend": backend}

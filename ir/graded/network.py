@@ -9,10 +9,11 @@ from functools import cached_property
 from math import prod
 from types import MappingProxyType
 
+from ..diagnostics import Diagnostic, UnsupportedError
 from ..network import Projection
 from ..nodes import Array
 
-__all__ = ["GradedNetwork", "GradedPopulation"]
+__all__ = ["GradedNetwork", "GradedPopulation", "refuse_graded"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -84,3 +85,14 @@ class GradedNetwork:
         """For worker processes: the read-only views are made again there."""
         return GradedNetwork, (dict(self.inputs), dict(self.populations), self.projections, dict(self.outputs),
                                dict(self.offsets))
+
+
+def refuse_graded(network: object, asked: str) -> None:
+    """Raises UnsupportedError where `network` is one of graded synapses, and `asked` is for events with labels
+    (SC465)."""
+    if isinstance(network, GradedNetwork):
+        raise UnsupportedError(Diagnostic(
+            "SC465", f"{asked} takes events with labels, and a network of graded currents takes signals",
+            node=next(iter(network.populations), None),
+            remedy="Write the loop: module(signals, dt=…), a loss of out.signal(name), and an optimizer of torch; "
+            "docs/differentiable-synapse.md has one."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,6 +15,10 @@ from ...ir.nodes import Array
 from .engine import GradedActivity, GradedState
 
 __all__ = ["GradedOutputs", "GradedResult"]
+
+_LACKING = frozenset({"end", "first_spike", "pseudospike_times", "push", "spike_times", "voltage", "voltage_integral",
+                      "voltage_max"})
+"""What other networks' outputs can be asked for."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -130,6 +135,20 @@ class GradedOutputs:
     def total_spikes(self, name: str) -> int:
         """Of all samples and neurons."""
         return len(self.events(name))
+
+    def __getattr__(self, quantity: str) -> Any:
+        """What losses of events and of voltages ask for is refused when it is called."""
+        if quantity not in _LACKING:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{quantity}'")
+
+        def refused(name: Any = None, *arguments: Any, **options: Any) -> NoReturn:
+            raise BadInputError(Diagnostic(
+                "SC409", f"a network of graded currents has no {quantity}", node=None if name is None else str(name),
+                limit="signal, events, spike_count, total_spikes",
+                remedy="Make a loss of signal(name), which is differentiable in all parameters; events(name) are the "
+                "spikes, without gradient."))
+
+        return refused
 
     def _population(self, name: str) -> str:
         if name in self._activity.network.populations:

@@ -64,9 +64,10 @@ def driven(network: GradedNetwork, given: Any, dt: Any, duration: Any) -> Driven
     for what, found in (("samples in time", lengths), ("samples in the batch", batches)):
         if len(set(found.values())) > 1:
             faults.add("SC458", f"inputs differ in the number of {what}", value=found)
-    samples = _length(duration, step, set(lengths.values()), faults)
     if not by_name:
         faults.add("SC458", "there is nothing to drive the network with", limit=", ".join(network.inputs))
+    lasting = bool(lengths) or all(isinstance(each, Events) for each in by_name.values())
+    samples = _length(duration, step, set(lengths.values()), faults) if by_name and lasting else 0
     faults.raise_if_errors()
     begins, channels = {}, 0
     for name in events:
