@@ -67,6 +67,6 @@ def figures_text(figures: Evaluation) -> str:
     if figures.accuracy is not None:
         parts.append(f"accuracy {100 * figures.accuracy:.2f} %")
     if figures.silent:
-        parts.append(f"silent labels {100 * figures.silent:.1f} %")
+        parts.append(f"silent outputs {100 * figures.silent:.1f} %")
     parts += [f"{name} {count:.1f} spikes" for name, count in figures.spikes.items()]
     return ", ".join(parts)

@@ -255,7 +255,7 @@ class Engine:
             return kernel
         (name,) = stage.populations
         if kernel.spiking != self.network.populations[name].spiking:
-            raise _no_free_membrane(name, "on a GPU for feedforward dense populations")
+            raise _no_free_membrane(name, "on a GPU of neurons that feed forward, dense")
         if stage.populations not in self._loops:
             self._loops[stage.populations] = Loop(self.network, stage.populations, stage.projections, self.box)
         return self._loops[stage.populations]
@@ -269,7 +269,7 @@ class Engine:
         if name not in self._free:
             stage = self.stage_of[name]
             if isinstance(stage.kernel, FlowStage) or not self._sweeps(stage.populations, stage.projections):
-                raise _no_free_membrane(name, "for feedforward populations, dense or convolutional")
+                raise _no_free_membrane(name, "of linear neurons that feed forward, dense or convolutional")
             population = self.network.populations[name]
             sweep = self._sweep(population, stage.projections, spiking=False)
             self._free[name] = Stage(stage.populations, stage.projections, sweep)
@@ -520,8 +520,9 @@ class Engine:
 
 
 def _no_free_membrane(name: str, where: str) -> BadInputError:
-    return BadInputError(Diagnostic("SC404", f"the free membrane is offered {where}", node=name,
-                                    remedy="Use a readout (LI, CubaLI) for losses on voltages."))
+    return BadInputError(Diagnostic("SC404", f"the membrane without a threshold is known {where}", node=name,
+                                    remedy="Give the loss silent=None; use a readout (LI, CubaLI) for losses on "
+                                    "voltages."))
 
 
 def as_spikes(events: Events) -> Spikes:

@@ -13,6 +13,7 @@ from ..ir.diagnostics import BadInputError, Diagnostic, SpikecWarning
 from ..ir.graph import Graph
 from .bump import WeightBump
 from .incoming import incoming
+from .loss_choice import misfit, name_of, remedied
 from .losses import LOSSES, Loss, LossResult, SpikeTimeMSE, class_labels, output_name, target_faults
 from .optimizers import OptimizerChoice, SchedulerChoice, choice_name, clip_rows, make_optimizer, make_scheduler
 from .steps import Batch, NotANumber
@@ -28,8 +29,12 @@ class GradientStep:
     `chip`: those that say what is measured on, which no checkpoint holds.
 
     Raises:
-        BadInputError: the loss has targets for another number of neurons than its output (SC501).
+        BadInputError: the loss has targets for another number of neurons than its output, or a remedy for silent
+            neurons that these have not (SC501), or it cannot be taken of this output (SC409).
         UnsupportedError: the network has no such gradient.
+
+    Warns:
+        SpikecWarning: the loss was named, and goes without its usual remedy for silent neurons (SC501).
     """
 
     def __init__(self, program: Any, loss: Loss | str | None, optimizer: OptimizerChoice, *, lr: float | None,
@@ -43,8 +48,9 @@ class GradientStep:
         self._clip = gradient_clip
         self._network = program.network
         self._spiking = [name for name, each in program.network.populations.items() if each.spiking]
-        self._check_targets()
+        self._check_loss(getattr(program, "target", "event"), options.get("gradient"))
         self.module = program.module(dtype=dtype, **options, **chip).to(device)
+        self.loss = remedied(self.loss, isinstance(loss, str), program.network, self._shown(), self.module)
         self._trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._left_out = 0
         self._clipped = [] if gradient_clip is None else _before_spikes(program, self.module, self._trained)
@@ -189,10 +195,16 @@ class GradientStep:
         population = "" if name is None else outputs.get(name, name)
         return population if population in self._network.populations else None
 
-    def _check_targets(self) -> None:
-        """Raises BadInputError where the loss has targets for another number of neurons than its output (SC501)."""
-        shown = self._shown()
-        if isinstance(self.loss, SpikeTimeMSE) and self.loss.targets is not None and shown is not None:
+    def _check_loss(self, target: str, way: str | None) -> None:
+        """Raises BadInputError where the loss does not fit its output (SC409), or has targets for another number of
+        neurons (SC501)."""
+        shown, name = self._shown(), name_of(self.loss)
+        if shown is None or name is None:
+            return
+        wrong = misfit(name, self._network.populations[shown], shown, target, way)
+        if wrong is not None:
+            raise BadInputError(wrong)
+        if isinstance(self.loss, SpikeTimeMSE) and self.loss.targets is not None:
             faults = target_faults(self.loss.targets, self._network.size(shown), shown)
             if faults:
                 raise BadInputError(*faults)

@@ -52,6 +52,10 @@ class EventModule(GraphModule):
         """Simulates a batch. `events`: as for `Program.run`; event times may require grad."""
         return Outputs(self._engine.evaluate(self._values, self._engine.inputs(events, dt), duration, state))
 
+    def check_push(self, population: str) -> None:
+        """Raises BadInputError where silent neurons of a population cannot be pushed (SC404): see `Outputs.push`."""
+        self._engine.free_stage(population)
+
     def _prepare(self) -> None:
         """Everything that is derived: made again after copying, moving or unpickling."""
         engine = self.__dict__.get("_engine") or self._engine_type(self._network)

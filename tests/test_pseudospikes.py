@@ -365,7 +365,7 @@ def test_the_command_takes_the_loss_where_time_is_continuous() -> None:
     assert choose_loss("pseudospike", network, data, "event") == "pseudospike"
     assert choose_loss("pseudospike", network, data, "event", "exact") == "pseudospike"
     for target, rule in (("clock", None), ("loihi2", "exact")):
-        with pytest.raises(BadInputError, match="--target event takes this loss"):
+        with pytest.raises(BadInputError, match="compile for event, which take this one"):
             choose_loss("pseudospike", network, data, target, rule)
 
 

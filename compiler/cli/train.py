@@ -13,7 +13,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...ir.learning.rule import LearningRule
 from .console import JsonOption, print_json, say, say_error
 from .interrupts import keeps_checkpoint
-from .losses import LOSS_HELP, choose_loss
+from .losses import LOSS_HELP, choose_loss, with_remedy
 from .models import (
     DtOption,
     ModelArgument,
@@ -41,6 +41,9 @@ def command(
     sample: SampleOption = None,
     option: OptionOption = None,
     loss: Annotated[str | None, typer.Option(help=LOSS_HELP)] = None,
+    silent: Annotated[str | None, typer.Option(
+        metavar="push|bump|both|none", help="What is done about neurons that should have fired, of losses that know "
+        "remedies; push by default where it can be done.")] = None,
     rule: Annotated[str | None, typer.Option(
         metavar="NAME|FILE", help="Learn by a local rule of the library (`spikec rules`), or of a file in its text "
         "form, in the place of gradients.")] = None,
@@ -91,7 +94,11 @@ def command(
         chosen = choose_loss(loss, program.network, task, program.target, rule)
         lr = 1e-3 if lr is None else lr
         duration = duration if duration is not None else task.duration
-    trainer = Trainer(program, chosen, lr=lr, rule=rule if learnt is None else learnt, epochs=epochs,
+    elif silent is not None:
+        raise BadInputError(Diagnostic("SC550", "--silent is for losses, and this trains by a rule", value=silent,
+                                       remedy="Leave --silent out."))
+    taken = None if chosen is None else with_remedy(chosen, silent)
+    trainer = Trainer(program, taken, lr=lr, rule=rule if learnt is None else learnt, epochs=epochs,
                       batch_size=batch_size, seed=seed, input_dropout=input_dropout,
                       duration=duration if learnt is None else None, checkpoint=checkpoint, device=device,
                       progress=not json)
