@@ -1,7 +1,8 @@
 """A side of a comparison: a model or a program, and what runs it.
 
     reference   the graph on its own grid, by `simulate_step`: plain numpy, one column after another
-    exact       the graph in continuous time, by `simulate_exact`: plain numpy, spike times by root finding
+    exact       the graph in continuous time, by `simulate_exact`: plain numpy, spike times by root finding; of graded
+                synapses by `simulate_graded`
     source      the torch module itself, by its framework
     TARGET      the program that a target of the registry makes of the graph
 """
@@ -18,12 +19,15 @@ import numpy as np
 from ..ir.diagnostics import BadInputError, Diagnostic, SpikecError
 from ..ir.events import Events
 from ..ir.exact import simulate_exact
+from ..ir.graded.network import GradedNetwork
 from ..ir.graph import Discretization, Graph
 from ..ir.nodes import Array, Input, Neuron
 from ..ir.step import simulate_step
 from ..ir.wiring import Wiring
+from ..passes.lower_graded import is_graded
 from ..targets.analog.program import ANALOG_TARGETS
 from ..targets.dynapse2.program import Dynapse2Program
+from ..targets.event.graded import GradedProgram
 from ..targets.loihi.program import LoihiProgram
 from ..targets.registry import TARGETS, target_named
 from ..targets.xylo.program import XyloProgram
@@ -31,6 +35,8 @@ from .comparison import Recording
 from .driver import AnyProgram, compile, load
 from .frontends.builder import Builder
 from .frontends.models import as_graph, is_code, is_folder, is_module, load_code, load_model, refuse_sample
+from .graded_sides import run_engine, run_reference
+from .pipeline import lower_graded
 from .stimulus import Stimulus
 
 if TYPE_CHECKING:
@@ -60,13 +66,15 @@ class Model:
 @dataclass(frozen=True, slots=True)
 class Side:
     """`name`: as the user spelled it. `source`: the torch module that the graph was imported from, if any. `program`:
-    of the target that runs the side, where it is one."""
+    of the target that runs the side, where it is one. `graded`: what a graph of graded synapses is lowered to; None of
+    others."""
 
     name: str
     graph: Graph
     source: Source | None
     engine: str
     program: AnyProgram | None = None
+    graded: GradedNetwork | None = None
 
     def __str__(self) -> str:
         return f"{self.name} on {self.engine}"
@@ -80,7 +88,9 @@ class Side:
         return grid.dt if timed and grid is not None else None
 
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the neuron nodes, those nearest to the inputs first."""
+        """Shapes of the neuron nodes, those nearest to the inputs first; of graded synapses, of the outputs too."""
+        if self.graded is not None:
+            return {**{name: each.shape for name, each in self.graded.populations.items()}, **self.graded.outputs}
         wiring = Wiring(self.graph)
         order = [name for wave in wiring.waves for name in wave]
         return {name: wiring.shapes[name].output for name in order}
@@ -90,13 +100,19 @@ class Side:
         return {name: node.shape for name, node in self.graph.nodes.items() if isinstance(node, Input)}
 
     def outputs(self) -> list[str]:
-        """The neuron nodes that outputs show, in order."""
+        """The neuron nodes that outputs show, in order; of graded synapses the outputs."""
+        if self.graded is not None:
+            return list(self.graded.outputs)
         return list(Wiring(self.graph).shown_by.values())
 
     def run(self, stimulus: Stimulus, names: Mapping[str, str], instants: Array, recorded: list[str]) -> Recording:
         """What the side does. `names`: its input for each of the stimulus. `recorded`: the neuron nodes whose membrane
         is wanted at `instants` (seconds), all of them columns where the side runs on a grid."""
-        return _RUNS[self.engine](self, stimulus, names, instants, recorded)
+        if self.graded is None:
+            return _RUNS[self.engine](self, stimulus, names, instants, recorded)
+        if isinstance(self.program, GradedProgram):
+            return run_engine(self.program, stimulus, names)
+        return run_reference(self.graded, stimulus, names)
 
 
 def loaded(one: Any, other: Any) -> tuple[Model, Model]:
@@ -163,7 +179,7 @@ def open_side(model: Model, engine: str | None, first: bool, dt: float | None, d
     graph, source, program = _opened(model, dt, discretization, sample)
     target = None if program is None else program.target
     chosen = engine or (_for_program(graph, target) if first else _for_source(graph, source))
-    side = Side(model.name, graph, source, chosen)
+    side = Side(model.name, graph, source, chosen, graded=lower_graded(graph) if is_graded(graph) else None)
     _check_engine(side)
     if chosen in TARGETS:
         side = replace(side, program=program if chosen == target else compile(graph, chosen))
@@ -215,7 +231,11 @@ def _check_engine(side: Side) -> None:
         target_named(side.engine)
     if side.engine == "source":
         _source_of(side)
-    if side.engine in ("reference", "source") or (side.engine in TARGETS and TARGETS[side.engine].time == "steps"):
+    if side.graded is not None and side.engine == "reference":
+        raise BadInputError(Diagnostic("SC561", f"'{side.name}' has graded currents, which are of continuous time",
+                                       remedy="Use exact or event."))
+    if side.graded is None and (side.engine in ("reference", "source")
+                                or (side.engine in TARGETS and TARGETS[side.engine].time == "steps")):
         _step(side)
 
 

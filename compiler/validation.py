@@ -23,6 +23,7 @@ from ..targets.xylo.check import XyloCheck, check_xylo_program
 from ..targets.xylo.program import XyloProgram
 from .comparison import EXACT, Comparison, LayerPair, compare
 from .frontends.models import stated_grid
+from .graded_sides import make_signals, sample_times
 from .sides import REFERENCES, Side, loaded, open_sides
 from .stimulus import Stimulus, make_stimulus, sizes_of
 
@@ -49,7 +50,8 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
             of an `.npy` raster, or `random[:RATE[:STEPS]]`: RATE spikes of a channel and step.
         duration: seconds; by default that of a raster, and up to the last event.
         dt: seconds a step, of torch modules that do not know it, of data that are rasters, and, with `spike`
-            ("delta" or "box"), of the grid that files were meant for which state none.
+            ("delta" or "box"), of the grid that files were meant for which state none. Of graded synapses, seconds
+            between samples: rasters are signals then, and events impulses.
         sample: what `forward` of torch modules takes, as for `from_torch`. Without it, a module that needs one is given
             one of the sizes of the data, where these or the other side tell them.
         target_a, target_b: `reference` (the graph on its grid, numpy), `exact` (in continuous time, numpy), `source`
@@ -57,8 +59,9 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
             what it came from.
         tolerance_time: seconds that two spikes may be apart. By default 0 between grids of one dt, a step where one of
             the two runs in steps, 1e-9 in continuous time.
-        tolerance_voltage: what membranes may differ by, relative to the largest one where that is above 1. By default
-            1e-5 between grids of one dt; else, and beside a chip, membranes are measured, and nothing follows from it.
+        tolerance_voltage: what membranes may differ by, relative to the largest one where that is above 1; of graded
+            synapses their currents, and outputs. By default 1e-5 between grids of one dt and of graded synapses; else,
+            and beside a chip, membranes are measured, and nothing follows from it.
         samples, seed: of random data.
 
     Raises:
@@ -77,16 +80,20 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
     notes: list[str] = []
     pairs = _pairs(one, other, notes)
     names = _inputs(one, other, notes)
-    stimulus = make_stimulus(data, one.inputs(), _data_step(one, other, dt), duration, samples, seed)
+    graded = one.graded is not None
+    make = make_signals if graded else make_stimulus
+    stimulus = make(data, one.inputs(), _data_step(one, other, dt), duration, samples, seed)
     together = one.dt is not None and one.dt == other.dt
     if tolerance_time is None:
         tolerance_time = 0.0 if together else max(one.dt or EXACT, other.dt or EXACT)
         if not together and tolerance_time > EXACT:
             notes.append(f"spikes may be {tolerance_time:g} s apart: one step of the coarser grid")
     drift = _drift(one, other)
-    if tolerance_voltage is None and together and drift is None:
+    if tolerance_voltage is None and (graded or (together and drift is None)):
         tolerance_voltage = VOLTAGE
-    instants = _instants(one, other, stimulus)
+    if graded:
+        notes.append("membranes stand for currents of neurons, in 1/s, and for the signals of outputs")
+    instants = sample_times(stimulus) if graded else _instants(one, other, stimulus)
     recorded = _recorded(pairs, stimulus, instants, notes)
     recordings = (
         one.run(stimulus, {name: name for name in names}, instants, [pair.a for pair in recorded]),
@@ -140,6 +147,11 @@ def _check_numbers(dt: float | None, **numbers: float | None) -> None:
 
 def _pairs(one: Side, other: Side, notes: list[str]) -> tuple[LayerPair, ...]:
     """The layers to compare: those of one name and size; the outputs, in order, where their layers have no such."""
+    if (one.graded is None) != (other.graded is None):
+        taking = one if one.graded is not None else other
+        raise BadInputError(Diagnostic(
+            "SC560", "one of the two has graded synapses and takes signals, the other one spikes", node=taking.name,
+            remedy="Compare networks of graded synapses with one another, or with exact."))
     mine, its = one.layers(), other.layers()
 
     def pair(a: str, b: str, by: Literal["name", "output order"]) -> LayerPair:
