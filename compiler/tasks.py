@@ -12,7 +12,6 @@ from typing import Any
 from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecWarning
 from ..ir.event_files import read_samples
 from ..ir.events import Events
-from ..ir.graded.network import refuse_graded
 from ..runtime import datasets, encoders
 from ..runtime.datasets import Dataset
 
@@ -127,9 +126,7 @@ def check_task(task: Task, network: Any) -> None:
 
     Raises:
         BadInputError: no samples, other channels than the network's input, more classes than its output has neurons.
-        UnsupportedError: the network takes signals (SC465).
     """
-    refuse_graded(network, "spikec train")
     faults = Diagnostics()
     used: dict[str, int] = {}
     splits = {"train": task.train, "validation": task.validation, "test": task.test}

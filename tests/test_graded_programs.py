@@ -212,9 +212,10 @@ def test_a_trainer_says_that_the_loop_is_to_be_written(program, options):
 
 def test_the_command_that_trains_says_so_too(tmp_path, capsys):
     (tmp_path / "net.py").write_text(MODEL)
-    code, _, error = say(capsys, "train", f"{tmp_path / 'net.py'}:make", "--data", "yin-yang", "-o",
-                         str(tmp_path / "out"))
-    assert (code, "SC465" in error, error.count("SC")) == (3, True, 1), error
+    for data in ("yin-yang", "no-such-data"):  # none are looked for
+        code, _, error = say(capsys, "train", f"{tmp_path / 'net.py'}:make", "--data", data, "-o",
+                             str(tmp_path / "out"))
+        assert (code, "SC465" in error, error.count("SC")) == (3, True, 1), error
     assert not (tmp_path / "out").exists()
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.graded.network import refuse_graded
 from ...ir.learning.rule import LearningRule
 from .console import JsonOption, print_json, say, say_error
 from .interrupts import keeps_checkpoint
@@ -86,6 +87,7 @@ def command(
     if figures is not None:
         check_page(figures)
     program = open_program(model, chosen_target(model, target), dt, spike, sample, parse_options(option))
+    refuse_graded(program.network, "spikec train")
     learnt = _local(rule, program.target, parse_pairs(rule_option, "--rule-option", "rate=1e-3"), duration)
     task = load_task(data, tuple(program.network.inputs), validation, t_max, encoder, peak_rate)
     check_task(task, program.network)
