@@ -150,6 +150,21 @@ def _wrong(net: Builder, x: Handle, hidden: Handle) -> dict[str, object]:
                                                   stride="foo"),
         "reset is malformed": lambda: net.lif("other", 3, tau=1e-2, reset="late"),
         "do not broadcast together": lambda: net.add("other", LIF(tau=[1.0, 2.0], r=[1.0, 2.0, 3.0]), x),
+        "tau must be positive": lambda: net.lif("other", 3, tau=-1e-2),
+        "tau_syn must be positive": lambda: net.cubali("other", 3, tau_mem=1e-2, tau_syn=[1e-2, 0.0, 1e-2]),
+        "tau is not finite": lambda: net.theta("other", 3, tau=np.nan),
+        "theta neuron oscillates": lambda: net.theta("other", 3, tau=1e-2, i0=0.1),
+        "v_reset must be below v_threshold": lambda: net.if_("other", 3, v_reset=1.0),
+        "refractory must not be negative": lambda: net.equations(
+            "other", 3, "dv/dt = -v", threshold="v > 1", reset="v = 0", receive="v", refractory=-1e-3),
+        "delay must not be negative": lambda: net.delay("other", x, -1e-3),
+        "variance must not be negative": lambda: net.batch_norm("norm", x, mean=0.0, variance=-1.0),
+        "weight is not finite": lambda: net.connect(x, hidden, weight=np.full((3, 4), np.nan), name="fc"),
+        "bias is not finite": lambda: net.linear("fc", x, weight=np.ones((3, 4)), bias=np.inf),
+        "its own .value: shape": lambda: net.equations("other", 3, "dv/dt = -v/shape", receive="v", shape=1.0),
+        "its own .value: name": lambda: net.equations("other", 3, "dv/dt = -v/name", receive="v", name=1.0),
+        "threshold is malformed": lambda: net.equations("other", 3, "dv/dt = -v/threshold", receive="v", threshold=0.5),
+        "do not name .value: name": lambda: net.equations("other", 3, spikec.equations.adex(), name=1.0),
         "no node kind": lambda: net.add("other", object(), x),
         "groups is a positive": lambda: net.conv2d("conv", image, weight=normal(0, 1), channels=1, kernel_size=3,
                                                    groups="all"),
@@ -194,8 +209,8 @@ def test_a_failed_call_leaves_nothing_behind() -> None:
 def test_build_reports_every_fault_of_the_network_together() -> None:
     net = Builder()
     x = net.input("in", 2)
-    hidden = net.lif("hidden", 2, tau=-1.0)
-    net.connect(x, hidden, weight=[[np.nan, 1.0], [0.0, 1.0]], name="fc")
+    hidden = net.add("hidden", LIF(shape=(2,), tau=-1.0))  # what is given whole is looked at as a whole
+    net.connect(net.add("fc", Linear(weight=[[np.nan, 1.0], [0.0, 1.0]]), x), hidden)
     with pytest.raises(BadInputError) as caught:
         net.build()
     codes = {found.code for found in caught.value.diagnostics}

@@ -24,7 +24,6 @@ from ...ir import nodes
 from ...ir.checks import check, verify
 from ...ir.conform import conforms
 from ...ir.diagnostics import BadInputError, Diagnostics
-from ...ir.flow.checks import check_equations
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
 from ...ir.ranges import check_name
@@ -33,6 +32,9 @@ from .connections import dense_node, is_sparse, sparse_node, spread, values_of
 from .initialisers import Initialiser
 
 __all__ = ["Builder", "Handle"]
+
+_OF_EDGES = ("SC106", "SC112")
+"""What a node that is looked at by itself cannot be asked yet."""
 
 Size = int | tuple[int, ...]
 Number = float | Array
@@ -62,7 +64,8 @@ class Builder:
 
     Raises:
         BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it
-            breaks, SC102 to SC111) or a name is taken (SC202).
+            breaks, SC102 to SC115, of a text SC133 to SC137) or a name is taken (SC202). `add` looks at shapes alone:
+            what else is wrong with a node that is given whole, `build` reports.
     """
 
     def __init__(self, discretization: Discretization | None = None,
@@ -133,7 +136,7 @@ class Builder:
         its weight."""
         return self._neuron(name, nodes.Theta, shape, tau=tau, i0=i0, v0=v0)
 
-    def equations(self, name: str, shape: Size, equations: Any, *, threshold: str | None = None, reset: str = "",
+    def equations(self, name: str, shape: Size, /, equations: Any, *, threshold: str | None = None, reset: str = "",
                   receive: str = "i", refractory: Number = 0.0, **values: Number) -> Handle:
         """A neuron that is written as text: "dv/dt = (v_rest - v)/tau", one line a state; see `docs/equations.md`.
         `values`: its parameters by name, and starts of its states as `v0`. A record of `spikec.equations` in the place
@@ -151,9 +154,6 @@ class Builder:
         texts: dict[str, Any] = {"threshold": threshold, "reset": reset, "receive": receive}
         node = nodes.Equations(shape=shape, equations=equations, refractory=held.pop("refractory"), values=held,
                                **texts)
-        faults = Diagnostics()
-        check_equations(name, node, faults)
-        faults.raise_if_errors()
         return self._add(name, node, shape)
 
     def graded_theta(self, name: str, shape: Size, *, tau: Number, tau_syn: Number, zone: Number = 1.0, r: Number = 1.0,
@@ -276,7 +276,7 @@ class Builder:
         given = known[0].shape if known else getattr(node, "shape", None)
         if given is None:
             _fail(f"the shape of {type(node).__name__} follows from its source, and none is given", name)
-        handle = self._add(name, node, given, known[0].name if known else "source")
+        handle = self._add(name, node, given, known[0].name if known else "source", whole=False)
         self._edges.extend((source.name, name) for source in known)
         return handle
 
@@ -348,12 +348,13 @@ class Builder:
         self._edges.append((source.name, name))
         return handle
 
-    def _add(self, name: str, node: Node, given: tuple[int, ...], source: str = "source") -> Handle:
-        """`given`: the shape of what is fed to the node, by the node `source`."""
+    def _add(self, name: str, node: Node, given: tuple[int, ...], source: str = "source", whole: bool = True) -> Handle:
+        """`given`: the shape of what is fed to the node, by the node `source`. `whole`: all rules are looked at that
+        are about the node alone, not those of shapes only."""
         _check_name(name)
         if name in self._nodes:
             _fail("there is already a node of this name", name, code="SC202", remedy="Choose another name.")
-        handle = Handle(name, _shape_after(name, node, given, source), self)
+        handle = Handle(name, _shape_after(name, node, given, source, whole), self)
         self._nodes[name] = node
         self._handles[name] = handle
         return handle
@@ -387,12 +388,13 @@ def _check_name(name: str) -> None:
     faults.raise_if_errors()
 
 
-def _shape_after(name: str, node: Node, shape: tuple[int, ...], source: str) -> tuple[int, ...]:
+def _shape_after(name: str, node: Node, shape: tuple[int, ...], source: str, whole: bool) -> tuple[int, ...]:
     source = source if source != name else f"{source} "  # the node that is fed may be called so
     pair = Graph({source: nodes.Input(shape=shape), name: node}, ((source, name),))
     known, faults = infer_shapes(pair)
-    if name not in known:  # the rules of shapes pass over what other rules report
-        faults = faults or [found for found in check(pair) if found.node == name and found.code != "SC106"]
+    if whole or name not in known:  # the rules of shapes pass over what other rules report
+        own = [found for found in check(pair) if found.node == name and found.code not in _OF_EDGES]
+        faults = own if whole and own else faults or own
     if faults:
         raise BadInputError(*faults)
     return known[name].output
