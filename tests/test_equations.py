@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_commands import say
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from spikec.ir.checks import verify
 from spikec.ir.flow.expressions import MAX_DEPTH, Apply, Number, Symbol, parsed
 from spikec.ir.flow.statements import read, state_names
 from spikec.ir.graph import same_graph
-from spikec.ir.text import parse, to_arrays, to_text
+from spikec.ir.text import parse, to_arrays, to_text, write
 
 ROOT = Path(__file__).parent.parent
 MEMBRANE = """
@@ -132,7 +133,7 @@ def test_what_is_refused(texts, wanted):
 def test_all_faults_come_at_once():
     with pytest.raises(spikec.BadInputError) as raised:
         net_of(equations=MEMBRANE + "dx/dt = open(v)", threshold="v > thta", reset="z = 1", tau=np.nan)
-    assert [found.code for found in raised.value.diagnostics] == ["SC134", "SC134"]
+    assert [found.code for found in raised.value.diagnostics] == ["SC104", "SC134", "SC134"]
     with pytest.raises(spikec.BadInputError) as raised:
         net_of(equations=PLAIN, threshold="v > thta", reset="v = 0", receive="v")
     found = {(each.code, each.value) for each in raised.value.diagnostics}
@@ -196,11 +197,8 @@ def test_nan_is_found_with_its_name():
 
 
 def test_a_theta_neuron_oscillates():
-    net = spikec.Builder()
-    net.connect(net.input("in", 1), net.theta("h", 2, tau=1.0, i0=np.array([1.0, 0.2])), weight=np.ones((2, 1)))
-    net.output("out", net.handle("h"))
     with pytest.raises(spikec.BadInputError, match="SC103 at 'h'"):
-        net.build()
+        spikec.Builder().theta("h", 2, tau=1.0, i0=np.array([1.0, 0.2]))
 
 
 ALPHABET = "dvtiuw/=()+-*.:;,<> \n\t0123456789etauxp_[]'\"\\#{}@λ"
@@ -277,8 +275,48 @@ def test_who_does_not_know_them_says_so(tmp_path):
     with pytest.raises(spikec.UnsupportedError, match="SC306 at 'hidden'"):
         spikec.compile(graph.replace(discretization=spikec.Discretization(dt=1e-3, spike="box")))
     for target in ("loihi2", "xylo", "brainscales2", "dynapse2", "generic_analog"):
-        with pytest.raises(spikec.UnsupportedError, match=r"SC324 at 'hidden'.*clock or event"):
-            spikec.compile(on_grid, target)
+        with pytest.raises(spikec.UnsupportedError, match=r"SC324 at 'hidden'.* or compile for event\.$"):
+            spikec.compile(on_grid, target)  # clock refuses it as well
+    held = ir.LIF(shape=(3,), tau=20e-3, refractory=5e-3)
+    with pytest.raises(spikec.UnsupportedError, match=r"SC324 at 'hidden'.* or compile for clock or event\.$"):
+        spikec.compile(on_grid.with_nodes({"hidden": held}), "loihi2")
+    boxes = on_grid.replace(discretization=spikec.Discretization(dt=1e-3, spike="box"))
+    with pytest.raises(spikec.UnsupportedError, match=r"SC324 at 'hidden'.* Change the model\.$"):
+        spikec.compile(boxes, "loihi2")
+
+
+def test_reports_show_what_they_are():
+    net = net_of(tau=np.array([0.01, 0.02, 0.02]), refractory=2e-3, threshold=" v > theta ",
+                 reset="v = v_rest\ni *= 0.5 # c")
+    source = net.handle("in")
+    for kind in ("qif", "theta"):
+        net.output(f"of {kind}", net.connect(source, getattr(net, kind)(kind, 2, tau=10e-3), weight=np.ones((2, 2))))
+    readout = net.equations("readout", 1, "dv/dt = -v/tau", receive="v", tau=1.0)
+    net.output("of readout", net.connect(source, readout, weight=np.ones((1, 2))))
+    report = spikec.compile(net).report()
+    assert [(row.kind, row.tau_mem, row.tau_syn, row.reset) for row in report.populations] == [
+        ("Equations", "-", "-", "v = v_rest; i *= 0.5"), ("QIF", "0.01 s", "0.005 s", "-"),
+        ("Theta", "0.01 s", "-", "-"), ("Equations readout", "-", "-", "-")]
+    said = " ".join(str(report).split())
+    for part in ("hidden: threshold v > theta, receive i, refractory 0.002 s, tau 0.01..0.02 s, tau_syn 0.005 s, r 1",
+                 "readout: receive v, ", "v = v_rest; i *= 0.5"):
+        assert part in said
+    assert "flow" not in said and "v_reset" not in said
+
+
+def test_inspect_shows_the_text_and_every_value(tmp_path, capsys):
+    net = net_of(v_rest=-0.07, theta=np.array([-0.05, -0.05, -0.04]), v0=-0.07, reset="v = v_rest; i *= 0.5")
+    write(net.build(), tmp_path / "model.spk")
+    code, said, _ = say(capsys, "inspect", str(tmp_path / "model.spk"))
+    assert code == 0
+    table, text = said.split("\nhidden:\n")
+    for value in ("r 1 ohm", "v_rest -0.07 volt", "theta -0.05..-0.04 volt", "v0 -0.07 volt", "tau 20 ms",
+                  "tau_syn 5 ms"):
+        assert value in " ".join(table.split())
+    assert "dv/dt" not in table
+    for line in ("  dv/dt = (v_rest - v + drive)/tau : volt (unless refractory)", "  threshold: v > theta",
+                 "  reset: v = v_rest; i *= 0.5"):
+        assert line in text
 
 
 def test_a_constant_current_needs_a_meaning():

@@ -16,6 +16,7 @@ from .words import in_words_of_commands
 
 _MARKS = {"faithful": "faithful", "approximate": "approx.", "unsupported": "no"}
 _SYMBOLS: Mapping[str, Sequence[tuple[str, float]]] = {"s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))}
+_PARTS_OF_TEXT = ("threshold", "reset", "receive")
 _DOES_NOT_FIT, _UNSUPPORTED = 2, 3
 
 
@@ -75,8 +76,10 @@ def _compiled(graph: Graph, target: TargetReport) -> tuple[Any, tuple[Diagnostic
 
 def _say(found: Inspection) -> None:
     print_table(("node", "kind", "in -> out", "numbers", "parameters", "time constants"),
-                [(row.name, row.kind, _shapes(row), f"{row.count:,}" if row.count else "", _values(row, "1"),
-                  _values(row, "s")) for row in found.nodes])
+                [(row.name, row.kind, _shapes(row), f"{row.count:,}" if row.count else "", _plain_values(row),
+                  _times(row)) for row in found.nodes])
+    for row in found.nodes:
+        _say_text_of(row)
     say()
     say(f"total: {found.neurons:,} neurons, {found.synapses:,} synapses, {found.parameters:,} parameters, "
         f"{_memory(found.bytes)}")
@@ -133,11 +136,33 @@ def _shapes(row: NodeRow) -> str:
     return takes if takes == gives else f"{takes} -> {gives}"
 
 
-def _values(row: NodeRow, unit: str) -> str:
-    """The parameters of one unit that are not the defaults of their kind; with plain numbers, the settings too."""
-    shown = [_value(each) for each in row.parameters
-             if each.unit == unit and (each.name == "v_threshold" or not each.default)]
-    return ", ".join([*shown, *(f"{name} {value}" for name, value in row.settings.items() if unit == "1")])
+def _say_text_of(row: NodeRow) -> None:
+    """The text of a neuron that is written as such."""
+    if row.kind != "Equations":
+        return
+    say()
+    say(f"{row.name}:")
+    for line in str(row.settings["equations"]).strip().splitlines():
+        say(f"  {line.strip()}")
+    for name in _PARTS_OF_TEXT:
+        if row.settings.get(name):
+            say(f"  {name}: {'; '.join(str(row.settings[name]).strip().splitlines())}")
+
+
+def _plain_values(row: NodeRow) -> str:
+    """The parameters that are no times and not the defaults of their kind, and the settings that are no text."""
+    text = ("equations", *_PARTS_OF_TEXT) if row.kind == "Equations" else ()
+    settings = (f"{name} {value}" for name, value in row.settings.items() if name not in text)
+    return ", ".join([*_shown(row, times=False), *settings])
+
+
+def _times(row: NodeRow) -> str:
+    return ", ".join(_shown(row, times=True))
+
+
+def _shown(row: NodeRow, times: bool) -> list[str]:
+    return [_value(each) for each in row.parameters
+            if (each.unit == "s") is times and (each.name == "v_threshold" or not each.default)]
 
 
 def _value(row: ParameterRow) -> str:
@@ -145,7 +170,7 @@ def _value(row: ParameterRow) -> str:
     symbol, size = next(((symbol, size) for symbol, size in _SYMBOLS.get(row.unit, ()) if largest >= size), ("", 1.0))
     low, high = row.least / size, row.most / size
     span = f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
-    return f"{row.name} {span} {symbol}".rstrip()
+    return f"{row.name} {span} {symbol if row.unit in ('s', '1') else row.unit}".rstrip()
 
 
 def _grid(grid: Discretization | None) -> str:

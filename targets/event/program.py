@@ -108,7 +108,7 @@ class Program(GraphProgram):
 
     def report(self) -> Report:
         """What the program is made of; `print` shows it, `as_dict` is for machines."""
-        return Report.of(self.network)
+        return Report.of(self.network, self.graph)
 
     def _like(self, graph: Graph) -> Self:
         return type(self)(graph, self._lower(graph), self._lower)

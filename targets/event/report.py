@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import prod
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
-from ...ir.graph import Discretization
+from ...ir.graph import Discretization, Graph
 from ...ir.network import Conv, Network, Population, Projection
+from ...ir.nodes import QIF, Equations, FlowNeuron, about, params
 from ..model import stencil_synapses
 from ..tables import Table
 
@@ -18,6 +20,9 @@ __all__ = ["Report"]
 
 @dataclass(frozen=True, slots=True)
 class PopulationRow:
+    """`kind`: of neurons stated by equations the node's, of others what their equations are. `reset`: the rule, or the
+    text; "-" where there is none. `stated`: of a text, threshold, what an impulse does, and the range of each value."""
+
     name: str
     kind: str
     neurons: int
@@ -25,6 +30,7 @@ class PopulationRow:
     tau_mem: str
     tau_syn: str
     reset: str
+    stated: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,9 @@ class Report:
     bytes: int
 
     @classmethod
-    def of(cls, network: Network) -> Report:
-        """The report on a network."""
-        populations = tuple(_population_row(each) for each in network.populations.values())
+    def of(cls, network: Network, graph: Graph) -> Report:
+        """The report on a network, the graph lowered."""
+        populations = tuple(_population_row(each, graph) for each in network.populations.values())
         projections = tuple(_projection_row(each, network) for each in network.projections)
         return cls(
             target="event",
@@ -94,6 +100,7 @@ class Report:
             str(Table("", ("population", "kind", "neurons", "shape", "tau_mem", "tau_syn", "reset"), tuple(
                 (row.name, row.kind, f"{row.neurons:,}", _shape(row.shape), row.tau_mem, row.tau_syn, row.reset)
                 for row in self.populations))),
+            *(line for row in self.populations if row.stated for line in ("", *_stated_lines(row))),
             "",
             str(Table("", ("projection", "kind", "synapses", "weights", "delay"), tuple(
                 (f"{row.source} -> {row.target}", row.kind, f"{row.synapses:,}", f"{row.weights:,}", row.delay)
@@ -105,10 +112,33 @@ class Report:
         ])
 
 
-def _population_row(population: Population) -> PopulationRow:
-    kind = population.kind + ("" if population.spiking else " readout")
-    return PopulationRow(population.name, kind, population.n, population.shape, _seconds(population.tau_mem),
-                         _seconds(population.tau_syn), population.reset if population.spiking else "-")
+def _population_row(population: Population, graph: Graph) -> PopulationRow:
+    node, readout = graph.nodes.get(population.name), "" if population.spiking else " readout"
+    if not isinstance(node, FlowNeuron):
+        return PopulationRow(population.name, population.kind + readout, population.n, population.shape,
+                             _seconds(population.tau_mem), _seconds(population.tau_syn),
+                             population.reset if population.spiking else "-", {})
+    kind = type(node).__name__ + readout
+    if not isinstance(node, Equations):
+        tau = params(node)["tau"]
+        return PopulationRow(population.name, kind, population.n, population.shape, _seconds(tau),
+                             _seconds(tau / 2 if isinstance(node, QIF) else None), "-", {})
+    text = {"receive": _one_line(node.receive)} if node.threshold is None else {
+        "threshold": node.threshold.strip(), "receive": _one_line(node.receive)}
+    values = {name: _value(value, about(node, name).unit) for name, value in params(node).items()}
+    return PopulationRow(population.name, kind, population.n, population.shape, "-", "-",
+                         _one_line(node.reset) if population.spiking else "-", text | values)
+
+
+def _one_line(text: str) -> str:
+    """Statements in one line."""
+    lines = (line.partition("#")[0].strip().rstrip(";") for line in text.splitlines())
+    return "; ".join(line for line in lines if line)
+
+
+def _stated_lines(row: PopulationRow) -> list[str]:
+    facts = ", ".join(f"{name} {value}" for name, value in row.stated.items())
+    return wrap(f"{row.name}: {facts}", 120, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _projection_row(projection: Projection, network: Network) -> ProjectionRow:
@@ -135,10 +165,13 @@ def _bytes_of(network: Network) -> int:
 
 
 def _seconds(value: Any) -> str:
-    if value is None:
-        return "-"
+    return "-" if value is None else _value(value, "s")
+
+
+def _value(value: Any, unit: str) -> str:
     low, high = float(np.min(value)), float(np.max(value))
-    return f"{low:.4g} s" if low == high else f"{low:.4g}..{high:.4g} s"
+    span = f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
+    return span if unit == "1" else f"{span} {unit}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
