@@ -109,7 +109,57 @@ def test_gradients_are_those_of_differences(given):
                 around.append(value().item())
             parameter.copy_(base)
         difference = (around[0] - 8 * around[1] + 8 * around[2] - around[3]) / (12 * step)
-        assert abs(difference - float((parameter.grad * way).sum())) <= 1e-6 * abs(difference), name
+        rounding = 2e-15 * value().item() / step
+        assert abs(difference - float((parameter.grad * way).sum())) <= 1e-6 * abs(difference) + rounding, name
+
+
+def gated(kind: str, zone: float, seed: int, tolerance: float | None = None):
+    """A recurrent network whose neurons share a zone, as a module, and a loss of it."""
+    rng = np.random.default_rng(seed)
+    net = spikec.Builder()
+    middle = {"v_gate": 0.5} if kind == "graded_li" else {}
+    h = getattr(net, kind)("h", 4, tau=5e-3, tau_syn=np.linspace(6e-3, 14e-3, 4), zone=zone, **middle)
+    source = net.input("in", 2)
+    net.connect(source, h, weight=rng.normal(0.5, 0.5, (4, 2)), bias=rng.uniform(0.1, 0.4, 4), name="inward")
+    net.connect(h, h, weight=rng.normal(0, 0.02, (4, 4)), name="recurrent")
+    net.output("out", net.linear("readout", h, weight=rng.normal(0, 0.01, (2, 4))))
+    settings = {} if tolerance is None else {"tolerance": tolerance}
+    module = spikec.compile(net).module(dtype=torch.float64, train=("weight", "bias", "h.tau", "h.tau_syn"), **settings)
+    given, wanted = rng.normal(0.5, 0.8, (2, 41, 2)), torch.from_numpy(rng.normal(0, 1, (2, 41, 2)))
+    loss = IntegratedSquaredError(activity=1e-4)
+    return module, lambda: loss(module(given, dt=DT), wanted).value
+
+
+@pytest.mark.parametrize("zone", [2.0, 0.5, 0.2, 0.05])
+@pytest.mark.parametrize("kind", ["graded_theta", "graded_li"])
+def test_default_steps_give_gradients_of_narrow_gates_too(kind, zone):
+    """Those of the differential equations, as a tolerance of 1e-12 has them."""
+    for seed in (0, 1, 2):
+        found = []
+        for tolerance in (None, 1e-12):
+            module, value = gated(kind, zone, seed, tolerance)
+            value().backward()
+            found.append({name: each.grad for name, each in module.named_parameters() if each.grad is not None})
+        for name, wanted in found[1].items():
+            assert (found[0][name] - wanted).abs().max() < 2e-5 * wanted.abs().max(), (seed, name)
+
+
+@pytest.mark.parametrize(("kind", "zone"), [("graded_li", 0.4), ("graded_theta", 0.5)])
+def test_default_steps_give_gradients_of_time_constants(kind, zone):
+    """Steps move with these, and differences hold none: those here are of steps so fine that it does not matter."""
+    module, value = gated(kind, zone, 0)
+    value().backward()
+    module.tolerance = 1e-12
+    for name in ("h.tau", "h.tau_syn"):
+        parameter = module.get_parameter(name)
+        base, around = parameter.detach().clone(), []
+        with torch.no_grad():
+            for k in (-2, -1, 1, 2):
+                parameter.copy_(base * (1 + k * 1e-4))
+                around.append(value().item())
+            parameter.copy_(base)
+        difference = (around[0] - 8 * around[1] + 8 * around[2] - around[3]) / (12 * 1e-4)
+        assert abs(difference - float((parameter.grad * base).sum())) <= 3e-6 * abs(difference), name
 
 
 def test_a_stream_goes_on_as_one_long_run_would():

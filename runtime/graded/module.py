@@ -25,7 +25,7 @@ LEAST_TOLERANCE = 1e-13
 class GradedModule(GraphModule):
     """`GradedProgram.module` makes it, and a call gives `GradedOutputs`. Its parameters are those of the model graph,
     as `GraphModule` says; arithmetic is float64, whatever their type. Gradients are those of the steps that were taken,
-    to rounding, and of the differential equations to about the tolerance.
+    to rounding; how far these are from those of the differential equations, `benchmarks/gradients.py` measures.
 
     Raises:
         BadInputError: `dtype` is not one of the engine, or `train` names no parameter (SC412), or the tolerance is out
@@ -35,7 +35,7 @@ class GradedModule(GraphModule):
     _network: GradedNetwork
 
     def __init__(self, graph: Graph, network: GradedNetwork, dtype: torch.dtype = torch.float32,
-                 train: Iterable[str] | None = None, tolerance: float = 1e-6) -> None:
+                 train: Iterable[str] | None = None, tolerance: float = 1e-8) -> None:
         super().__init__(graph, dtype, train)
         check_settings(tolerance, None, network)
         self._network, self.tolerance = network, float(tolerance)

@@ -62,15 +62,15 @@ class GradedProgram(GraphProgram):
         return GradedEngine(self.network)
 
     def run(self, signals: Any, duration: float | None = None, probes: Mapping[str, Any] | None = None,
-            state: GradedState | None = None, *, dt: float | None = None, tolerance: float = 1e-6,
+            state: GradedState | None = None, *, dt: float | None = None, tolerance: float = 1e-8,
             membranes: bool = False) -> GradedResult:
         """Integrates a batch of samples from t = 0 to `duration`.
 
         `signals`: (batch, samples, *shape) of values at 0, dt, 2 dt, …, linear in between; or `Events`, impulses; or
         a dict of these by input node. `dt`: seconds. `duration`: seconds, a multiple of `dt`; of signals, as long as
-        they are. `tolerance`: of the error of one step: radians of an angle (of a leaky membrane, widths of its gate)
-        and unit charges of a synapse; signals are then right to a few times that. `state`: a former result's, whose
-        stream goes on. `membranes`: whether membranes are shown too. There are no `probes`.
+        they are. `tolerance`: of the error of one step: widths of the gate of a membrane (of an angle, radians where
+        its gate is wider than one) and unit charges of a synapse. `state`: a former result's, whose stream goes on.
+        `membranes`: whether membranes are shown too. There are no `probes`.
 
         Raises:
             BadInputError: naming every fault of the signals (SC458, SC459, or those of events), dt (SC460, SC461), the
@@ -97,7 +97,7 @@ class GradedProgram(GraphProgram):
             activity.state(), {f"{name}.signal": each.numpy() for name, each in activity.outputs.items()})
 
     def module(self, dtype: torch.dtype | None = None, train: Iterable[str] | None = None,
-               tolerance: float = 1e-6) -> GradedModule:
+               tolerance: float = 1e-8) -> GradedModule:
         """A `torch.nn.Module` over the parameters of the model graph; its gradients are exact for the steps taken.
 
         `dtype`: of the parameters (default float32); arithmetic is float64. `train`: names of the parameters that
