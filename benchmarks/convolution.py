@@ -34,7 +34,6 @@ LEARNING_RATE = 1e-6
 """Of the timed steps: the work of an update without moving the spike counts."""
 STEPS_MS = (1.0, 4.0)
 """Time steps of snnTorch."""
-MATCHED_ON = 4
 SNNTORCH = Peer("snntorch", "peer_snntorch_conv.py", PEERS["snntorch"].installs)
 
 
@@ -106,8 +105,7 @@ class Net:
 def conv_task(net: Net, dt: float) -> ConvTask:
     """The convolutional network for the peer."""
     out = net.module(net.events, duration=nets.DURATION)
-    matched = [float(out.spike_count(name)[:MATCHED_ON].sum()) / MATCHED_ON
-               for name in nets.LAYERS["15C5-P2-40C5-P2-300-10"]]
+    matched = [out.total_spikes(name) / net.events.batch for name in nets.LAYERS["15C5-P2-40C5-P2-300-10"]]
     weights = [net.program.graph.nodes[name].weight.astype(np.float32) for name in ("kernel1", "kernel2", "fc1", "fc2")]
     return ConvTask({
         "times": net.events.times, "indices": net.events.indices, "offsets": net.events.offsets,

@@ -15,9 +15,6 @@ from snntorch import surrogate
 from torch import Tensor, nn
 from worker import LEARNING_RATE, load_task, match, parse_arguments, raster, serve
 
-MATCHED_ON = 4
-"""Samples that spike counts are matched on."""
-
 
 class Net(nn.Module):
     """Input (steps, batch, 1, 28, 28) -> spikes of the output (batch, 10), and mean spikes a sample of each layer."""
@@ -68,7 +65,7 @@ def main() -> None:
         factors[number] = factor
         set_weights()
         with torch.no_grad():
-            return float(net(x[:, :MATCHED_ON])[1][number])
+            return float(net(x)[1][number])
 
     for number, wanted in enumerate(task.matched):
         factors[number] = match(lambda factor, number=number: count(number, factor), float(wanted), factors[number])

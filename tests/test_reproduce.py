@@ -228,6 +228,37 @@ def test_what_no_network_can_have_is_told_before_training() -> None:
     assert caught.value.diagnostics[0].code == "SC580"
 
 
+def test_samples_that_the_network_cannot_take_whole_are_told_by_their_place() -> None:
+    told = tomllib.loads(CONVOLVED)
+    told["network"]["shape"] = [1, 7, 8]
+    told["training"]["duration"] = told["data"]["t_max"] / 2
+    with pytest.raises(spikec.BadInputError) as caught:
+        configs.config_of(told, "x")
+    assert [(each.code, each.node) for each in caught.value.diagnostics] == [
+        ("SC580", "network.shape"), ("SC580", "training.duration")]
+
+
+def test_a_loss_that_does_not_fit_is_told_before_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = tomllib.loads(SMALL)
+    told["loss"] = {"kind": "first-spike"}
+    monkeypatch.setattr(runner, "loaded", None)
+    with pytest.raises(spikec.BadInputError, match="SC409"):
+        runner.reproduce(configs.config_of(told, "x"), output=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_that_fails_at_once_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("before the first step")
+
+    monkeypatch.setattr(spikec.Trainer, "fit", fails)
+    with pytest.raises(RuntimeError, match="first step"):
+        runner.reproduce(configs.config_of(tomllib.loads(SMALL), "x"), output=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_parameter_that_a_neuron_needs_is_missed() -> None:
     told = tomllib.loads(SMALL)
     del told["network"]["layers"][0]["parameters"]["tau_mem"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,8 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
         changes = read_changes(top.table("changes", needed=False), faults)
     top.end()
     if network is not None and data is not None and not faults.errors:
+        _given(top, network, data, training)
+    if network is not None and data is not None and not faults.errors:
         try:
             built(network, data.channels, 0)
         except BadInputError as error:
@@ -169,6 +172,15 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
         raise BadInputError(*faults.found)
     return Config(name, title, paper, differs, way, measure, published, aim, data, network, loss, changes,
                   training, by_rule, by_signals, {table: told[table] for table in _TABLES[way] if table in told})
+
+
+def _given(top: Reader, network: NetworkChoice, data: DataChoice, training: Training | None) -> None:
+    """Whether the network takes the inputs that the data have, for as long as these come."""
+    if network.shape is not None and prod(network.shape) != data.channels:
+        top.fault(f"the data '{data.name}' have another number of inputs", "network.shape", list(network.shape),
+                  f"a product of {data.channels}")
+    if training is not None and training.duration < (last := data.options.get("t_max", data.options.get("time", 0.0))):
+        top.fault("samples end before their last input", "training.duration", training.duration, f">= {last:g} s")
 
 
 def _published(table: Reader | None, measure: Measure | None) -> Published | None:

@@ -26,7 +26,8 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
     published = config.published
     told = {
         "published": "none" if published is None else
-        _spread(published.percent, published.deviation) + ("" if published.verified else " (unverified)"),
+        _spread(published.percent, published.deviation) + (" (1 seed)" if published.seeds == 1 else "")
+        + ("" if published.verified else " (unverified)"),
         "aim": f"{config.measure.sign} {config.aim.percent:g}" + (" in every seed" if config.aim.every else ""),
     }
     if stored is None:

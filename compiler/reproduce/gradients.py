@@ -13,7 +13,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ...ir.diagnostics import BadInputError, Diagnostics
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
 from ...runtime.augmentation import Augmented, Changes, ImageChanges, PixelFlips
 from ...runtime.datasets import Split
 from ...runtime.losses import LOSSES
@@ -23,7 +23,7 @@ from ...runtime.trainer import Trainer
 from ..driver import compile as compile_graph
 from .activity import active
 from .data import DataChoice, Parts, encoded
-from .network import built
+from .network import NetworkChoice, built
 from .reader import CODE, Reader
 from .stopwatch import Stopwatch
 
@@ -178,17 +178,14 @@ def _falling(optimizer: Optimizer, *, epochs: int, factor: float, least: float) 
     return LambdaLR(optimizer, [of(float(group["lr"])) for group in optimizer.param_groups])
 
 
-def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: bool, progress: bool) -> dict[str, Any]:
-    """One training, and its figures after the last epoch; the checkpoint stays, for the caller to remove.
+def _trainer(config: Config, seed: int, **options: Any) -> Trainer:
+    """As the configuration has it, with nothing trained yet. `options`: more of `Trainer`.
 
     Raises:
-        TrainingInterrupted: after Ctrl-C, with everything saved.
-        BadInputError, UnsupportedError: as `Trainer` and `Trainer.fit`.
+        BadInputError, UnsupportedError: as `Trainer`.
     """
-    choice, data = config.training, config.data
-    if choice is None or config.network is None or data is None:
-        raise BadInputError(*_absent(config.name))
-    program = compile_graph(built(config.network, data.channels, seed))
+    choice, network, data = _needed(config)
+    program = compile_graph(built(network, data.channels, seed))
     chosen = _Chosen(program, choice.trained)
     names = tuple(name.rpartition(".")[2] for name, each in chosen.module().named_parameters() if each.requires_grad)
     alike = not choice.rates and not any(name in _NOT_NEGATIVE for name in names)
@@ -197,12 +194,33 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
     scheduler: Any = choice.schedule
     if choice.steps is not None:
         scheduler = partial(_falling, epochs=choice.steps[0], factor=choice.steps[1], least=choice.steps[2])
-    watch = Stopwatch(checkpoint, fresh)
-    trainer = Trainer(
+    return Trainer(
         chosen, config.loss, optimizer, lr=choice.lr, scheduler=scheduler, duration=choice.duration,
         batch_size=choice.batch, epochs=choice.epochs, input_dropout=choice.input_dropout,
-        gradient_clip=choice.gradient_clip, seed=seed, checkpoint=checkpoint, dtype=_DTYPES[choice.dtype],
-        progress=progress, callbacks=lambda trainer, record: watch.lap())
+        gradient_clip=choice.gradient_clip, seed=seed, dtype=_DTYPES[choice.dtype], **options)
+
+
+def check(config: Config) -> None:
+    """Whether the network can be trained by the loss; no data are needed.
+
+    Raises:
+        BadInputError, UnsupportedError: as `Trainer`.
+    """
+    _trainer(config, 0, progress=False)
+
+
+def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: bool, progress: bool) -> dict[str, Any]:
+    """One training, and its figures after the last epoch; the checkpoint stays, for the caller to remove.
+
+    Raises:
+        TrainingInterrupted: after Ctrl-C, with everything saved.
+        BadInputError, UnsupportedError: as `Trainer` and `Trainer.fit`.
+    """
+    watch = Stopwatch(checkpoint, fresh)
+    trainer = _trainer(config, seed, checkpoint=checkpoint, progress=progress,
+                       callbacks=lambda trainer, record: watch.lap())
+    choice, _, data = _needed(config)
+    program = trainer.program
     held_out = None if parts.validation is None else encoded(data, parts.validation, parts.peak)
     test = encoded(data, parts.test, parts.peak)
     before = _activity(trainer.module, test, choice.duration, program)
@@ -252,7 +270,13 @@ def _activity(module: Any, data: Any, duration: float, program: Any) -> dict[str
     return active(batches(), spiking, shown[0] if shown else None).record()
 
 
-def _absent(name: str) -> tuple[Any, ...]:
-    faults = Diagnostics()
-    faults.add(CODE, "a training by gradients needs data, a network and a training", node=name)
-    return tuple(faults.found)
+def _needed(config: Config) -> tuple[Training, NetworkChoice, DataChoice]:
+    """What a training by gradients is made of.
+
+    Raises:
+        BadInputError: the configuration is of another way (SC580).
+    """
+    if config.training is None or config.network is None or config.data is None:
+        raise BadInputError(Diagnostic(CODE, "a training by gradients needs data, a network and a training",
+                                       node=config.name))
+    return config.training, config.network, config.data

@@ -72,6 +72,8 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
             say(f"seed {seed}: done before")
             continue
         if parts is None and config.data is not None:
+            if config.way == "gradient":
+                gradients.check(config)
             parts = loaded(config.data, quick)
         checkpoint = output / f".{name}-{seed}.checkpoint"
         record = machine_record(command)

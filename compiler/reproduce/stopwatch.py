@@ -19,7 +19,7 @@ class Stopwatch:
     missing, as is what it did there."""
 
     def __init__(self, checkpoint: Path, fresh: bool) -> None:
-        self._file = checkpoint.with_name(f"{checkpoint.name}.seconds")
+        self._checkpoint, self._file = checkpoint, checkpoint.with_name(f"{checkpoint.name}.seconds")
         self._earlier = 0.0
         self._began: float | None = None
         if fresh or not checkpoint.exists():
@@ -50,4 +50,7 @@ class Stopwatch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._earlier, self._began = self.seconds, None
-        self.lap()
+        if error is None or self._checkpoint.exists():
+            self.lap()
+        else:  # nothing was trained that could go on
+            self.remove()
