@@ -34,102 +34,7 @@ from spikec.ir.exact import simulate_exact
 from spikec.ir.graph import Graph
 from spikec.ir.nodes import LIF, CubaLIF, Output, params
 
-TRAINED = ("weight", "bias", "delay", "v_threshold", "v_reset", "v_leak", "v0", "r", "w_in", "tau", "tau_mem",
-           "tau_syn")
 MIN_SLOPE = 0.02
-STEPS = (1e-5, 1e-4, 1e-6, 1e-7)
-"""h as a fraction of the largest entry of a tensor."""
-AGREEMENT = 1e-7
-SETTLED = 1e-6
-"""Two steps that differ by more, whatever their size, say nothing about an error of 1e-6; such tensors are counted."""
-NOTHING = 1e-8
-"""A tensor that, changed as a whole, moves spike times by less than this part of the duration has no gradient: such are
-the times of an IF neuron's inputs, of which only the charge matters. Adjoint and differences must both say so."""
-
-
-def module_of(graph: Graph, dtype: torch.dtype) -> Any:
-    """With all that it has of `TRAINED` requiring grad."""
-    there = {name for node in graph.nodes.values() for name in params(node)}
-    return spikec.compile(graph).module(dtype=dtype, train=sorted(there & set(TRAINED)))
-
-
-@dataclass
-class Trial:
-    """A net as a module, with a loss: a random sum of the spike times and voltage maxima that it shows."""
-
-    case: Case
-
-    def __post_init__(self) -> None:
-        self.module = module_of(self.case.graph, torch.float64)
-        times = torch.from_numpy(np.array(self.case.events.times)).requires_grad_()
-        self.events = spikec.Events(times, torch.from_numpy(self.case.events.indices),
-                                    torch.from_numpy(self.case.events.offsets))
-        self.tensors = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
-        self.tensors["input times"] = times
-        self.factors = torch.from_numpy(np.random.default_rng(9).uniform(0.5, 1.5, 1000))
-
-    def observed(self) -> tuple[torch.Tensor, tuple[int, ...]]:
-        """What the loss sums, and how often each neuron of each sample fired."""
-        out = self.module(self.events, duration=self.case.duration)
-        counts = tuple(int(count) for name in self.case.shown for count in out.spike_count(name).flatten())
-        seen = [out.spike_times(name, 4).flatten() for name in self.case.shown]
-        parts = [times[torch.isfinite(times.detach())] for times in seen]
-        if self.case.readout:
-            parts.append(1e-2 * out.voltage_max("last").flatten())
-        return torch.cat(parts), counts
-
-    def gradients(self) -> dict[str, Array]:
-        """By the adjoint."""
-        observed, _ = self.observed()
-        loss = (self.factors[: len(observed)] * observed).sum()
-        found = torch.autograd.grad(loss, list(self.tensors.values()), allow_unused=True)
-        return {name: np.zeros(tensor.shape) if each is None else each.numpy().copy()
-                for (name, tensor), each in zip(self.tensors.items(), found, strict=True)}
-
-    def differences(self, name: str) -> tuple[Array, float, float] | None:
-        """(derivative with respect to each entry, disagreement of the two steps relative to the largest, h) at the
-        first of `STEPS` whose two steps agree to `AGREEMENT`, else at the one that agrees best; None where at every
-        step a spike comes or goes."""
-        tensor = self.tensors[name]
-        best: tuple[Array, float, float] | None = None
-        for fraction in STEPS:
-            step = fraction * self.scale(name)
-            coarse, fine = self._central(tensor, step), self._central(tensor, step / 2)
-            if coarse is None or fine is None:
-                continue
-            disagreement = float(np.abs(fine - coarse).max() / max(np.abs(fine).max(), 1e-300))
-            if best is None or disagreement < best[1]:
-                best = (4 * fine - coarse) / 3, disagreement, step
-            if disagreement < AGREEMENT:
-                break
-        return best
-
-    def scale(self, name: str) -> float:
-        """The largest entry of a tensor."""
-        return float(self.tensors[name].detach().abs().max()) or 1.0
-
-    def _central(self, tensor: torch.Tensor, step: float) -> Array | None:
-        entries = _entries(tensor)
-        found = np.zeros(len(entries))
-        with torch.no_grad():
-            for number, entry in enumerate(entries):
-                before = tensor[entry].item()
-                values, counts = [], []
-                for signed in (step, -step):
-                    tensor[entry] = before + signed
-                    value, count = self.observed()
-                    values.append(value)
-                    counts.append(count)
-                tensor[entry] = before
-                if counts[0] != counts[1]:
-                    return None
-                # summed after the difference: the sum is larger than the change by orders, and so is its rounding
-                found[number] = float(((values[0] - values[1]) * self.factors[: len(values[0])]).sum()) / (2 * step)
-        return found.reshape(tensor.shape)
-
-
-def _entries(tensor: torch.Tensor) -> list[tuple[int, ...]]:
-    return [tuple(int(i) for i in index) for index in np.ndindex(tuple(tensor.shape))]
 
 
 def smallest_slope(case: Case) -> float:
@@ -168,48 +73,23 @@ def _membrane_time(node: Any) -> Array:
 def differences_part(quick: bool) -> dict[str, Any]:
     """Adjoint against finite differences over random nets."""
     seeds = 2 if quick else 12
-    rows, worst = [], 0.0
-    drawn = kept = no_step = compared = unsettled = 0
+    rows, tally, drawn = [], Tally(), 0
     for kind in KINDS:
         for ratio in RATIOS if kind.startswith("CubaLIF") else RATIOS[:1]:
             for recurrent in (False, True):
-                errors: dict[str, float] = {}
-                agreement, nets = 0.0, 0
-                for seed in range(seeds):
-                    case = random_nets.draw(kind, ratio, recurrent, seed)
-                    drawn += 1
-                    if smallest_slope(case) < MIN_SLOPE:
-                        continue
-                    kept += 1
-                    nets += 1
-                    trial = Trial(case)
-                    for name, gradient in trial.gradients().items():
-                        found = trial.differences(name)
-                        if found is None:
-                            no_step += 1
-                            continue
-                        difference, disagreement, _ = found
-                        largest = max(np.abs(difference).max(), np.abs(gradient).max())
-                        if largest * trial.scale(name) > NOTHING * case.duration:
-                            compared += 1
-                            if disagreement > SETTLED:
-                                unsettled += 1
-                                continue
-                            error = float(np.abs(gradient - difference).max() / max(np.abs(difference).max(), 1e-300))
-                            key = name.rsplit(".", 1)[-1]
-                            errors[key] = max(errors.get(key, 0.0), error)
-                            agreement = max(agreement, disagreement)
+                cases = [random_nets.draw(kind, ratio, recurrent, seed) for seed in range(seeds)]
+                drawn += len(cases)
+                row = tally.row(Trial(case) for case in cases if smallest_slope(case) >= MIN_SLOPE)
                 ratio_text = ratio if kind.startswith("CubaLIF") else None
-                rows.append({"kind": kind, "ratio": ratio_text, "recurrent": recurrent, "nets": nets, "errors": errors,
-                             "worst": max(errors.values(), default=0.0), "two_steps_differ_by": agreement})
-                worst = max(worst, rows[-1]["worst"])
-                print(f"  {kind:13} ratio {ratio_text} {'recurrent' if recurrent else 'feedforward':11} {nets:3} nets: "
-                      f"worst {rows[-1]['worst']:.1e}, steps differ by {agreement:.1e}", flush=True)
-    print(f"  {kept} of {drawn} nets kept, worst {worst:.2e}, {no_step} tensors without a step of equal counts, "
-          f"{unsettled} of {compared} where no two steps agree")
-    return {"rows": rows, "worst": worst, "drawn": drawn, "kept": kept, "kept_fraction": kept / drawn,
-            "min_slope": MIN_SLOPE, "steps": STEPS, "tensors_without_equal_counts": no_step,
-            "tensors_compared": compared, "tensors_without_agreeing_steps": unsettled}
+                rows.append({"kind": kind, "ratio": ratio_text, "recurrent": recurrent, **row})
+                print(f"  {kind:13} ratio {ratio_text} {'recurrent' if recurrent else 'feedforward':11} "
+                      f"{row['nets']:3} nets: worst {row['worst']:.1e}, steps differ by "
+                      f"{row['two_steps_differ_by']:.1e}", flush=True)
+    kept = sum(row["nets"] for row in rows)
+    print(f"  {kept} of {drawn} nets kept, worst {tally.worst:.2e}, {tally.no_step} tensors without a step of equal "
+          f"counts, {tally.unsettled} of {tally.compared} where no two steps agree")
+    return {"rows": rows, "drawn": drawn, "kept": kept, "kept_fraction": kept / drawn, "min_slope": MIN_SLOPE,
+            "steps": STEPS, **tally.figures()}
 
 
 SWEEP_TIMES, SWEEP_WEIGHTS = (0.0, 4e-3, 9e-3, 15e-3), (2.6, 1.9, 2.4, -0.8)

@@ -1,4 +1,5 @@
-"""Small random networks of every kind of neuron that has an exact gradient, for checks of gradients.
+"""Small random networks of IF, LIF and CubaLIF neurons, for checks of gradients; those of other kinds are in
+`random_flows` and `random_graded`.
 
 Weights are drawn in units of the threshold, so that layers fire a few times whatever the time constants. Where the
 input moves the membrane itself (LIF and IF with impulses), it is inhibitory and a constant current drives the neurons:
@@ -7,7 +8,8 @@ their spikes are then smooth crossings, the only ones with a gradient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,16 @@ RATIOS = (1.0, 2.0, 1.3, 3.0, 4.5)
 
 @dataclass(frozen=True)
 class Case:
-    """`graph` and input events; `shown`: the spiking populations, hidden first."""
+    """`graph` and input events; `shown`: the spiking populations, hidden first. `units`: of the states at the end that
+    are seen too. `pseudospikes`: whether those of the last population are seen."""
 
     graph: spikec.Graph
     events: spikec.Events
     shown: tuple[str, ...]
     readout: bool
     duration: float = DURATION
+    units: Mapping[str, float] = field(default_factory=dict)
+    pseudospikes: bool = False
 
 
 def draw(kind: str, ratio: float, recurrent: bool, seed: int) -> Case:
