@@ -1,13 +1,13 @@
 """Are the gradients right? Against finite differences, high-precision arithmetic and identities, all in float64.
 
-    python benchmarks/gradients.py [--quick | --full] [--part differences|sweep|identities]
+    python benchmarks/gradients.py [--quick | --full] [--part differences|flows|sweep|identities]
 
-differences: random nets (`random_nets`) of each kind of neuron, feedforward and recurrent. For every parameter tensor
-and the input times, max |g - FD| / max |FD|, with central differences at two steps h and h / 2, extrapolated
-(Richardson); where the two do not agree, or a spike appears or vanishes between the four points, another h is tried.
-A net is rejected for one reason only: a spike of it crosses the threshold with |dV/dt| < MIN_SLOPE thresholds per
-tau_mem (per 20 ms for IF), where a derivative is nearly infinite; that is judged on the reference simulation, not on
-the engine.
+differences: random nets (`random_nets`) of IF, LIF and CubaLIF neurons, feedforward and recurrent. For every parameter
+tensor and the input times, max |g - FD| / max |FD|, as `gradient_trials` says. A net is rejected for one reason only: a
+spike of it crosses the threshold with |dV/dt| < MIN_SLOPE thresholds per tau_mem (per 20 ms for IF), where a derivative
+is nearly infinite; that is judged on the reference simulation, not on the engine.
+
+flows: the same of QIF and theta neurons and of neurons written as text (`random_flows`). None is rejected.
 
 sweep: tau_mem / tau_syn through 1 ± d and 2 ± d, d from 1e-15 to 1e-1: spike times and their derivatives against
 50-digit arithmetic, so that a jump where one solution takes over from another would show.
@@ -19,7 +19,6 @@ sum w dt_k/dw + threshold dt_k/dthreshold = 0; residuals relative to the sum of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import mpmath
@@ -27,12 +26,14 @@ import numpy as np
 import random_nets
 import torch
 from common import arguments, pin, write_result
+from gradient_trials import STEPS, Tally, Trial, module_of
+from gradients_flows import flows_part
 from random_nets import KINDS, RATIOS, Array, Case
 
 import spikec
 from spikec.ir.exact import simulate_exact
 from spikec.ir.graph import Graph
-from spikec.ir.nodes import LIF, CubaLIF, Output, params
+from spikec.ir.nodes import LIF, CubaLIF, Output
 
 MIN_SLOPE = 0.02
 
@@ -256,7 +257,7 @@ def _identities(case: Case) -> tuple[float, float, float] | None:
     return shift, scaling, error
 
 
-PARTS = {"differences": differences_part, "sweep": sweep_part, "identities": identities_part}
+PARTS = {"differences": differences_part, "flows": flows_part, "sweep": sweep_part, "identities": identities_part}
 
 
 def main() -> None:
