@@ -37,37 +37,18 @@ def module_of(graph: Graph, dtype: torch.dtype, **settings: Any) -> Any:
     return spikec.compile(graph).module(dtype=dtype, train=sorted(there), **settings)
 
 
-@dataclass
 class Trial:
-    """A net as a module, with a loss: a random sum of the spike times, voltage maxima and last states that it shows."""
+    """What has `tensors` by name that ask for gradients, and shows numbers of some `size` that hang on them: the loss
+    is a random sum of these."""
 
-    case: Case
+    tensors: dict[str, torch.Tensor]
+    size: float
     steps: tuple[float, ...] = STEPS
-
-    def __post_init__(self) -> None:
-        self.module = module_of(self.case.graph, torch.float64)
-        times = torch.from_numpy(np.array(self.case.events.times)).requires_grad_()
-        self.events = spikec.Events(times, torch.from_numpy(self.case.events.indices),
-                                    torch.from_numpy(self.case.events.offsets))
-        self.tensors = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
-        self.tensors["input times"] = times
-        self.factors = torch.from_numpy(np.random.default_rng(9).uniform(0.5, 1.5, 1000))
-        self.size = self.case.duration
+    factors: torch.Tensor = torch.from_numpy(np.random.default_rng(9).uniform(0.5, 1.5, 1000))
 
     def observed(self) -> tuple[torch.Tensor, tuple[int, ...]]:
-        """What the loss sums, and how often each neuron of each sample fired."""
-        out = self.module(self.events, duration=self.case.duration)
-        counts = tuple(int(count) for name in self.case.shown for count in out.spike_count(name).flatten())
-        seen = [out.spike_times(name, 4).flatten() for name in self.case.shown]
-        if self.case.pseudospikes:
-            seen.append(out.pseudospike_times("last", 3).flatten())
-        parts = [times[torch.isfinite(times.detach())] for times in seen]
-        if self.case.readout:
-            parts.append(1e-2 * out.voltage_max("last").flatten())
-        for name in self.case.shown if self.case.units else ():
-            ends = out.end(name)
-            parts += [1e-2 * torch.atan(ends[state] / unit).flatten() for state, unit in self.case.units.items()]
-        return torch.cat(parts), counts
+        """What the loss sums, and how often each neuron of each sample fired: a step that changes it is none."""
+        raise NotImplementedError
 
     def gradients(self) -> dict[str, Array]:
         """By the adjoint."""
@@ -117,6 +98,32 @@ class Trial:
                 # summed after the difference: the sum is larger than the change by orders, and so is its rounding
                 found[number] = float(((values[0] - values[1]) * self.factors[: len(values[0])]).sum()) / (2 * step)
         return found.reshape(tensor.shape)
+
+
+class EventTrial(Trial):
+    """A net as a module, which shows spike times, voltage maxima and last states."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.module = case, module_of(case.graph, torch.float64)
+        times = torch.from_numpy(np.array(case.events.times)).requires_grad_()
+        self.events = spikec.Events(times, torch.from_numpy(case.events.indices), torch.from_numpy(case.events.offsets))
+        self.tensors = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
+        self.tensors["input times"] = times
+        self.size = case.duration
+
+    def observed(self) -> tuple[torch.Tensor, tuple[int, ...]]:
+        case, out = self.case, self.module(self.events, duration=self.case.duration)
+        counts = tuple(int(count) for name in case.shown for count in out.spike_count(name).flatten())
+        seen = [out.spike_times(name, 4).flatten() for name in case.shown]
+        if case.pseudospikes:
+            seen.append(out.pseudospike_times("last", 3).flatten())
+        parts = [times[torch.isfinite(times.detach())] for times in seen]
+        if case.readout:
+            parts.append(1e-2 * out.voltage_max("last").flatten())
+        for name in case.shown if case.units else ():
+            ends = out.end(name)
+            parts += [1e-2 * torch.atan(ends[state] / unit).flatten() for state, unit in case.units.items()]
+        return torch.cat(parts), counts
 
 
 def _entries(tensor: torch.Tensor) -> list[tuple[int, ...]]:

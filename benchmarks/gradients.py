@@ -1,6 +1,6 @@
 """Are the gradients right? Against finite differences, high-precision arithmetic and identities, all in float64.
 
-    python benchmarks/gradients.py [--quick | --full] [--part differences|flows|sweep|identities]
+    python benchmarks/gradients.py [--quick | --full] [--part differences|flows|graded|sweep|identities]
 
 differences: random nets (`random_nets`) of IF, LIF and CubaLIF neurons, feedforward and recurrent. For every parameter
 tensor and the input times, max |g - FD| / max |FD|, as `gradient_trials` says. A net is rejected for one reason only: a
@@ -8,6 +8,9 @@ spike of it crosses the threshold with |dV/dt| < MIN_SLOPE thresholds per tau_me
 is nearly infinite; that is judged on the reference simulation, not on the engine.
 
 flows: the same of QIF and theta neurons and of neurons written as text (`random_flows`). None is rejected.
+
+graded: the same of graded synapses (`random_graded`), at a tolerance of 1e-12, and against the adjoint equations of
+their paper; then the error that other tolerances leave, by the zone of the gate.
 
 sweep: tau_mem / tau_syn through 1 ± d and 2 ± d, d from 1e-15 to 1e-1: spike times and their derivatives against
 50-digit arithmetic, so that a jump where one solution takes over from another would show.
@@ -26,8 +29,9 @@ import numpy as np
 import random_nets
 import torch
 from common import arguments, pin, write_result
-from gradient_trials import STEPS, Tally, Trial, module_of
+from gradient_trials import STEPS, EventTrial, Tally, module_of
 from gradients_flows import flows_part
+from gradients_graded import graded_part
 from random_nets import KINDS, RATIOS, Array, Case
 
 import spikec
@@ -80,7 +84,7 @@ def differences_part(quick: bool) -> dict[str, Any]:
             for recurrent in (False, True):
                 cases = [random_nets.draw(kind, ratio, recurrent, seed) for seed in range(seeds)]
                 drawn += len(cases)
-                row = tally.row(Trial(case) for case in cases if smallest_slope(case) >= MIN_SLOPE)
+                row = tally.row(EventTrial(case) for case in cases if smallest_slope(case) >= MIN_SLOPE)
                 ratio_text = ratio if kind.startswith("CubaLIF") else None
                 rows.append({"kind": kind, "ratio": ratio_text, "recurrent": recurrent, **row})
                 print(f"  {kind:13} ratio {ratio_text} {'recurrent' if recurrent else 'feedforward':11} "
@@ -235,7 +239,7 @@ def identities_part(quick: bool) -> dict[str, Any]:
 
 def _identities(case: Case) -> tuple[float, float, float] | None:
     case = random_nets.from_rest(case)
-    trial = Trial(case)
+    trial = EventTrial(case)
     out = trial.module(trial.events, duration=case.duration)
     times = out.spike_times("hidden", 2).flatten()
     finite = times[torch.isfinite(times.detach())]
@@ -257,7 +261,8 @@ def _identities(case: Case) -> tuple[float, float, float] | None:
     return shift, scaling, error
 
 
-PARTS = {"differences": differences_part, "flows": flows_part, "sweep": sweep_part, "identities": identities_part}
+PARTS = {"differences": differences_part, "flows": flows_part, "graded": graded_part, "sweep": sweep_part,
+         "identities": identities_part}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import random_flows
-from gradient_trials import STEPS, Tally, Trial
+from gradient_trials import STEPS, EventTrial, Tally
 from random_flows import KINDS
 
 
@@ -17,7 +17,7 @@ def flows_part(quick: bool) -> dict[str, Any]:
     rows, tally = [], Tally()
     for kind, settings in KINDS.items():
         for recurrent in (False,) if settings.pseudospikes else (False, True):
-            row = tally.row(Trial(random_flows.draw(kind, recurrent, seed)) for seed in range(seeds))
+            row = tally.row(EventTrial(random_flows.draw(kind, recurrent, seed)) for seed in range(seeds))
             rows.append({"kind": kind, "recurrent": recurrent, **row})
             print(f"  {kind:18} {'recurrent' if recurrent else 'feedforward':11} {row['nets']} nets, "
                   f"{row['tensors']:3} tensors: worst {row['worst']:.1e}, steps differ by "
