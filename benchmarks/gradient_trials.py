@@ -143,13 +143,15 @@ class Tally:
     def row(self, trials: Iterable[Trial]) -> dict[str, Any]:
         """max |g - FD| / max |FD| of the tensors of some nets: the worst by name, and over all."""
         errors: dict[str, float] = {}
-        agreement, nets, before = 0.0, 0, (self.compared, self.unsettled + self.no_step)
+        agreement, nets, before = 0.0, 0, self.compared
+        unsettled: list[str] = []
         for trial in trials:
             nets += 1
             for name, gradient in trial.gradients().items():
                 found = trial.differences(name)
                 if found is None:
                     self.no_step += 1
+                    unsettled.append(name)
                     continue
                 difference, disagreement, _ = found
                 largest = max(np.abs(difference).max(), np.abs(gradient).max())
@@ -158,6 +160,7 @@ class Tally:
                 self.compared += 1
                 if disagreement > SETTLED:
                     self.unsettled += 1
+                    unsettled.append(name)
                     continue
                 error = float(np.abs(gradient - difference).max() / max(np.abs(difference).max(), 1e-300))
                 key = name.rsplit(".", 1)[-1]
@@ -166,7 +169,7 @@ class Tally:
         worst = max(errors.values(), default=0.0)
         self.worst = max(self.worst, worst)
         return {"nets": nets, "errors": errors, "worst": worst, "two_steps_differ_by": agreement,
-                "tensors": self.compared - before[0], "unsettled": self.unsettled + self.no_step - before[1]}
+                "tensors": self.compared - before, "unsettled": unsettled}
 
     def figures(self) -> dict[str, Any]:
         """As results have them."""

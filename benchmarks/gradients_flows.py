@@ -21,7 +21,7 @@ def flows_part(quick: bool) -> dict[str, Any]:
             rows.append({"kind": kind, "recurrent": recurrent, **row})
             print(f"  {kind:18} {'recurrent' if recurrent else 'feedforward':11} {row['nets']} nets, "
                   f"{row['tensors']:3} tensors: worst {row['worst']:.1e}, steps differ by "
-                  f"{row['two_steps_differ_by']:.1e}, {row['unsettled']} not settled", flush=True)
+                  f"{row['two_steps_differ_by']:.1e}, {len(row['unsettled'])} not settled", flush=True)
     print(f"  worst {tally.worst:.2e}, {tally.no_step} tensors without a step of equal counts, {tally.unsettled} of "
           f"{tally.compared} where no two steps agree")
     return {"rows": rows, "nets": sum(row["nets"] for row in rows), "steps": STEPS, **tally.figures()}

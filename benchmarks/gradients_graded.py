@@ -53,7 +53,7 @@ def graded_part(quick: bool) -> dict[str, Any]:
                             for seed in range(1 if quick else 6))
             rows.append({"kind": kind, "recurrent": recurrent, **row})
             print(f"  {kind:11} {'recurrent' if recurrent else 'feedforward':11} {row['nets']} nets: worst "
-                  f"{row['worst']:.1e}, steps differ by {row['two_steps_differ_by']:.1e}, {row['unsettled']} of "
+                  f"{row['worst']:.1e}, steps differ by {row['two_steps_differ_by']:.1e}, {len(row['unsettled'])} of "
                   f"{row['tensors']} not settled", flush=True)
     adjoint = {f"{zone:g}": _against_adjoint(zone) for zone in (ZONES[:1] if quick else ZONES)}
     print(f"  against the paper's adjoint, by zone: {adjoint}", flush=True)

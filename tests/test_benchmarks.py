@@ -227,3 +227,50 @@ def test_random_nets_fire(scripts):
         spikes = simulate_exact(case.graph, case.events, duration=case.duration, probes={"hidden.v": [0.0]}).spikes
         if not case.readout:
             assert len(spikes["out"]) > 0, kind
+
+
+def test_random_nets_of_flows_fire_and_have_gradients(scripts):
+    import gradient_trials
+    import random_flows
+
+    trial = gradient_trials.EventTrial(random_flows.draw("theta", recurrent=False, seed=0))
+    assert sum(trial.observed()[1]) > 0
+    row = gradient_trials.Tally().row([trial])
+    assert {"weight", "tau", "i0", "v0", "input times"} <= set(row["errors"])
+    assert row["worst"] < 1e-6
+
+
+def test_a_wrong_gradient_is_told_and_an_unsettled_one_counted(scripts):
+    import torch
+    from gradient_trials import Tally, Trial
+
+    class Bent(Trial):
+        """x³, with another gradient, and beside it what changes faster than any step."""
+
+        def __init__(self):
+            self.tensors = {"x": torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True),
+                            "rough": torch.tensor([1.0], dtype=torch.float64, requires_grad=True)}
+            self.size = 1.0
+
+        def observed(self):
+            x, rough = self.tensors.values()
+            wrong = 1e-3 * (x[0] - x[0].detach())
+            return torch.cat([x**3 + wrong, (1e9 * rough).sin()]), ()
+
+    tally = Tally()
+    row = tally.row([Bent()])
+    assert 1e-5 < row["errors"]["x"] == tally.worst < 1e-2
+    assert "rough" not in row["errors"]
+    assert (tally.compared, tally.unsettled, row["unsettled"]) == (2, 1, ["rough"])
+
+
+@pytest.mark.parametrize("kind", ["GradedTheta", "GradedLI", "both"])
+def test_random_nets_of_graded_synapses_pass_their_gates(scripts, kind):
+    import random_graded
+
+    import spikec
+
+    for impulses in (False, True):
+        case = random_graded.draw(kind, True, impulses, 0)
+        result = spikec.compile(case.graph).run(case.given, duration=case.duration, dt=random_graded.DT, tolerance=1e-6)
+        assert all(len(result.spikes[name]) for name in case.shown)
