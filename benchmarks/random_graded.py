@@ -10,7 +10,7 @@ from random_nets import Array
 
 import spikec
 
-KINDS = ("GradedTheta", "GradedLI", "both")
+KINDS = ("GradedTheta", "GradedLI", "GradedTheta, GradedLI")
 DT = 1e-3
 INPUTS = 2
 
@@ -39,7 +39,7 @@ def draw(kind: str, recurrent: bool, impulses: bool, seed: int) -> GradedCase:
     net.connect(source, first, weight=rng.normal(0.5, 0.7, (n, INPUTS)) * (5e-3 if impulses else 1.0),
                 bias=rng.uniform(0.3, 1.5, n), name="inward")
     last, size, shown = first, n, ["hidden"]
-    if kind == "both":
+    if "," in kind:
         last, size = _neurons(net, "line", True, 2, rng), 2
         net.connect(first, last, weight=rng.normal(0, 0.02, (2, n)), bias=rng.uniform(0.3, 0.8, 2), name="on")
         shown.append("line")

@@ -17,6 +17,7 @@ from typing import Any
 
 import tables_analog
 import tables_flow
+import tables_gradients
 import tables_learning
 import tables_loihi
 import tables_reproduced
@@ -33,7 +34,7 @@ TASKS = {
 }
 NETWORKS = {"mlp": "MLP", "conv": "convolutions"}
 
-SOURCES = ("gradients_differences", "gradients_sweep", *tables_reproduced.SOURCES, "steps", "convolution",
+SOURCES = (*tables_gradients.SOURCES, *tables_reproduced.SOURCES, "steps", "convolution",
            "time_to_accuracy", "clock_speed", "conversion", "scaling_size", "scaling_start",
            "importing", *tables_loihi.SOURCES, *tables_learning.SOURCES, *tables_analog.SOURCES,
            *tables_flow.SOURCES)
@@ -259,26 +260,6 @@ def conversion_options() -> str:
             + table(("option", *(f"{step} steps" for step in first["accuracy"])), rows))
 
 
-def gradients() -> str:
-    """Worst deviations."""
-    found, sweep, other = (figures(f"gradients_{part}") for part in ("differences", "sweep", "identities"))
-    rows = [(row["kind"], "–" if row["ratio"] is None else number(row["ratio"]),
-             "recurrent" if row["recurrent"] else "feedforward", str(row["nets"]), f"{row['worst']:.1e}")
-            for row in found["rows"]]
-    summary = [
-        ("nets kept", f"{found['kept']} of {found['drawn']} ({100 * found['kept_fraction']:.1f} %), rejected only for "
-                      f"dV/dt below {found['min_slope']} thresholds per tau_mem"),
-        ("sweep of tau_mem / tau_syn, worst of times and derivatives", f"{max(sweep['worst'].values()):.1e}"),
-        ("time-shift identity", f"{other['time_shift']:.1e}"), ("scaling identity", f"{other['scaling']:.1e}"),
-        ("float32 against float64", f"{other['float32_against_float64']:.1e}"),
-    ]
-    return "\n\n".join([
-        table(("neuron", "tau_mem / tau_syn", "net", "nets", "worst of max abs(g − FD) / max abs(FD)"), rows),
-        table(("check", "found"), summary),
-        measured("gradients_differences", "gradients_sweep", "gradients_identities"),
-    ])
-
-
 def _ratio(task: str, peer: str) -> Callable[[], float]:
     return lambda: float(figures("steps")["tasks"][task]["rows"][peer]["times_spikec"])
 
@@ -289,7 +270,7 @@ def _conv_ratio(step_ms: str) -> Callable[[], float]:
 
 AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
     ("Gradient against finite differences, worst tensor", "≤ 1e-6",
-     lambda: figures("gradients_differences")["worst"], lambda x: x <= 1e-6, "{:.1e}"),
+     tables_gradients.worst, lambda x: x <= 1e-6, "{:.1e}"),
     ("Spike times and derivatives through equal and double time constants", "≤ 1e-9",
      lambda: max(figures("gradients_sweep")["worst"].values()), lambda x: x <= 1e-9, "{:.1e}"),
     ("784-350-10 training step, times faster than snnTorch", "≥ 30",
@@ -370,8 +351,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "steps": steps, "limits": limits, "scaling": scaling, "start": start, "importing": importing,
     "threads": threads, "race": race, "convolution": convolution,
     "clock": clock, "conversion_accuracy": conversion_accuracy, "conversion_layers": conversion_layers,
-    "conversion_options": conversion_options, "gradients": gradients, "summary": summary, "machine": machine,
-    **tables_loihi.TABLES,
+    "conversion_options": conversion_options, "summary": summary, "machine": machine,
+    **tables_gradients.TABLES, **tables_loihi.TABLES,
     **tables_learning.TABLES, **tables_analog.TABLES, **tables_flow.TABLES,
     **tables_reproduced.TABLES,
 }

@@ -264,7 +264,7 @@ def test_a_wrong_gradient_is_told_and_an_unsettled_one_counted(scripts):
     assert (tally.compared, tally.unsettled, row["unsettled"]) == (2, 1, ["rough"])
 
 
-@pytest.mark.parametrize("kind", ["GradedTheta", "GradedLI", "both"])
+@pytest.mark.parametrize("kind", ["GradedTheta", "GradedLI", "GradedTheta, GradedLI"])
 def test_random_nets_of_graded_synapses_pass_their_gates(scripts, kind):
     import random_graded
 
