@@ -25,7 +25,7 @@ from .stimulus import Shapes, Stimulus, make_stimulus
 __all__ = ["make_signals", "run_engine", "run_reference", "sample_times"]
 
 TOLERANCE = 1e-9
-"""Of a step of the engine: a thousandth of the usual, so that what differs is not its error."""
+"""Of a step of the engine: a tenth of the usual, so that what differs is not its error."""
 
 
 def make_signals(data: Any, shapes: Shapes, dt: float | None, duration: float | None, samples: int, seed: int
