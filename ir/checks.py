@@ -28,9 +28,12 @@ from .nodes import (
     Conv1d,
     Conv2d,
     Equations,
+    FlowNeuron,
+    Graded,
     GradedTheta,
     Input,
     Linear,
+    Membrane,
     Neuron,
     Node,
     Output,
@@ -278,7 +281,19 @@ def _flows(case: _Case, faults: Diagnostics) -> None:
     for name, node in case.of(Equations):
         check_equations(name, node, faults)
     for name, node in case.of(Theta):
-        check_theta(name, node, faults)
+        if not _may_get_current(case, name):
+            check_theta(name, node, faults)
+
+
+def _may_get_current(case: _Case, name: str) -> bool:
+    """Whether something with a bias feeds a neuron, through nodes without state."""
+    seen, waiting = {name}, [name]
+    while waiting:
+        for source in case.view.predecessors(waiting.pop()):
+            if source not in seen and not isinstance(case.named[source], Membrane | FlowNeuron | Graded):
+                seen.add(source)
+                waiting.append(source)
+    return any(getattr(case.named[each], "bias", None) is not None for each in seen)
 
 
 def _zones(case: _Case, faults: Diagnostics) -> None:

@@ -137,9 +137,7 @@ def _at_rest(wiring: Wiring) -> Membranes:
 def _check_currents(wiring: Wiring) -> None:
     faults = Diagnostics()
     for name in wiring.neurons:
-        bias = wiring.constant[wiring.span[name]]
-        if bias.any():
-            check_currents(name, wiring.graph.nodes[name], bias, faults)
+        check_currents(name, wiring.graph.nodes[name], wiring.constant[wiring.span[name]], faults)
     faults.raise_if_errors(UnsupportedError)
 
 

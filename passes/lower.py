@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.flow.checks import check_currents
 from ..ir.graph import Graph
@@ -42,8 +44,9 @@ class Lower(Pass[Graph, Network]):
         faults.extend(found for found in continuous_faults(graph) if found.code == "SC306")
         folded = connections(graph, shapes, self.tie_delays, faults)
         outputs = _outputs(graph, faults)
-        for name, bias in folded.bias.items():
-            check_currents(name, graph.nodes[name], bias, faults)
+        for name, node in graph.nodes.items():
+            if isinstance(node, FlowNeuron):
+                check_currents(name, node, folded.bias.get(name, np.zeros(shapes[name].output)), faults)
         faults.raise_if_errors(UnsupportedError)
         return Network(
             inputs={name: shapes[name].output for name in graph.inputs},

@@ -226,7 +226,7 @@ def test_divergence_names_the_neuron() -> None:
     with pytest.raises(BadInputError) as refusal:
         spikec.compile(graph).run(Events(np.array([0.1]), np.array([0]), np.array([0, 1])), duration=3.0)
     (found,) = refusal.value.diagnostics
-    assert (found.code, found.node, found.value) == ("SC441", "q", "neuron 1, sample 0")
+    assert (found.code, found.node, found.value) == ("SC441", "q", "neuron 1, sample 0, t = 0.6 s")
 
 
 def refused(network: Network, code: str) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 from ...ir import nodes
 from ...ir.checks import check, verify
 from ...ir.conform import conforms
-from ...ir.diagnostics import BadInputError, Diagnostics
+from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ...ir.flow.checks import SILENT_THETA
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
 from ...ir.ranges import check_name
@@ -136,18 +137,24 @@ class Builder:
         its weight."""
         return self._neuron(name, nodes.Theta, shape, tau=tau, i0=i0, v0=v0)
 
-    def equations(self, name: str, shape: Size, /, equations: Any, *, threshold: str | None = None, reset: str = "",
-                  receive: str = "i", refractory: Number = 0.0, **values: Number) -> Handle:
+    def equations(self, name: str, shape: Size, equations: Any = None, /, *, threshold: str | None = None,
+                  reset: str = "", receive: str = "i", refractory: Number = 0.0, **values: Any) -> Handle:
         """A neuron that is written as text: "dv/dt = (v_rest - v)/tau", one line a state; see `docs/equations.md`.
         `values`: its parameters by name, and starts of its states as `v0`. A record of `spikec.equations` in the place
         of the text states all of it; what is given beside it takes the place of its own."""
+        if "equations" in values:
+            if equations is not None:
+                _fail("a parameter may not be called this", name, value="equations", remedy="Call it otherwise.")
+            equations = values.pop("equations")
         if isinstance(equations, Mapping):
+            _check_record(name, equations)
             given = {"threshold": threshold, "reset": reset, "receive": receive, "refractory": refractory}
             usual = {"threshold": None, "reset": "", "receive": "i", "refractory": 0.0}
-            own = {key: value for key, value in given.items() if value != usual[key]}
-            return self.equations(name, shape, **{**equations, **own, **values})
-        if not isinstance(equations, str):
-            _fail("equations are text", name, value=type(equations).__name__)
+            own = {key: value for key, value in given.items()
+                   if not isinstance(value, str | int | float | None) or value != usual[key]}
+            stated = {**equations, **own, **values}
+            return self.equations(name, shape, stated.pop("equations"), **stated)
+        _check_texts(name, equations=equations, threshold=threshold, reset=reset, receive=receive)
         shape = self._shape(name, shape)
         held: dict[str, Any] = {key: spread(name, key, values_of(name, key, value, shape), shape)
                                 for key, value in {"refractory": refractory, **values}.items()}
@@ -388,16 +395,40 @@ def _check_name(name: str) -> None:
     faults.raise_if_errors()
 
 
+def _check_record(name: str, record: Mapping[Any, Any]) -> None:
+    wrong = [key for key in record if not isinstance(key, str)]
+    if wrong:
+        _fail("what is in a record of equations has a name", name, value=repr(wrong[0])[:80])
+    if "equations" not in record:
+        _fail("a record of equations has a text under 'equations'", name,
+              value=", ".join(record)[:80] or "nothing", remedy="See `spikec.equations` for what is in one.")
+
+
+def _check_texts(name: str, **texts: Any) -> None:
+    """Raises BadInputError (SC201) with all that are no text; a threshold may be None."""
+    faults = Diagnostics()
+    for key, text in texts.items():
+        if not isinstance(text, str) and not (text is None and key == "threshold"):
+            faults.add("SC201", "equations are text" if key == "equations" else f"'{key}' is text", node=name,
+                       value=type(text).__name__, remedy="Leave it out where a spike does nothing." if
+                       key == "reset" and text is None else None)
+    faults.raise_if_errors()
+
+
 def _shape_after(name: str, node: Node, shape: tuple[int, ...], source: str, whole: bool) -> tuple[int, ...]:
     source = source if source != name else f"{source} "  # the node that is fed may be called so
     pair = Graph({source: nodes.Input(shape=shape), name: node}, ((source, name),))
     known, faults = infer_shapes(pair)
     if whole or name not in known:  # the rules of shapes pass over what other rules report
-        own = [found for found in check(pair) if found.node == name and found.code not in _OF_EDGES]
+        own = [found for found in check(pair) if found.node == name and not _of_edges(found)]
         faults = own if whole and own else faults or own
     if faults:
         raise BadInputError(*faults)
     return known[name].output
+
+
+def _of_edges(found: Diagnostic) -> bool:
+    return found.code in _OF_EDGES or found.message == SILENT_THETA  # a bias may add to it
 
 
 def _bias(name: str, bias: Any, weight: Array) -> Array | None:

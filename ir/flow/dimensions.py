@@ -14,7 +14,8 @@ _MAX_POWER = 64
 
 
 class Checker:
-    """Dimensions of the names of a neuron. A zero has every dimension, and so has the weight of an impulse, once."""
+    """Dimensions of the names of a neuron. A zero has every dimension. The weight of an impulse has the one that the
+    first sum or statement asks of it in which its powers differ."""
 
     def __init__(self, states: Mapping[str, Expression], inner: Mapping[str, Expression],
                  units: Mapping[str, str]) -> None:
@@ -41,18 +42,9 @@ class Checker:
                 self._agree(self.of(left), self.of(right), "the threshold")
 
     def change(self, state: str, operator: str, amount: Expression) -> None:
-        """Raises Malformed (SC136) where `state operator= amount` mixes dimensions, or asks of w what another statement
-        does not."""
-        found = self.of(amount)
-        wanted = NONE if operator in ("*", "/") else self.of_name(state)
-        if found is None or not found[3]:
-            self._agree(wanted, found, state)
-            return
-        weight = _power(_product(wanted, (*found[:3], Fraction(0)), -1), 1 / found[3])
-        if self._weight not in (None, weight):
-            raise Malformed("the weight of an impulse would have two units", "SC136", value=spelled(weight),
-                            limit=_spelled(self._weight))
-        self._weight = weight
+        """Raises Malformed (SC136) where `state operator= amount` mixes dimensions, or asks of w what another sum or
+        statement does not."""
+        self._agree(NONE if operator in ("*", "/") else self.of_name(state), self.of(amount), state)
 
     def unstated(self, *parts: str | Expression) -> tuple[str, ...]:
         """The names in parts of a statement, states and expressions, that count as 1 as no unit is stated for them."""
@@ -99,13 +91,13 @@ class Checker:
                 return None if found is None else _power(found, Fraction(1, 2))
             case Apply(function, (inner,)):
                 found = self.of(inner)
-                if found not in (None, NONE):
+                if not self._plain(found):
                     raise Malformed(f"{function} is of plain numbers", "SC136", value=_spelled(found))
         return NONE
 
     def _of_power(self, base: Expression, exponent: Expression) -> Dimension | None:
         found, power = self.of(base), self.of(exponent)
-        if power not in (None, NONE):
+        if not self._plain(power):
             raise Malformed("an exponent is a plain number", "SC136", value=_spelled(power))
         if found is None or found == NONE:
             return found
@@ -116,9 +108,25 @@ class Checker:
         return _power(found, Fraction(number).limit_denominator(16))
 
     def _agree(self, one: Dimension | None, other: Dimension | None, where: str) -> Dimension | None:
-        if one is not None and other is not None and one != other:
+        if one is None or other is None:
+            return other if one is None else one
+        powers = one[3] - other[3]
+        if powers:
+            weight = _power(_product((*other[:3], Fraction(0)), (*one[:3], Fraction(0)), -1), 1 / powers)
+            if self._weight not in (None, weight):
+                raise Malformed("the weight of an impulse would have two units", "SC136", value=spelled(weight),
+                                limit=_spelled(self._weight))
+            self._weight = weight
+        elif one != other:
             raise Malformed(f"the units of {where} do not agree", "SC136", value=spelled(other), limit=spelled(one))
-        return other if one is None else one
+        return one
+
+    def _plain(self, found: Dimension | None) -> bool:
+        """Whether this is a plain number; where it has a power of w, w has the unit that makes it one."""
+        if found is not None and found[3]:
+            self._agree(NONE, found, "w")
+            return True
+        return found in (None, NONE)
 
 
 def _spelled(dimension: Dimension | None) -> str:

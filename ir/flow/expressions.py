@@ -19,13 +19,13 @@ from .units import NONE, Dimension, constant
 
 __all__ = [
     "CALLED", "FUNCTIONS", "MAX_DEPTH", "MAX_SIZE", "MAX_TEXT", "Apply", "Expression", "Malformed", "Number", "Symbol",
-    "comparison", "evaluate", "linear_in", "parsed", "size_of", "substituted", "symbols_of",
+    "comparison", "depth_of", "evaluate", "linear_in", "parsed", "size_of", "substituted", "symbols_of",
 ]
 
 MAX_TEXT = 8192
 """Characters of the equations of a neuron."""
 MAX_DEPTH = 64
-"""Operations that lie within each other in an expression."""
+"""Operations that lie within each other in an expression; the terms of a sum do not, nor the factors of a product."""
 MAX_SIZE = 2000
 """Operations, names and numbers of an expression, when what it names is put in."""
 
@@ -71,9 +71,11 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "tanh": (1, np.tanh), "atan": (1, np.arctan),
 }
 """Arity and meaning of each function. All are smooth where they are defined, as the integrators need it."""
+_LONG = 8
+"""Terms of a sum, or factors of a product, from which on they are joined in pairs, and these in pairs, and so on."""
 CALLED = frozenset(FUNCTIONS) - {"add", "subtract", "multiply", "divide", "power", "negative"}
 _OPERATORS: Mapping[type[ast.AST], str] = {
-    ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.Pow: "power",
+    ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide",
 }
 
 
@@ -106,7 +108,9 @@ def _syntax(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        if isinstance(error, RecursionError | MemoryError):
+            raise Malformed("the expression is too long, or nested too deeply", value=_short(text)) from None
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise Malformed(f"this is no expression: {reason}", value=_short(text)) from None
 
 
@@ -129,8 +133,13 @@ def _expression(node: ast.AST, text: str, depth: int) -> Expression:
             return inner(operand)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return Apply("negative", (inner(operand),))
-        case ast.BinOp(op=operator, left=left, right=right) if type(operator) in _OPERATORS:
-            return Apply(_OPERATORS[type(operator)], (inner(left), inner(right)))
+        case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as operator):
+            chain = _chain(node, (ast.Add, ast.Sub) if isinstance(operator, ast.Add | ast.Sub) else (ast.Mult, ast.Div))
+            if len(chain) > MAX_SIZE:
+                raise Malformed("the expression is too long", value=f"{len(chain)} terms or factors", limit=MAX_SIZE)
+            return _joined([(name, inner(each)) for name, each in chain])
+        case ast.BinOp(op=ast.Pow(), left=left, right=right):
+            return Apply("power", (inner(left), inner(right)))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in CALLED:
             if len(arguments) != 1 or isinstance(arguments[0], ast.Starred):
                 raise Malformed(f"{name} takes one argument", value=_short(text))
@@ -141,6 +150,30 @@ def _expression(node: ast.AST, text: str, depth: int) -> Expression:
                             remedy=f"Is '{close[0]}' meant?" if close else None)
     raise Malformed("equations hold arithmetic only: + - * / **, functions, numbers, names", value=_short(
         ast.unparse(node) if isinstance(node, ast.expr) else text))
+
+
+def _chain(node: ast.expr, kinds: tuple[type[ast.operator], ...]) -> list[tuple[str, ast.expr]]:
+    """The terms of a sum, or the factors of a product, each with the operation that joins it to those before."""
+    found = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, kinds):
+        found.append((_OPERATORS[type(node.op)], node.right))
+        node = node.left
+    return [("", node), *reversed(found)]
+
+
+def _joined(chain: list[tuple[str, Expression]]) -> Expression:
+    total = chain[0][1]
+    if len(chain) <= _LONG:
+        for name, each in chain[1:]:
+            total = Apply(name, (total, each))
+        return total
+    join = "add" if chain[1][0] in ("add", "subtract") else "multiply"
+    level = [Apply("negative", (each,)) if name == "subtract" else Apply("divide", (Number(1.0), each))
+             if name == "divide" else each for name, each in chain]
+    while len(level) > 1:
+        pairs = [Apply(join, (one, other)) for one, other in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[2 * len(pairs):]
+    return level[0]
 
 
 def _number(value: int | float, text: str) -> Number:
@@ -175,6 +208,17 @@ def symbols_of(expression: Expression) -> tuple[str, ...]:
 def size_of(expression: Expression) -> int:
     """Numbers, names and operations in it."""
     return sum(1 for _ in _walk(expression))
+
+
+def depth_of(expression: Expression) -> int:
+    """How many operations lie within each other in it."""
+    deepest, waiting = 0, [(expression, 0)]
+    while waiting:
+        each, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        if isinstance(each, Apply):
+            waiting.extend((inner, depth + 1) for inner in each.arguments)
+    return deepest
 
 
 def substituted(expression: Expression, values: Mapping[str, Expression]) -> Expression:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..diagnostics import Diagnostic, UnsupportedError
+from ..diagnostics import BadInputError, Diagnostic, UnsupportedError
 from ..nodes import Array, FlowNeuron
 from ..wiring import Wiring
 from .courses import Course, LostError
@@ -80,9 +80,21 @@ class Flows:
         return above
 
     def fire(self, index: Array) -> None:
-        """What a spike does to the state."""
+        """What a spike does to the state.
+
+        Raises:
+            BadInputError: the reset does not lower the level (SC137).
+        """
         for neuron in self.mine(index):
-            self._state[neuron] = self.systems[neuron].fire(self._state[neuron])
+            system, before = self.systems[neuron], self._state[neuron]
+            after = system.fire(before)
+            if system.level is not None and np.isfinite(after).all() and not system.level(after) < system.level(before):
+                name, number = self._named(neuron)
+                raise BadInputError(Diagnostic(
+                    "SC137", "the reset does not lower the level that the threshold compares", node=name,
+                    value=f"neuron {number}, t = {self._since[neuron]:g} s", remedy="The neuron would stay above its "
+                    "threshold: let the reset bring it below where the threshold is by then."))
+            self._state[neuron] = after
 
     def settle(self, index: Array) -> None:
         """What follows from a changed state."""
@@ -107,9 +119,14 @@ class Flows:
         except LostError as lost:
             raise self._lost(neuron, lost.message, self._since[neuron] + lost.time) from None
 
-    def _lost(self, neuron: int, message: str, time: float) -> UnsupportedError:
+    def _named(self, neuron: int) -> tuple[str, int]:
+        """The node of a neuron, and its number there."""
         name = next(name for name, span in self._wiring.span.items() if span.start <= neuron < span.stop)
+        return name, neuron - self._wiring.span[name].start
+
+    def _lost(self, neuron: int, message: str, time: float) -> UnsupportedError:
+        name, number = self._named(neuron)
         return UnsupportedError(Diagnostic(
-            "SC138", f"neuron {neuron - self._wiring.span[name].start} cannot be followed: {message}", node=name,
+            "SC138", f"neuron {number} cannot be followed: {message}", node=name,
             value=f"t = {time:g} s", remedy="Lower weights or rates, or state a threshold below the point where the "
             "equations run away."))

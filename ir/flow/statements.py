@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from ..diagnostics import Diagnostic, Diagnostics
+from .bounds import bounded, check_derivatives
 from .dimensions import Checker
 from .expressions import (
     CALLED,
@@ -157,8 +158,7 @@ class _Reader:
         if not 1 <= len(states) <= MAX_STATES and not self.faults.found:
             self.faults.add("SC135", "a neuron has one state or a few, each with an equation dv/dt = …",
                             value=len(states), limit=f"1..{MAX_STATES}")
-        inner = {name: self._try(self._inlined, name, ()) for name in self.named}
-        self.named = {name: each for name, each in inner.items() if each is not None}
+        self._inline()
         rates = {name: each for name, rate in self.rates.items() if (each := self._try(self._put_in, rate)) is not None}
         threshold, reset, receive = self.text
         level = None if threshold is None else self._try(self._level, threshold)
@@ -177,6 +177,8 @@ class _Reader:
         if len(parameters) > MAX_PARAMETERS:
             self.faults.add("SC133", "a neuron has more parameters than are read", value=len(parameters),
                             limit=MAX_PARAMETERS)
+        if not self.faults.found:
+            self._try(check_derivatives, [*outside, *arriving.values()])
         unstated = self._check_units() if self.with_units and not self.faults.found else {}
         held = tuple(name for name in states if "unless refractory" in self.flags.get(name, ()))
         trained = tuple(f"{name}0" if name in self.rates else name
@@ -230,18 +232,33 @@ class _Reader:
             if flag not in allowed:
                 raise Malformed(f"'{name}' has no such property", value=flag[:40], limit=", ".join(allowed))
 
-    def _inlined(self, name: str, within: tuple[str, ...]) -> Expression:
-        if name in within:
-            raise Malformed(f"'{name}' is stated by itself", value=" = ".join((*within, name))[:80])
-        own = self.named[name]
-        inner = {each: self._inlined(each, (*within, name)) for each in symbols_of(own) if each in self.named}
-        return substituted(own, inner) if inner else own
+    def _inline(self) -> None:
+        """Puts into the named expressions what they name, each after those that it names."""
+        waits = {name: {each for each in symbols_of(own) if each in self.named} for name, own in self.named.items()}
+        made: dict[str, Expression | None] = {}
+        while ready := [name for name, inner in waits.items() if inner <= made.keys()]:
+            for name in ready:
+                known = {each: value for each in waits[name] if (value := made[each]) is not None}
+                whole = len(known) == len(waits.pop(name))
+                made[name] = self._try(self._put, self.named[name], known) if whole else None
+        for name, inner in waits.items():
+            self.faults.add("SC133", f"'{name}' is stated by itself",
+                            value=f"{name} = … {' … '.join(sorted(inner))}"[:80])
+        self.named = {name: each for name, each in made.items() if each is not None}
+
+    def _put(self, expression: Expression, values: Mapping[str, Expression]) -> Expression:
+        return bounded(substituted(expression, values))
 
     def _put_in(self, expression: Expression) -> Expression:
-        return substituted(expression, self.named)
+        return self._put(expression, self.named)
 
     def _level(self, threshold: str) -> Expression:
-        return self._put_in(comparison(threshold))
+        level = self._put_in(comparison(threshold))
+        legal = self.rates and not any(reserved(name) for name in self.rates)
+        if legal and not any(name in self.rates for name in symbols_of(level)):
+            raise Malformed("the threshold compares no state", "SC135", value=threshold.strip()[:80],
+                            limit=", ".join(self.rates), remedy="State it of a state, as 'v > theta'.")
+        return level
 
     def _changes(self, statements: list[str], where: str) -> dict[str, Expression]:
         """The state after some statements, by state that they change, of the state before."""
@@ -254,9 +271,9 @@ class _Reader:
 
     def _statement(self, statement: str, where: str, now: Mapping[str, Expression]) -> tuple[str, Expression]:
         target, operator, amount = self._parts(statement, where)
-        right = substituted(self._put_in(amount), now)
+        right = self._put(self._put_in(amount), now)
         if operator:
-            right = Apply(_OPERATION[operator], (now.get(target, Symbol(target)), right))
+            right = bounded(Apply(_OPERATION[operator], (now.get(target, Symbol(target)), right)))
         return target, right
 
     def _parts(self, statement: str, where: str) -> tuple[str, str, Expression]:

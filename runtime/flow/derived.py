@@ -21,10 +21,10 @@ from ...ir.flow.flow import Dynamics
 from .. import jit
 from .dormand_prince import ERROR_3, ERROR_5, STAGES, WEIGHTS
 
-__all__ = ["DIVERGED", "MOST_STEPS", "STIFF", "fragment", "is_linear"]
+__all__ = ["DIVERGED", "GONE", "MOST_STEPS", "STIFF", "NoNumberError", "fragment", "is_linear"]
 
-DIVERGED, STIFF = 1, 2
-"""Bits of what a step returns."""
+DIVERGED, STIFF, GONE = 1, 2, 8
+"""What a step returns that cannot be taken: a state grows beyond all bounds, changes too fast, is no number."""
 MOST_STEPS = 1 << 17
 """Of one neuron between two events."""
 STEPS_TOLERANCE = 1e-11
@@ -35,6 +35,10 @@ ORDER, LEAST_ORDER = 24, 8
 """The last power of a series, and the first at which one may end: a term may be zero by chance."""
 TERMS = 20
 """Of the series of the exponential, over steps in which the matrix's norm is 1 at most: 1/20! is 4e-19."""
+
+
+class NoNumberError(Exception):
+    """Equations of which a part is no finite real number, whatever the states are, as 1/(v - v)."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -51,7 +55,7 @@ def fragment(dynamics: Dynamics) -> str:
         stages=[sorted(row.items()) for row in STAGES], weights=sorted(WEIGHTS.items()),
         errors=[sorted(ERROR_3.items()), sorted(ERROR_5.items())], most_steps=MOST_STEPS,
         tolerance=SERIES_TOLERANCE if method == "series" else STEPS_TOLERANCE,
-        terms=TERMS, diverged=DIVERGED, stiff=STIFF)
+        terms=TERMS, diverged=DIVERGED, stiff=STIFF, gone=GONE)
 
 
 def is_linear(dynamics: Dynamics) -> bool:

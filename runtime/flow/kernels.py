@@ -31,7 +31,7 @@ _FLOW: jit.Fields = (
     ("const int64_t *", "p_indptr", _P), ("const int64_t *", "p_indices", _P), ("const int64_t *", "p_order", _P),
     ("const int64_t *", "p_geometry", _P), ("const double *", "p_delays", _P), ("const double *", "weights", _P),
     ("const double *", "probe_times", 0), ("double *", "probes", 0),
-    ("void *", "log", 0), ("double *", "record", 0),
+    ("void *", "log", 0), ("double *", "record", 0), ("double *", "fault_times", 0),
     *(("int64_t *", name, 0) for name in (
         "log_counts", "faults", "fault_neurons", "trace_counts", "spike_counts", "record_counts", "grazed", "places",
         "ranks")),

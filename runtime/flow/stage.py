@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics, UnsupportedError
+from ...ir.flow.courses import LARGEST
 from ...ir.flow.flow import Dynamics
 from ...ir.network import Network
 from ..arenas import empty, room, zeros
@@ -18,13 +19,28 @@ from ..loop_kernels import MAX_PROJECTIONS
 from ..signals import FlowState, Spikes, SweepResult
 from ..threads import run_tasks
 from ..wires import make_wire, place_wire, waves
+from .derived import MOST_STEPS, NoNumberError
 from .kernels import FlowArguments, flow_library, flow_source
 from .values import FlowValues
 
 __all__ = ["FlowCall", "FlowStage"]
 
-_FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT, _DIVERGED, _STIFF = 1, 2, 4, 8, 16, 32
+_Made = TypeVar("_Made")
+_FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT, _DIVERGED, _STIFF, _GONE, _STUCK = 1, 2, 4, 8, 16, 32, 128, 256
 _ENTRY_BYTES = 40
+_LOST = (
+    (_DIVERGED, "SC441", "a state grows beyond all bounds", f"{LARGEST:g}", "Look at the equations, the parameters and "
+     "the weights: below the threshold every state should stay finite. In training, a smaller lr."),
+    (_GONE, "SC441", "a state or its rate is no number", None,
+     "Look for the root or logarithm of what becomes negative, or for a division by zero."),
+    (_STIFF, "SC442", "a state changes too fast to be followed in steps",
+     f"{MOST_STEPS} steps from one event to the next",
+     "Time scales are too far apart, or a rate grows beyond all bounds, as that of a quotient near zero or of a neuron "
+     "that runs away."),
+    (_STUCK, "SC137", "the reset does not lower the level that the threshold compares", None,
+     "The neuron would stay above its threshold: let the reset bring it below where the threshold is by then."),
+)
+"""By fault of a run: code, message, limit, remedy."""
 _MOST_RECORD = 1 << 28
 """Bytes that all samples may keep of the ways of their neurons for the reverse pass, which otherwise goes them anew."""
 
@@ -77,7 +93,21 @@ class FlowStage:
 
     def source(self, dtype: torch.dtype, uniform: bool) -> str:
         """The text of its kernels: they compute in float64, whatever the engine does."""
-        return flow_source(self.dynamics, self.holds)
+        return self.made(flow_source)
+
+    def made(self, make: Callable[[Dynamics, bool], _Made]) -> _Made:
+        """What is made of the dynamics.
+
+        Raises:
+            BadInputError: a part of the equations is no finite real number (SC133).
+        """
+        try:
+            return make(self.dynamics, self.holds)
+        except NoNumberError:
+            raise BadInputError(Diagnostic(
+                "SC133", "a part of the equations is no finite real number, whatever the states are",
+                node=self.component[0], remedy="Look for a division by zero, as 1/(v - v), for the root or logarithm "
+                "of a negative number, or for constants whose product is beyond 1e300.")) from None
 
     def run(self, external: Mapping[str, Spikes], history: Mapping[str, Spikes], weights: Sequence[Tensor],
             delays: Sequence[Tensor | None], values: Sequence[FlowValues], duration: float, *, batch: int,
@@ -154,7 +184,7 @@ class FlowCall:
         self.states, self.probe_times, self.shown = states, probe_times, shown
         self.slot = {name: number for number, name in enumerate(slots)}
         self.history = {name: len(slots) + number for number, name in enumerate(returning)}
-        self.kernels = flow_library(stage.dynamics, stage.holds)
+        self.kernels = stage.made(flow_library)
         self.arguments = FlowArguments()
         self.buffers: dict[str, Tensor] = {}
         self.spikes: list[tuple[Tensor, Tensor]] = []
@@ -226,7 +256,8 @@ class FlowCall:
         names = ("log_counts", "faults", "fault_neurons", "trace_counts", "spike_counts", "record_counts")
         counters = torch.zeros(len(names) + len(stage.component), batch, dtype=torch.int64)
         self.set(**{name: counters[number] for number, name in enumerate(names)},
-                 grazed=counters[len(names):].view(batch, len(stage.component)))
+                 grazed=counters[len(names):].view(batch, len(stage.component)),
+                 fault_times=torch.zeros(batch, dtype=torch.float64))
         while True:
             try:
                 log = room(batch * log_capacity * _ENTRY_BYTES, torch.device("cpu"))
@@ -268,18 +299,15 @@ class FlowCall:
             raise UnsupportedError(Diagnostic(
                 "SC401", "a neuron would fire twice at one instant", node=stage.component[0],
                 remedy="Give a connection of the cycle a delay, or the neuron a refractory period."))
-        for fault, code, message, remedy in (
-                (_DIVERGED, "SC441", "a state grows beyond all bounds", "Look at the equations, the parameters and the "
-                 "weights: below the threshold every state should stay finite. In training, a smaller lr."),
-                (_STIFF, "SC442", "the equations take too many steps from one event to the next",
-                 "Their time scales are too far apart, or a state is about to diverge.")):
+        for fault, code, message, limit, remedy in _LOST:
             if seen & fault:
                 samples = torch.nonzero(self.buffers["faults"] & fault).reshape(-1)
                 neuron = int(self.buffers["fault_neurons"][samples[0]])
                 name = stage.component[int(stage.population[neuron])]
                 raise BadInputError(Diagnostic(code, message, node=name,
-                                               value=f"neuron {neuron - stage.firsts[name]}, sample {int(samples[0])}",
-                                               remedy=remedy))
+                                               value=f"neuron {neuron - stage.firsts[name]}, sample {int(samples[0])}, "
+                                               f"t = {float(self.buffers['fault_times'][samples[0]]):g} s",
+                                               limit=limit, remedy=remedy))
 
     def _pack(self) -> list[Tensor]:
         """Spikes of each population, by sample and (time, neuron); where each spike of the log went."""

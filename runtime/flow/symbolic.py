@@ -13,11 +13,15 @@ from sympy.printing.c import C99CodePrinter
 from ...ir.flow.expressions import Apply, Expression, Number, Symbol
 from ...ir.flow.flow import Dynamics
 from ...ir.flow.statements import WEIGHT
-from .series import Series, series_of
+from .derived import NoNumberError
+from .series import Cosh, Series, Sinh, Tanh, series_of
 
 __all__ = ["derive"]
 
 _WHOLE = 8
+_EXACT = 1024
+"""Whole numbers up to it are exact: exponents are, and powers of others would be written out digit by digit."""
+_LARGEST = 1e300
 
 
 class _Expm1(sympy.Function):  # type: ignore[misc]
@@ -56,8 +60,8 @@ class _Fabs(sympy.Function):  # type: ignore[misc]
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": sympy.Add, "subtract": lambda a, b: a - b, "multiply": sympy.Mul, "divide": lambda a, b: a / b,
     "power": sympy.Pow, "negative": lambda a: -a, "exp": sympy.exp, "expm1": _Expm1, "log": sympy.log,
-    "log1p": _Log1p, "sqrt": sympy.sqrt, "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "sinh": sympy.sinh,
-    "cosh": sympy.cosh, "tanh": sympy.tanh, "atan": sympy.atan,
+    "log1p": _Log1p, "sqrt": sympy.sqrt, "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "sinh": Sinh,
+    "cosh": Cosh, "tanh": Tanh, "atan": sympy.atan,
 }
 
 
@@ -88,7 +92,11 @@ class _Neuron:
 
 def derive(dynamics: Dynamics) -> dict[str, str]:
     """Statements by the name that `equations.jinja` has for them. "law" is empty where the rates are neither linear in
-    the states nor power series, "series" (as JSON) where they are no power series or need none."""
+    the states nor power series, "series" (as JSON) where they are no power series or need none.
+
+    Raises:
+        NoNumberError: a part is no finite real number.
+    """
     neuron = _symbolic(dynamics)
     linear = all(not sympy.diff(rate, one).has(*neuron.x) for rate in neuron.rates for one in neuron.x)
     states = range(len(neuron.x))
@@ -176,7 +184,7 @@ def _symbolic(dynamics: Dynamics) -> _Neuron:
 def _sympy(expression: Expression, names: dict[str, Any]) -> Any:
     match expression:
         case Number(value):
-            return sympy.Integer(int(value)) if value == int(value) and abs(value) < 1e15 else sympy.Float(value, 17)
+            return sympy.Integer(int(value)) if abs(value) <= _EXACT and value == int(value) else sympy.Float(value, 17)
         case Symbol(name):
             return names[name]
         case Apply(function, arguments):
@@ -189,7 +197,15 @@ def _sums(name: str, values: Sequence[Any]) -> list[tuple[str, Any]]:
 
 
 def _code(assignments: Sequence[tuple[str, Any]]) -> str:
-    """C statements, with common parts computed once. Symbols x0, p1, … become x[0], p[1], …"""
+    """C statements, with common parts computed once. Symbols x0, p1, … become x[0], p[1], …
+
+    Raises:
+        NoNumberError: something is no finite real number, whatever the states are.
+    """
+    for _, value in assignments:
+        if not all(each.is_finite and each.is_real and abs(each) < _LARGEST for each in value.atoms(sympy.Number)
+                   ) or value.has(sympy.I, sympy.zoo, sympy.nan, sympy.oo):
+            raise NoNumberError
     printer = _Printer({"precision": 17})
     temporary = sympy.numbered_symbols("t")
     common, values = sympy.cse([value for _, value in assignments], symbols=temporary, order="none")
