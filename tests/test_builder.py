@@ -153,7 +153,6 @@ def _wrong(net: Builder, x: Handle, hidden: Handle) -> dict[str, object]:
         "tau must be positive": lambda: net.lif("other", 3, tau=-1e-2),
         "tau_syn must be positive": lambda: net.cubali("other", 3, tau_mem=1e-2, tau_syn=[1e-2, 0.0, 1e-2]),
         "tau is not finite": lambda: net.theta("other", 3, tau=np.nan),
-        "theta neuron oscillates": lambda: net.theta("other", 3, tau=1e-2, i0=0.1),
         "v_reset must be below v_threshold": lambda: net.if_("other", 3, v_reset=1.0),
         "refractory must not be negative": lambda: net.equations(
             "other", 3, "dv/dt = -v", threshold="v > 1", reset="v = 0", receive="v", refractory=-1e-3),
@@ -163,7 +162,7 @@ def _wrong(net: Builder, x: Handle, hidden: Handle) -> dict[str, object]:
         "bias is not finite": lambda: net.linear("fc", x, weight=np.ones((3, 4)), bias=np.inf),
         "its own .value: shape": lambda: net.equations("other", 3, "dv/dt = -v/shape", receive="v", shape=1.0),
         "its own .value: name": lambda: net.equations("other", 3, "dv/dt = -v/name", receive="v", name=1.0),
-        "threshold is malformed": lambda: net.equations("other", 3, "dv/dt = -v/threshold", receive="v", threshold=0.5),
+        "'threshold' is text": lambda: net.equations("other", 3, "dv/dt = -v/threshold", receive="v", threshold=0.5),
         "do not name .value: name": lambda: net.equations("other", 3, spikec.equations.adex(), name=1.0),
         "no node kind": lambda: net.add("other", object(), x),
         "groups is a positive": lambda: net.conv2d("conv", image, weight=normal(0, 1), channels=1, kernel_size=3,
