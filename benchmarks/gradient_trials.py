@@ -7,6 +7,7 @@ those that have no step of equal spike counts.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ def module_of(graph: Graph, dtype: torch.dtype, **settings: Any) -> Any:
     return spikec.compile(graph).module(dtype=dtype, train=sorted(there), **settings)
 
 
-class Trial:
+class Trial(ABC):
     """What has `tensors` by name that ask for gradients, and shows numbers of some `size` that hang on them: the loss
     is a random sum of these."""
 
@@ -46,9 +47,9 @@ class Trial:
     steps: tuple[float, ...] = STEPS
     factors: torch.Tensor = torch.from_numpy(np.random.default_rng(9).uniform(0.5, 1.5, 1000))
 
+    @abstractmethod
     def observed(self) -> tuple[torch.Tensor, tuple[int, ...]]:
         """What the loss sums, and how often each neuron of each sample fired: a step that changes it is none."""
-        raise NotImplementedError
 
     def gradients(self) -> dict[str, Array]:
         """By the adjoint."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
+from .bounds import MAX_POWER
 from .expressions import Apply, Expression, Malformed, Number, Symbol, symbols_of
 from .units import NONE, SECOND, WEIGHT, Dimension, named, spelled
 
 __all__ = ["Checker"]
-
-_MAX_POWER = 64
 
 
 class Checker:
@@ -102,7 +101,7 @@ class Checker:
         if found is None or found == NONE:
             return found
         number = _constant(exponent)
-        if number is None or abs(number) > _MAX_POWER:
+        if number is None or abs(number) > MAX_POWER:
             raise Malformed("a quantity with a unit is raised to fixed powers only", "SC136",
                             value=_spelled(found))
         return _power(found, Fraction(number).limit_denominator(16))

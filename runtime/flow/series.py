@@ -15,45 +15,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import sympy
 
-__all__ = ["Cosh", "Operation", "Series", "Sinh", "Tanh", "series_of"]
+__all__ = ["CFunction", "Cosh", "Operation", "Series", "Sinh", "Tanh", "series_of"]
 
 ONE = sympy.Integer(1)
 
 
-class Sinh(sympy.Function):  # type: ignore[misc]
-    """As `Cosh` and `Tanh`, without the simplifications of sympy's own, whose time doubles with each nesting."""
+class CFunction(sympy.Function):  # type: ignore[misc]
+    """A function of one argument that stands in C as it is, under its name there: without the simplifications of
+    sympy's own, by which small numbers would lose digits, or whose time doubles with each nesting."""
 
-    nargs = 1
+    in_c: ClassVar[str]
+
+    def _ccode(self, printer: Any) -> str:
+        return f"{self.in_c}({printer._print(self.args[0])})"
+
+
+class Sinh(CFunction):
+    nargs, in_c = 1, "sinh"
 
     def fdiff(self, argindex: int = 1) -> Any:
         return Cosh(self.args[0])
 
-    def _ccode(self, printer: Any) -> str:
-        return f"sinh({printer._print(self.args[0])})"
 
-
-class Cosh(sympy.Function):  # type: ignore[misc]
-    nargs = 1
+class Cosh(CFunction):
+    nargs, in_c = 1, "cosh"
 
     def fdiff(self, argindex: int = 1) -> Any:
         return Sinh(self.args[0])
 
-    def _ccode(self, printer: Any) -> str:
-        return f"cosh({printer._print(self.args[0])})"
 
-
-class Tanh(sympy.Function):  # type: ignore[misc]
-    nargs = 1
+class Tanh(CFunction):
+    nargs, in_c = 1, "tanh"
 
     def fdiff(self, argindex: int = 1) -> Any:
         return 1 - self**2
-
-    def _ccode(self, printer: Any) -> str:
-        return f"tanh({printer._print(self.args[0])})"
 
 
 @dataclass(frozen=True, slots=True)

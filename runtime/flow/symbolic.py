@@ -14,7 +14,7 @@ from ...ir.flow.expressions import Apply, Expression, Number, Symbol
 from ...ir.flow.flow import Dynamics
 from ...ir.flow.statements import WEIGHT
 from .derived import NoNumberError
-from .series import Cosh, Series, Sinh, Tanh, series_of
+from .series import CFunction, Cosh, Series, Sinh, Tanh, series_of
 
 __all__ = ["derive"]
 
@@ -24,37 +24,28 @@ _EXACT = 1024
 _LARGEST = 1e300
 
 
-class _Expm1(sympy.Function):  # type: ignore[misc]
+class _Expm1(CFunction):
     """exp(x) - 1, kept as one function so that small x lose nothing."""
 
-    nargs = 1
+    nargs, in_c = 1, "expm1"
 
     def fdiff(self, argindex: int = 1) -> Any:
         return sympy.exp(self.args[0])
 
-    def _ccode(self, printer: Any) -> str:
-        return f"expm1({printer._print(self.args[0])})"
 
-
-class _Log1p(sympy.Function):  # type: ignore[misc]
+class _Log1p(CFunction):
     """log(1 + x), likewise."""
 
-    nargs = 1
+    nargs, in_c = 1, "log1p"
 
     def fdiff(self, argindex: int = 1) -> Any:
         return 1 / (1 + self.args[0])
 
-    def _ccode(self, printer: Any) -> str:
-        return f"log1p({printer._print(self.args[0])})"
 
-
-class _Fabs(sympy.Function):  # type: ignore[misc]
+class _Fabs(CFunction):
     """|x|, which sympy would take apart as that of a complex number."""
 
-    nargs = 1
-
-    def _ccode(self, printer: Any) -> str:
-        return f"fabs({printer._print(self.args[0])})"
+    nargs, in_c = 1, "fabs"
 
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
