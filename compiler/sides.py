@@ -194,7 +194,7 @@ def _opened(model: Model, dt: float | None, discretization: Discretization | Non
         source = _imported(given, dt, sample)
         return source.graph, source, None
     if isinstance(given, Graph):
-        stated = discretization if model.is_code else None
+        stated = discretization if model.is_code or given.discretization is None else None
         return given if stated is None else as_graph(given, model.name, stated, None), None, None
     if isinstance(given, str | Path) and is_folder(given):
         program = load(given)

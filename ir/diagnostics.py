@@ -64,6 +64,7 @@ CODES: dict[str, str] = {
     "SC152": "learning rule uses a variable that it does not have",
     "SC153": "number of a learning rule is out of range",
     "SC154": "text form of a learning rule is malformed",
+    "SC155": "theta neuron does not oscillate",
     "SC201": "argument of the builder is wrong",
     "SC202": "name is taken",
     "SC203": "file cannot be read",

@@ -96,11 +96,13 @@ class Wiring:
             elif isinstance(node, MaxPool2d) and self.has_uneven_windows(name):
                 faults.add("SC302", "a maximum over impulses and constant currents that differ within a window",
                            node=name, remedy="Give the layer before it one bias per channel.")
+        boxes = self.graph.discretization is not None and self.graph.discretization.spike == "box"
+        remedy = ("State the graph without its grid of boxes, and use the target event" if boxes else
+                  "Use the target event") + "; on grids there are LIF, CubaLIF, IF and StepNeuron."
         for name, node in self.graph.nodes.items():
             if isinstance(node, FlowNeuron):
                 faults.add("SC307", "this neuron is stated in continuous time, not on a grid", node=name,
-                           value=type(node).__name__, remedy="Use the target event; on grids there are LIF, "
-                           "CubaLIF, IF and StepNeuron.")
+                           value=type(node).__name__, remedy=remedy)
         faults.raise_if_errors(UnsupportedError)
 
     def has_uneven_windows(self, name: str) -> bool:

@@ -479,7 +479,7 @@ def test_the_command_says_what_is_kept(tmp_path: Path, capsys: pytest.CaptureFix
         raise TrainingInterrupted(None, None)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setitem(runner.WAYS, "gradient", interrupted)  # type: ignore[arg-type]
+        patched.setitem(runner.WAYS, "gradient", runner.Way(interrupted))  # type: ignore[arg-type, index]
         code, _, err = say(capsys, "reproduce", file, "--quick", "-o", out)
         assert (code, "goes on from there" in err) == (130, True), err
     code, told = say_json(capsys, "reproduce", file, "--quick", "-o", out)

@@ -185,6 +185,9 @@ def test_each_side_runs_as_what_it_is() -> None:
     assert (found.a, found.b) == ("Program on event", "Graph on exact")
     found = spikec.validate(stated, stated, "random:0.2:20")
     assert (found.a, found.b) == ("Graph on clock", "Graph on reference")
+    grid = spikec.Discretization(dt=1e-3)
+    found = spikec.validate(free, stated, "random:0.2:20", dt=grid.dt, spike=grid.spike)
+    assert (found.a, found.b) == ("Graph on clock", "Graph on reference"), "a grid that is given is stated"
     assert set(ENGINES) == {"reference", "exact", "source", "event", "clock", "loihi1", "loihi2", "brainscales2",
                             "generic_analog", "dynapse2", "xylo"}
 

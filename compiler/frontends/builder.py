@@ -23,8 +23,7 @@ import numpy as np
 from ...ir import nodes
 from ...ir.checks import check, verify
 from ...ir.conform import conforms
-from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from ...ir.flow.checks import SILENT_THETA
+from ...ir.diagnostics import BadInputError, Diagnostics
 from ...ir.graph import Discretization, Edge, Graph
 from ...ir.nodes import Array, Node, Padding, Pair, Reset
 from ...ir.ranges import check_name
@@ -34,8 +33,8 @@ from .initialisers import Initialiser
 
 __all__ = ["Builder", "Handle"]
 
-_OF_EDGES = ("SC106", "SC112")
-"""What a node that is looked at by itself cannot be asked yet."""
+_OF_EDGES = ("SC106", "SC112", "SC155")
+"""What a node that is looked at by itself cannot be asked yet; the last, since a bias may add to its current."""
 
 Size = int | tuple[int, ...]
 Number = float | Array
@@ -420,15 +419,11 @@ def _shape_after(name: str, node: Node, shape: tuple[int, ...], source: str, who
     pair = Graph({source: nodes.Input(shape=shape), name: node}, ((source, name),))
     known, faults = infer_shapes(pair)
     if whole or name not in known:  # the rules of shapes pass over what other rules report
-        own = [found for found in check(pair) if found.node == name and not _of_edges(found)]
+        own = [found for found in check(pair) if found.node == name and found.code not in _OF_EDGES]
         faults = own if whole and own else faults or own
     if faults:
         raise BadInputError(*faults)
     return known[name].output
-
-
-def _of_edges(found: Diagnostic) -> bool:
-    return found.code in _OF_EDGES or found.message == SILENT_THETA  # a bias may add to it
 
 
 def _bias(name: str, bias: Any, weight: Array) -> Array | None:

@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...ir.diagnostics import BadInputError, Diagnostic
 from . import graded, gradients, local
 from .config import Config
-from .data import Parts, loaded
+from .data import loaded
 from .measures import Measure
 from .stopwatch import Stopwatch
 from .stored import machine_record, read_stored, rounded, source_folder, write_stored
 
-__all__ = ["WAYS", "current", "file_of", "named", "output_folder", "reproduce", "summary"]
+__all__ = ["WAYS", "Way", "current", "file_of", "named", "output_folder", "reproduce", "summary"]
 
-WAYS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "gradient": gradients.train, "local": local.train, "graded": graded.train}
-"""How a configuration of each way is trained once: (config, parts, seed, checkpoint, fresh, progress) -> figures;
-`parts` is None where there are no data."""
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a configuration is trained once. `train`: (config, parts, seed, checkpoint, fresh, progress) -> figures;
+    `parts` is None where there are no data. `check`: whether it can be trained, before data are read."""
+
+    train: Callable[..., dict[str, Any]]
+    check: Callable[[Config], None] = lambda config: None
+
+
+WAYS: Mapping[str, Way] = {"gradient": Way(gradients.train, gradients.check), "local": Way(local.train),
+                           "graded": Way(graded.train)}
 
 
 def output_folder() -> Path:
@@ -66,18 +75,17 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
     if found is not None and stored is None:
         say(f"the settings have changed since '{file.name}' was written: all seeds are trained again")
     runs: list[dict[str, Any]] = [] if stored is None else list(stored["figures"]["runs"])
-    parts: Parts | None = None
+    way, parts = WAYS[config.way], None
     for seed in range(wanted):
         if any(run["seed"] == seed for run in runs):
             say(f"seed {seed}: done before")
             continue
         if parts is None and config.data is not None:
-            if config.way == "gradient":
-                gradients.check(config)
+            way.check(config)
             parts = loaded(config.data, quick)
         checkpoint = output / f".{name}-{seed}.checkpoint"
         record = machine_record(command)
-        run = {**WAYS[config.way](config, parts, seed, checkpoint, fresh=fresh, progress=progress),
+        run = {**way.train(config, parts, seed, checkpoint, fresh=fresh, progress=progress),
                **{key: record[key] for key in ("commit", "uncommitted_changes", "processor", "started")}}
         runs.append(run)
         stored = {"name": name, "title": config.title, "machine": record, "parameters": parameters,

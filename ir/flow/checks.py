@@ -15,11 +15,10 @@ from .expressions import Apply, Expression, Malformed, Symbol, evaluate, substit
 from .flow import takes_current
 from .statements import Reading, stated
 
-__all__ = ["SILENT_THETA", "check_currents", "check_equations", "check_oscillates", "check_theta"]
+__all__ = ["check_currents", "check_equations", "check_oscillates", "check_theta"]
 
 LEAST_CURRENT = 0.25
 """The constant current above which V (V - 1) + i0 has no zero, so that a theta neuron oscillates."""
-SILENT_THETA = "a theta neuron oscillates: i0 and the constant current that a bias adds are above 1/4 together"
 
 
 def check_equations(name: str, node: Equations, faults: Diagnostics) -> None:
@@ -99,19 +98,20 @@ def _at_threshold(level: Expression, states: tuple[str, ...]) -> dict[str, Expre
 
 
 def check_theta(name: str, node: Theta, faults: Diagnostics) -> None:
-    """Reports a theta neuron without a constant current that does not oscillate (SC103)."""
+    """Reports a theta neuron without a constant current that does not oscillate (SC155)."""
     check_oscillates(name, stored(node.i0), faults)
 
 
 def check_oscillates(name: str, current: Array, faults: Diagnostics) -> None:
     if np.isfinite(current).all() and not (current > LEAST_CURRENT).all():
-        faults.add("SC103", SILENT_THETA, node=name, value=current[~(current > LEAST_CURRENT)].reshape(-1)[0],
-                   limit="> 0.25", remedy="Raise i0, or use Equations with spikec.equations.qif().")
+        faults.add("SC155", "a theta neuron oscillates: i0 and the constant current that a bias adds are above 1/4 "
+                   "together", node=name, value=current[~(current > LEAST_CURRENT)].reshape(-1)[0], limit="> 0.25",
+                   remedy="Raise i0, or use Equations with spikec.equations.qif().")
 
 
 def check_currents(name: str, node: Node, bias: Array, faults: Diagnostics) -> None:
     """Reports a constant current (n,), zero where there is none, that has no meaning for a neuron (SC139), or with
-    which a theta neuron does not oscillate (SC103)."""
+    which a theta neuron does not oscillate (SC155)."""
     if not isinstance(node, FlowNeuron):
         return
     if isinstance(node, Theta):
