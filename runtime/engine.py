@@ -52,8 +52,9 @@ class Values:
     `parameters[node, param]` stand for the leaves of derived arrays; without them, every array is a constant.
 
     Raises:
-        BadInputError: from each method, where a parameter is NaN, infinite or out of its range (SC103, SC104), or
-            cannot change (SC412). While a GPU trains, weights and delays are not looked at: it would have to wait.
+        BadInputError: from each method, where a parameter is NaN, infinite or out of its range (SC103, SC104), a
+            theta neuron does not oscillate (SC155), or one cannot change (SC412). While a GPU trains, weights and
+            delays are not looked at: it would have to wait.
     """
 
     def __init__(self, network: Network, dtype: torch.dtype,

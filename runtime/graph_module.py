@@ -78,7 +78,7 @@ class GraphModule(nn.Module):
         """The same, looked at.
 
         Raises:
-            BadInputError: naming each that is NaN, infinite or out of its range (SC103, SC104).
+            BadInputError: naming each that is NaN, infinite or out of its range (SC103, SC104, SC155).
         """
         parameters = self._by_node()
         check_parameters(parameters)

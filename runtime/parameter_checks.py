@@ -83,7 +83,7 @@ def check_population(population: Population, values: Mapping[str, Tensor], used:
 
 
 def check_flow(population: Population, values: Mapping[str, Tensor], used: Callable[[], Parameters]) -> None:
-    """The same of a population that is stated by equations; a theta neuron oscillates (SC103)."""
+    """The same of a population that is stated by equations; a theta neuron oscillates (SC155)."""
     plain = {name: value.detach() for name, value in values.items()}
     legal = torch.stack(list(plain.values())).isfinite().all()
     for name in POSITIVE & plain.keys():

@@ -272,7 +272,7 @@ def test_a_theta_neuron_that_stops_is_told() -> None:
     rng = np.random.default_rng(2)
     module = spikec.compile(make("Theta", rng)).module()
     module.get_parameter("hidden.i0").data.fill_(0.2)
-    with pytest.raises(BadInputError, match="SC103"):
+    with pytest.raises(BadInputError, match="SC155"):
         module(stimulus(rng, 6), duration=1.0)
 
 
