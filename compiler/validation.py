@@ -50,8 +50,8 @@ def validate(a: Any, against: Any, data: Any = "random", *, duration: float | No
             of an `.npy` raster, or `random[:RATE[:STEPS]]`: RATE spikes of a channel and step.
         duration: seconds; by default that of a raster, and up to the last event.
         dt: seconds a step, of torch modules that do not know it, of data that are rasters, and, with `spike`
-            ("delta" or "box"), of the grid that files were meant for which state none. Of graded synapses, seconds
-            between samples: rasters are signals then, and events impulses.
+            ("delta" or "box"), of the grid that files and graphs were meant for which state none. Of graded synapses,
+            seconds between samples: rasters are signals then, and events impulses.
         sample: what `forward` of torch modules takes, as for `from_torch`. Without it, a module that needs one is given
             one of the sizes of the data, where these or the other side tell them.
         target_a, target_b: `reference` (the graph on its grid, numpy), `exact` (in continuous time, numpy), `source`
