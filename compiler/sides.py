@@ -169,7 +169,8 @@ def open_side(model: Model, engine: str | None, first: bool, dt: float | None, d
               sample: Any = None) -> Side:
     """Side A (`first`) or B of a comparison. Without `engine`, A is run as what it is compiled to, and B as what it
     came from: A by a compiled folder's target, by clock where the graph states a grid and there is that target, or by
-    event; B by its framework, by the reference of its grid, or in continuous time.
+    event; B by its framework, by the reference of its grid, or in continuous time. `discretization`: of graphs that
+    state none, and of a program's graph where that is run otherwise than by the program.
 
     Raises:
         BadInputError: no model (SC230, SC232 and what front ends say), no such engine, or one that cannot run this
@@ -178,6 +179,9 @@ def open_side(model: Model, engine: str | None, first: bool, dt: float | None, d
     """
     graph, source, program = _opened(model, dt, discretization, sample)
     target = None if program is None else program.target
+    itself = target is not None and (first if engine is None else engine == target)
+    if program is not None and not itself and discretization is not None and graph.discretization is None:
+        graph = as_graph(graph, model.name, discretization, None)
     chosen = engine or (_for_program(graph, target) if first else _for_source(graph, source))
     side = Side(model.name, graph, source, chosen, graded=lower_graded(graph) if is_graded(graph) else None)
     _check_engine(side)

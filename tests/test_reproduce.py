@@ -525,6 +525,40 @@ def test_what_is_met_is_said_of_all_seeds_only() -> None:
     assert set(figures.row(config, None)) == set(figures.COLUMNS)
 
 
+def test_silence_is_aimed_at_in_every_seed() -> None:
+    config = configs.config_named("mnist-pseudospikes")
+    sizes = {"first": 100, "second": 100, "label": 10}
+
+    def run(before: float, after: float) -> dict[str, Any]:
+        """Shares of the neurons of both hidden layers together; the label's are never counted."""
+        at = {"neurons": sizes, "spikes": sizes, "silent": sizes}
+        return {**at, "never": {"first": 0.0, "second": 2 * after, "label": 1.0}, "test_accuracy": 0.98,
+                "before": {**at, "never": {"first": 1.0, "second": 2 * before - 1.0, "label": 0.0}},
+                "training_cpu_s": 1.0, "training_wall_s": 1.0}
+
+    def stored(*runs: dict[str, Any]) -> dict[str, Any]:
+        return {"name": "reproduce_mnist-pseudospikes",
+                "figures": {**runner.summary(list(runs), config.measure), "runs": list(runs)}}
+
+    whole = [run(0.99, 0.0)] * 10
+    assert figures.met(config, stored(*whole)) is True
+    assert figures.row(config, stored(*whole))["met"] == "yes; hidden neurons that never fire: yes"
+    assert figures.met(config, stored(*whole[:9])) is None
+    for other in (run(0.985, 0.0), run(1.0, 0.005)):
+        assert figures.met(config, stored(*whole[:9], other)) is False
+        told = figures.row(config, stored(*whole[:9], other))
+        assert told["met"] == "yes; hidden neurons that never fire: **no**, in 9 of 10 seeds"
+        assert told["aim"].startswith("≥ 97.7; hidden neurons that never fire ≥ 99 before, ≤ 0 after")
+        few = figures.row(config, stored(other))["met"]
+        assert few == "– (1 of 10 seeds run); hidden neurons that never fire: **no**, in 0 of 1 seeds"
+    told = tomllib.loads(SMALL)
+    told["aim"]["silence"] = {"before": 99, "after": 101}
+    del told["network"]["layers"][0]
+    with pytest.raises(spikec.BadInputError) as caught:
+        configs.config_of(told, "x")
+    assert {each.node for each in caught.value.diagnostics} == {"aim.silence.after", "aim.silence"}
+
+
 def test_activity_is_counted() -> None:
     class Out:
         def __init__(self, counts: list[list[int]], first: list[list[float]]) -> None:

@@ -188,6 +188,10 @@ def test_each_side_runs_as_what_it_is() -> None:
     grid = spikec.Discretization(dt=1e-3)
     found = spikec.validate(free, stated, "random:0.2:20", dt=grid.dt, spike=grid.spike)
     assert (found.a, found.b) == ("Graph on clock", "Graph on reference"), "a grid that is given is stated"
+    program, stating = spikec.compile(free), {"dt": grid.dt, "spike": grid.spike}
+    found = spikec.validate(program, "reference", "random:0.2:20", **stating, tolerance_time=1.0)
+    assert (found.a, found.b) == ("Program on event", "Program on reference"), "only what the program does not run"
+    assert spikec.validate(stated, program, "random:0.2:20", **stating).equal, "on the same grid now"
     assert set(ENGINES) == {"reference", "exact", "source", "event", "clock", "loihi1", "loihi2", "brainscales2",
                             "generic_analog", "dynapse2", "xylo"}
 

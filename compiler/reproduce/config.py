@@ -44,13 +44,23 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """Hidden neurons that fire for no sample, in percent of them: in every seed at least `before` training, and at most
+    `after` it."""
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Aim:
-    """What the mean over so many seeds is to reach, or where it is of `every` seed, each of them; `tried`: what is told
-    where it is missed."""
+    """What the mean over so many seeds is to reach, or where it is of `every` seed, each of them; `silence`: of what
+    learns out of it; `tried`: what is told where either is missed."""
 
     percent: float
     seeds: int
     every: bool
+    silence: Silence | None
     tried: tuple[str, ...]
 
 
@@ -82,6 +92,11 @@ class Config:
     def epochs(self) -> int:
         shown = self.training or self.local or self.graded
         return 0 if shown is None else shown.epochs
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The layers before the last, of networks that learn by gradients."""
+        return () if self.network is None else tuple(layer.name for layer in self.network.layers[:-1])
 
     def shortened(self, epochs: int, trial: bool = False) -> Config:
         """The same over other epochs; `trial`: on few samples, where these are not those of data."""
@@ -165,6 +180,9 @@ def config_of(told: Mapping[str, Any], name: str) -> Config:
             for each in error.diagnostics:
                 faults.add(CODE, f"the network cannot be built: {each.message}", node=each.node, value=each.value,
                            limit=each.limit, remedy=each.remedy)
+    if aim is not None and aim.silence is not None and (network is None or len(network.layers) < 2):
+        top.fault("only networks with hidden layers that learn by gradients have hidden neurons to speak of",
+                  "aim.silence", told["aim"]["silence"])
     if changes is not None and data is not None and data.name not in IMAGES:
         top.fault("only images change", "changes", told["changes"], ", ".join(IMAGES))
     faults.raise_if_errors()
@@ -198,6 +216,14 @@ def _aim(table: Reader | None, measure: Measure | None) -> Aim | None:
     if table is None or measure is None:
         return None
     found = Aim(table.number(measure.name, 0, 100), table.whole("seeds", 1, _MOST_SEEDS),
-                table.flag("every", absent=False), table.texts("tried"))
+                table.flag("every", absent=False), _silence(table.table("silence", needed=False)), table.texts("tried"))
+    table.end()
+    return found
+
+
+def _silence(table: Reader | None) -> Silence | None:
+    if table is None:
+        return None
+    found = Silence(table.number("before", 0, 100), table.number("after", 0, 100))
     table.end()
     return found

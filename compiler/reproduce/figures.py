@@ -9,7 +9,7 @@ from typing import Any
 from .config import Config
 from .runner import named
 
-__all__ = ["COLUMNS", "NOT_RUN", "met", "row", "table"]
+__all__ = ["COLUMNS", "NOT_RUN", "SILENCE", "aimed", "met", "quiet", "reached", "row", "table"]
 
 NOT_RUN = "not run"
 COLUMNS: Mapping[str, str] = {
@@ -19,6 +19,7 @@ COLUMNS: Mapping[str, str] = {
     "latency": "first output spike", "cpu": "training, CPU s a seed", "wall": "wall s",
 }
 """Of a row, and what they are called."""
+SILENCE = "hidden neurons that never fire"
 
 
 def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
@@ -28,7 +29,7 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
         "published": "none" if published is None else
         _spread(published.percent, published.deviation) + (" (1 seed)" if published.seeds == 1 else "")
         + ("" if published.verified else " (unverified)"),
-        "aim": f"{config.measure.sign} {config.aim.percent:g}" + (" in every seed" if config.aim.every else ""),
+        "aim": "; ".join(aimed(config).values()),
     }
     if stored is None:
         return {**told, **{name: NOT_RUN if name == "ours" else "–" for name in COLUMNS if name not in told}}
@@ -40,7 +41,7 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
         **told,
         "ours": f"{_spread(figures['mean_percent'], figures['std_percent'])} ({seeds})" + _each(config, runs)
         + _by_spikes(runs),
-        "met": _unsettled(config, stored) if settled is None else "yes" if settled else "**no**",
+        "met": _unsettled(config, stored) if settled is None else _verdict(config, stored),
         "spikes": _by_population(runs, "spikes", lambda value: f"{value:.3g}"),
         "silent": _by_population(runs, "silent", lambda value: f"{100 * value:.1f}"),
         "never": _by_population([run.get("before", {}) for run in runs], "never", lambda value: f"{100 * value:.1f}")
@@ -51,19 +52,57 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def met(config: Config, stored: Mapping[str, Any]) -> bool | None:
-    """Whether the mean, or every seed, reaches the aim. None while fewer seeds are done than it is stated over, unless
-    it is of every seed and one has missed it; and of trials and of other epochs, which the aim is not of."""
-    figures = stored["figures"]
-    runs = figures["runs"]
+    """Whether the mean, or every seed, reaches the aim, and every seed that of silence. None while fewer seeds are done
+    than it is stated over, unless it is of every seed and one has missed it; and of trials and of other epochs, which
+    the aim is not of."""
+    runs = stored["figures"]["runs"]
     if not _whole(config, stored):
         return None
-    if config.aim.every and _reaching(config, runs) < len(runs):
+    if (config.aim.every and _reaching(config, runs) < len(runs)) or quiet(config, runs) < len(runs):
         return False
-    if len(runs) < config.aim.seeds:
-        return None
+    return None if len(runs) < config.aim.seeds else reached(config, stored)
+
+
+def aimed(config: Config) -> dict[str, str]:
+    """Each part of the aim in words: of the `measure`, and of `silence` where there is one."""
+    aim, told = config.aim, {}
+    told["measure"] = f"{config.measure.sign} {aim.percent:g}" + (" in every seed" if aim.every else "")
+    if aim.silence is not None:
+        told["silence"] = f"{SILENCE} ≥ {aim.silence.before:g} before, ≤ {aim.silence.after:g} after, in every seed"
+    return told
+
+
+def reached(config: Config, stored: Mapping[str, Any]) -> bool:
+    """Whether what was run reaches the aim of the measure, in the mean or in every seed."""
+    runs = stored["figures"]["runs"]
     if config.aim.every:
-        return True
-    return config.measure.reached(figures["mean_percent"], config.aim.percent)
+        return _reaching(config, runs) == len(runs)
+    return config.measure.reached(stored["figures"]["mean_percent"], config.aim.percent)
+
+
+def quiet(config: Config, runs: Sequence[Mapping[str, Any]]) -> int:
+    """How many seeds begin with as many silent neurons as the aim asks for, and end with as few; all of them where it
+    asks for neither."""
+    aim = config.aim.silence
+    return len(runs) if aim is None else sum(
+        _never(config, run["before"]) >= aim.before and _never(config, run) <= aim.after for run in runs)
+
+
+def _never(config: Config, record: Mapping[str, Any]) -> float:
+    """Percent of the hidden neurons that fire for no sample."""
+    sizes = {name: record["neurons"][name] for name in config.hidden if name in record["neurons"]}
+    return 100 * sum(round(record["never"][name] * size) for name, size in sizes.items()) / sum(sizes.values())
+
+
+def _verdict(config: Config, stored: Mapping[str, Any]) -> str:
+    runs = stored["figures"]["runs"]
+    told = "yes" if reached(config, stored) else "**no**"
+    if config.aim.silence is None:
+        return told
+    if len(runs) < config.aim.seeds:  # a seed has missed the other part
+        told = _unsettled(config, stored)
+    count = quiet(config, runs)
+    return f"{told}; {SILENCE}: " + ("yes" if count == len(runs) else f"**no**, in {count} of {len(runs)} seeds")
 
 
 def _whole(config: Config, stored: Mapping[str, Any]) -> bool:
