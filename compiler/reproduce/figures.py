@@ -91,7 +91,7 @@ def quiet(config: Config, runs: Sequence[Mapping[str, Any]]) -> int:
 def _never(config: Config, record: Mapping[str, Any]) -> float:
     """Percent of the hidden neurons that fire for no sample."""
     sizes: dict[str, int] = {name: record["neurons"][name] for name in config.hidden if name in record["neurons"]}
-    silent = sum(round(record["never"][name] * size) for name, size in sizes.items())
+    silent: int = sum(round(record["never"][name] * size) for name, size in sizes.items())
     return 100 * silent / sum(sizes.values())
 
 
