@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number, is_whole
 from ...passes.analog_codes import MOST_ROWS
 from ...runtime.analog.device import MISMATCHES, Mismatch
+from ..options import check_flags, check_seed, options_of
 
 __all__ = ["AnalogOptions"]
 
@@ -44,21 +45,15 @@ class AnalogOptions:
             BadInputError: naming every option that is unknown or out of range (SC533).
         """
         faults = Diagnostics()
-        names = [each.name for each in fields(cls)]
-        for unknown in sorted(given.keys() - set(names)):
-            faults.add("SC533", f"the target {target} has no option '{unknown}'", limit=", ".join(names))
-        found = cls(**{name: value for name, value in given.items() if name in names})
+        found = options_of(cls, given, target, faults)
         for name in ("bits", "cv"):
             if getattr(found, name) is not None and target != "generic_analog":
                 faults.add("SC533", f"{name} is for generic_analog; this chip's is known", value=target,
                            remedy="Describe a chip of your own in a .toml file: chip=FILE.")
-        if not (is_whole(found.seed) and 0 <= found.seed < 2**63):
-            faults.add("SC533", "seed is a whole number", value=repr(found.seed)[:80], limit="0..2^63 - 1")
+        check_seed(found, faults)
         if found.mismatch not in MISMATCHES:
             faults.add("SC533", "mismatch is not known", value=repr(found.mismatch), limit=", ".join(MISMATCHES))
-        for name in ("noise", "partition"):
-            if not isinstance(getattr(found, name), bool):
-                faults.add("SC533", f"{name} is a truth value", value=repr(getattr(found, name))[:80])
+        check_flags(found, ("noise", "partition"), faults)
         for name in ("speed_up", "full_scale"):
             value = getattr(found, name)
             if value is not None and not (is_number(value) and 0 < value < 1e12):

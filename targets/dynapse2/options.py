@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number, is_whole
+from ..options import check_flags, check_seed, options_of
 from .limits import CHIPS
 from .place import Watch
 
@@ -50,15 +51,11 @@ class Dynapse2Options:
             BadInputError: naming every option that is unknown or out of range (SC533).
         """
         faults = Diagnostics()
-        names = [each.name for each in fields(cls)]
-        for unknown in sorted(given.keys() - set(names)):
-            faults.add("SC533", f"the target dynapse2 has no option '{unknown}'", limit=", ".join(names))
-        found = cls(**{name: value for name, value in given.items() if name in names})
+        found = options_of(cls, given, "dynapse2", faults)
         if not (is_whole(found.chips) and 1 <= found.chips <= CHIPS.value):
             faults.add("SC533", "there are not so many chips on a board", value=repr(found.chips)[:80],
                        limit=f"1..{CHIPS.value:g}")
-        if not (is_whole(found.seed) and 0 <= found.seed < 2**63):
-            faults.add("SC533", "seed is a whole number", value=repr(found.seed)[:80], limit="0..2^63 - 1")
+        check_seed(found, faults)
         for name, known in (("watch", ("outputs", "all")), ("mismatch", ("none", "published"))):
             if getattr(found, name) not in known:
                 faults.add("SC533", f"{name} is not known", value=repr(getattr(found, name))[:80],
@@ -68,9 +65,7 @@ class Dynapse2Options:
         if found.cv is not None and found.mismatch == "none":
             faults.add("SC533", "cv is how circuits deviate, and mismatch says that they do not", value=repr(found.cv),
                        remedy="Leave out cv, or mismatch.")
-        for name in ("noise", "feedback"):
-            if not isinstance(getattr(found, name), bool):
-                faults.add("SC533", f"{name} is a truth value", value=repr(getattr(found, name))[:80])
+        check_flags(found, ("noise", "feedback"), faults)
         faults.raise_if_errors()
         # numbers of numpy become plain ones: what runs is what a saved folder says
         return replace(found, chips=int(found.chips), seed=int(found.seed),

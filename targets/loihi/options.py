@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number, is_whole
 from ...passes.scales import METHODS, Method
+from ..options import check_seed, options_of
 
 __all__ = ["LoihiOptions"]
 
@@ -41,10 +42,7 @@ class LoihiOptions:
             BadInputError: naming every option that is unknown or out of range (SC533).
         """
         faults = Diagnostics()
-        names = [each.name for each in fields(cls)]
-        for unknown in sorted(given.keys() - set(names)):
-            faults.add("SC533", f"the target {target} has no option '{unknown}'", limit=", ".join(names))
-        found = cls(**{name: value for name, value in given.items() if name in names})
+        found = options_of(cls, given, target, faults)
         if found.method not in METHODS:
             faults.add("SC533", "method is not known", value=repr(found.method), limit=", ".join(METHODS))
         if not (is_number(found.percentile) and 50 <= found.percentile <= 100):
@@ -53,8 +51,7 @@ class LoihiOptions:
             faults.add("SC533", "weight_bits is out of range", value=repr(found.weight_bits), limit="1..8")
         if not (is_whole(found.chips) and 1 <= found.chips <= MOST_CHIPS):
             faults.add("SC533", "chips is out of range", value=repr(found.chips), limit=f"1..{MOST_CHIPS}")
-        if not (is_whole(found.seed) and found.seed >= 0):
-            faults.add("SC533", "seed is a whole number", value=repr(found.seed), limit=">= 0")
+        check_seed(found, faults)
         _check_messages(found.message_bits, target, inputs, faults)
         faults.raise_if_errors()
         return found

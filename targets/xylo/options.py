@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number
+from ..options import options_of
 from .limits import VARIANTS, XyloChip
 
 __all__ = ["XyloOptions"]
@@ -35,10 +36,7 @@ class XyloOptions:
             BadInputError: naming every option that is unknown or out of range (SC533).
         """
         faults = Diagnostics()
-        names = [each.name for each in fields(cls)]
-        for unknown in sorted(given.keys() - set(names)):
-            faults.add("SC533", f"the target xylo has no option '{unknown}'", limit=", ".join(names))
-        found = cls(**{name: value for name, value in given.items() if name in names})
+        found = options_of(cls, given, "xylo", faults)
         if not (isinstance(found.variant, str) and found.variant in VARIANTS):
             faults.add("SC533", "there is no such variant of Xylo", value=repr(found.variant),
                        limit=", ".join(VARIANTS))
