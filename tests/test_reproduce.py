@@ -547,10 +547,11 @@ def test_silence_is_aimed_at_in_every_seed() -> None:
     for other in (run(0.985, 0.0), run(1.0, 0.005)):
         assert figures.met(config, stored(*whole[:9], other)) is False
         told = figures.row(config, stored(*whole[:9], other))
-        assert told["met"] == "yes; hidden neurons that never fire: **no**, in 9 of 10 seeds"
+        assert told["met"] == "yes; hidden neurons that never fire: **no**, reached by 9 of 10"
         assert told["aim"].startswith("≥ 97.7; hidden neurons that never fire ≥ 99 before, ≤ 0 after")
         few = figures.row(config, stored(other))["met"]
-        assert few == "– (1 of 10 seeds run); hidden neurons that never fire: **no**, in 0 of 1 seeds"
+        assert few == "– (1 of 10 seeds run); hidden neurons that never fire: **no**, reached by 0 of 1"
+        assert figures.reached(config, stored(other)) is None, "one seed settles its own part alone"
     told = tomllib.loads(SMALL)
     told["aim"]["silence"] = {"before": 99, "after": 101}
     del told["network"]["layers"][0]

@@ -9,7 +9,7 @@ from typing import Any
 from .config import Config
 from .runner import named
 
-__all__ = ["COLUMNS", "NOT_RUN", "SILENCE", "aimed", "met", "quiet", "reached", "row", "table"]
+__all__ = ["COLUMNS", "NOT_RUN", "SILENCE", "aimed", "met", "quiet", "reached", "row", "silenced", "table"]
 
 NOT_RUN = "not run"
 COLUMNS: Mapping[str, str] = {
@@ -35,13 +35,12 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
         return {**told, **{name: NOT_RUN if name == "ours" else "–" for name in COLUMNS if name not in told}}
     figures = stored["figures"]
     runs = figures["runs"]
-    settled = met(config, stored)
     seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
     return {
         **told,
         "ours": f"{_spread(figures['mean_percent'], figures['std_percent'])} ({seeds})" + _each(config, runs)
         + _by_spikes(runs),
-        "met": _unsettled(config, stored) if settled is None else _verdict(config, stored),
+        "met": _verdict(config, stored),
         "spikes": _by_population(runs, "spikes", lambda value: f"{value:.3g}"),
         "silent": _by_population(runs, "silent", lambda value: f"{100 * value:.1f}"),
         "never": _by_population([run.get("before", {}) for run in runs], "never", lambda value: f"{100 * value:.1f}")
@@ -52,15 +51,34 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def met(config: Config, stored: Mapping[str, Any]) -> bool | None:
-    """Whether the mean, or every seed, reaches the aim, and every seed that of silence. None while fewer seeds are done
-    than it is stated over, unless it is of every seed and one has missed it; and of trials and of other epochs, which
-    the aim is not of."""
+    """Whether both parts of the aim are reached. None while that is open, as of each part."""
+    parts = reached(config, stored), silenced(config, stored)
+    return False if False in parts else None if None in parts else True
+
+
+def reached(config: Config, stored: Mapping[str, Any]) -> bool | None:
+    """Whether the mean, or every seed, reaches the aim of the measure. None while fewer seeds are done than it is
+    stated over, unless it is of every seed and one has missed it; and of trials and of other epochs, which the aim is
+    not of."""
     runs = stored["figures"]["runs"]
+    if config.aim.every:
+        return _of_every(config, stored, _reaching(config, runs))
+    if not _whole(config, stored) or len(runs) < config.aim.seeds:
+        return None
+    return config.measure.reached(stored["figures"]["mean_percent"], config.aim.percent)
+
+
+def silenced(config: Config, stored: Mapping[str, Any]) -> bool | None:
+    """Whether every seed begins and ends as silent as is aimed at; None while that is open, as of `reached`."""
+    return True if config.aim.silence is None else _of_every(config, stored, quiet(config, stored["figures"]["runs"]))
+
+
+def _of_every(config: Config, stored: Mapping[str, Any], count: int) -> bool | None:
+    """Of an aim of every seed that `count` seeds reach: no further seed can mend one that has missed it."""
+    done = len(stored["figures"]["runs"])
     if not _whole(config, stored):
         return None
-    if (config.aim.every and _reaching(config, runs) < len(runs)) or quiet(config, runs) < len(runs):
-        return False
-    return None if len(runs) < config.aim.seeds else reached(config, stored)
+    return False if count < done else None if done < config.aim.seeds else True
 
 
 def aimed(config: Config) -> dict[str, str]:
@@ -72,19 +90,10 @@ def aimed(config: Config) -> dict[str, str]:
     return told
 
 
-def reached(config: Config, stored: Mapping[str, Any]) -> bool:
-    """Whether what was run reaches the aim of the measure, in the mean or in every seed."""
-    runs = stored["figures"]["runs"]
-    if config.aim.every:
-        return _reaching(config, runs) == len(runs)
-    return config.measure.reached(stored["figures"]["mean_percent"], config.aim.percent)
-
-
 def quiet(config: Config, runs: Sequence[Mapping[str, Any]]) -> int:
-    """How many seeds begin with as many silent neurons as the aim asks for, and end with as few; all of them where it
-    asks for neither."""
+    """How many seeds begin with as many silent neurons as the aim asks for, and end with as few."""
     aim = config.aim.silence
-    return len(runs) if aim is None else sum(
+    return 0 if aim is None else sum(
         _never(config, run["before"]) >= aim.before and _never(config, run) <= aim.after for run in runs)
 
 
@@ -96,14 +105,16 @@ def _never(config: Config, record: Mapping[str, Any]) -> float:
 
 
 def _verdict(config: Config, stored: Mapping[str, Any]) -> str:
-    runs = stored["figures"]["runs"]
-    told = "yes" if reached(config, stored) else "**no**"
-    if config.aim.silence is None:
+    """Of both parts, where one at least is settled."""
+    by_measure, by_silence = reached(config, stored), silenced(config, stored)
+    if by_measure is None and by_silence is not False:
+        return _unsettled(config, stored)
+    told = _unsettled(config, stored) if by_measure is None else "yes" if by_measure else "**no**"
+    if config.aim.silence is None or by_silence is None:
         return told
-    if len(runs) < config.aim.seeds:  # a seed has missed the other part
-        told = _unsettled(config, stored)
-    count = quiet(config, runs)
-    return f"{told}; {SILENCE}: " + ("yes" if count == len(runs) else f"**no**, in {count} of {len(runs)} seeds")
+    runs = stored["figures"]["runs"]
+    seeds = f"reached by {quiet(config, runs)} of {len(runs)}"
+    return f"{told}; {SILENCE}: {'yes' if by_silence else f'**no**, {seeds}'}"
 
 
 def _whole(config: Config, stored: Mapping[str, Any]) -> bool:
