@@ -1,6 +1,6 @@
 """Loss and gradient as one weight moves a spike through the end of the run, with pseudospikes and without.
 
-    python benchmarks/pseudospike_sweep.py
+    python benchmarks/pseudospike_sweep.py [--quick | --full]
 
 Small networks of theta or QIF neurons of time constant 1 s; the weight from the input to the first neuron is moved. In
 "output" that neuron is the output, in "hidden" it feeds the output. Recorded at values around the crossing: the loss
@@ -72,11 +72,11 @@ class Sweep:
         return low, high
 
 
-def measured(kinds: tuple[str, ...], weights: list[Any], span: tuple[float, float]) -> dict[str, Any]:
-    """What is recorded of one network."""
+def measured(kinds: tuple[str, ...], weights: list[Any], span: tuple[float, float], count: int) -> dict[str, Any]:
+    """What is recorded of one network, at `count` weights."""
     sweep = Sweep(kinds, weights)
     low, high = sweep.crossing(*span)
-    values = low + np.linspace(-0.5, 0.5, 41) + 1e-9
+    values = low + np.linspace(-0.5, 0.5, count) + 1e-9
     told = [sweep.loss(value) for value in values]
     pairs = [(sweep.loss(low - step), sweep.loss(high + step)) for step in STEPS]
     return {
@@ -88,13 +88,14 @@ def measured(kinds: tuple[str, ...], weights: list[Any], span: tuple[float, floa
 
 
 def main() -> None:
-    arguments(__doc__).parse_args()
+    options = arguments(__doc__).parse_args()
     pin(1)
-    figures = {name: measured(*net) for name, net in NETS.items()}
+    figures = {name: measured(*net, 5 if options.quick else 41) for name, net in NETS.items()}
     for name, told in figures.items():
         print(f"{name}: loss {told['change_of_loss'][0]:.1e} to {told['change_of_loss'][-1]:.1e}, "
               f"gradient {told['change_of_gradient'][0]:.1e} to {told['change_of_gradient'][-1]:.1e}")
-    write_result("pseudospike_sweep", {"duration_s": DURATION, "nets": list(NETS)}, figures)
+    write_result("pseudospike_sweep-quick" if options.quick else "pseudospike_sweep",
+                 {"duration_s": DURATION, "nets": list(NETS)}, figures)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ Parts, each callable alone: steps.py, convolution.py, scaling.py, importing.py, 
 `spikec reproduce --list`, time_to_accuracy.py (its grid is not run here, see there), conversion.py, mapping.py,
 loihi_mnist.py, loihi_in_the_loop.py, loihi_peers.py, learning_float.py, learning_loihi.py, continual.py, loihi_speed.py
 and learning_lava.py (where Lava is there), xylo_speed.py (where xylosim is), plasticity_processor.py,
-flow_speed.py, equations_speed.py, analog_in_the_loop.py, analog_published.py, dynapse2_in_the_loop.py, tables.py. Not
-run here: clock_speed.py, which needs all frameworks beside spikec, as `make conformance` installs them.
+flow_speed.py, equations_speed.py, pseudospike_sweep.py, linear_digits.py, analog_in_the_loop.py, analog_published.py,
+dynapse2_in_the_loop.py, tables.py. Not run here: clock_speed.py, which needs all frameworks beside spikec, as `make
+conformance` installs them, and gpu.py.
 MNIST and Yin-Yang are read from the folder that SPIKEC_DATA names.
 """
 
@@ -23,7 +24,7 @@ from common import HERE, arguments, data_folder, read_result
 from spikec.compiler.reproduce.config import names
 
 PARTS = ("steps.py", "convolution.py", "scaling.py", "importing.py", "gradients.py", "loihi_peers.py", "mapping.py",
-         "continual.py", "plasticity_processor.py", "flow_speed.py", "equations_speed.py")
+         "continual.py", "plasticity_processor.py", "flow_speed.py", "equations_speed.py", "pseudospike_sweep.py")
 LOCAL = ("learning_float.py", "learning_loihi.py")
 ANALOG = ("analog_in_the_loop.py", "analog_published.py", "dynapse2_in_the_loop.py")
 
@@ -44,6 +45,7 @@ def main() -> int:
     if data_folder() is not None:
         for name in names():
             failed += _command("reproduce", name, *(["--quick"] if options.quick else []))
+        failed += _run("linear_digits.py", size)
         failed += _run("conversion.py", size)
         failed += _run("loihi_mnist.py", size)
         failed += _run("loihi_in_the_loop.py", size)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from table_parts import figures, measured, number, table
+from table_parts import Unsettled, figures, measured, number, table
 
 __all__ = ["AIMS", "SOURCES", "TABLES"]
 
-SOURCES = ("flow_speed", "equations_speed")
+SOURCES = ("flow_speed", "equations_speed", "pseudospike_sweep")
 _SETTINGS = {"a": "its defaults: float32, Euler, 0.01 ms", "b": "float64, order 8, adaptive"}
 
 
@@ -24,6 +24,16 @@ def theta() -> str:
     head = ("input", "batch", "spikec, float64, CPU ms a step", "the published method, written here in JAX", "CPU ms",
             "times less", "spikes apart", "gradients apart")
     return f"{table(head, rows)}\n\n{measured('flow_speed')}"
+
+
+def sweep() -> str:
+    """How much a loss of pseudospikes and its gradient change as a spike leaves through the end of the run."""
+    found = figures("pseudospike_sweep")
+    head = ("neurons, and whose spike leaves", "change of", *(f"over a step of {step:g}" for step in
+                                                              next(iter(found.values()))["steps"]))
+    rows = [(name, what, *(f"{value:.0e}" for value in told[f"change_of_{what}"]))
+            for name, told in found.items() for what in ("loss", "gradient")]
+    return f"{table(head, rows)}\n\n{measured('pseudospike_sweep')}"
 
 
 def equations() -> str:
@@ -52,12 +62,22 @@ def _at_equal_accuracy() -> float:
     return min(float(row["eventax"]["b"]["times_less_cpu"]) for row in figures("equations_speed"))
 
 
-TABLES: dict[str, Callable[[], str]] = {"flow_speed": theta, "equations_speed": equations}
+def _times_less(limit: float) -> float:
+    """The smallest ratio of medians of CPU time, of all cases; whether it is above `limit` is not settled where the
+    quartiles of its runs lie on both sides of it."""
+    worst = min(figures("flow_speed"), key=lambda row: float(row["times_less"]))
+    (low, high), (peer_low, peer_high) = (worst[side]["cpu_ms_quartiles"] for side in ("ours", "peer"))
+    least, most, found = peer_low / high, peer_high / low, float(worst["times_less"])
+    if least < limit <= most:
+        raise Unsettled(f"{found:.1f}; by the quartiles of the runs {least:.1f} to {most:.1f}")
+    return found
+
+
+TABLES: dict[str, Callable[[], str]] = {"flow_speed": theta, "equations_speed": equations, "pseudospike_sweep": sweep}
 
 AIMS: tuple[tuple[str, str, Callable[[], float], Callable[[float], bool], str], ...] = (
-    ("Theta neurons, 784-100-100-10, training step, times less CPU time than the published method in JAX, least of all "
-     "cases, float32 and float64", "≥ 10", lambda: min(float(row["times_less"]) for row in figures("flow_speed")),
-     lambda x: x >= 10, "{:.1f}"),
+    ("Theta neurons, 784-100-100-10, training step, times less CPU time than the published method, written in JAX for "
+     "this, least of all cases, float32 and float64", "≥ 10", lambda: _times_less(10), lambda x: x >= 10, "{:.1f}"),
     ("AdEx written as equations, training step at equal accuracy, times less CPU time than eventax, least of all cases",
      "≥ 10", _at_equal_accuracy, lambda x: x >= 10, "{:.1f}"),
 )

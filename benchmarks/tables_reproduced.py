@@ -57,16 +57,19 @@ def hardware() -> str:
 
 
 def sources() -> str:
-    """Where the published figures are from, and in what ours differ; what was tried where an aim is missed."""
+    """Where the published figures are from, and in what ours differ; what was tried."""
     lines = []
     for config in map(config_named, names()):
         published, told = config.published, stored(config)
         where = ("No published figure to compare with" if published is None else
                  f"Published figure{'' if published.verified else ', unverified'}: {published.source}")
         lines.append(f"- `{config.name}`: {config.paper}. {where}. {config.differs}".rstrip())
-        if told is not None and met(config, told) is False:
+        missed = told is not None and met(config, told) is False
+        if missed:
+            lines.append(f"  **Missed**: {'; '.join(_missed(config, told))}.")
+        if missed or config.aim.tried:
             tried = "; ".join(config.aim.tried) or "nothing beyond the settings that stand in its configuration"
-            lines.append(f"  **Missed**: {'; '.join(_missed(config, told))}. Tried: {tried}.")
+            lines.append(f"  Tried: {tried}.")
     return "\n".join(lines)
 
 

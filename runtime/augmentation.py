@@ -32,7 +32,7 @@ class ImageChanges:
 
     `rotation`: degrees, drawn from ±; `zoom`: of height and of width, drawn from 1 ± zoom; `elastic`: pixels by which
     the noise of a distortion is multiplied, drawn between the two (Simard et al., ICDAR 2003: noise uniform in ±1,
-    smoothed by a Gaussian of `smoothness` pixels). The defaults are those of Bacho & Chu's code for MNIST.
+    smoothed by a Gaussian of `smoothness` pixels). The defaults are ranges that stand in Bacho & Chu's code for MNIST.
 
     Raises:
         BadInputError: a range is negative, out of order or too wide (SC501).

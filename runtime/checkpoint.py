@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics
+from ..ir.diagnostics import BadInputError, Diagnostic, Diagnostics, SpikecError
 from ..ir.npz import write_atomically
 
-__all__ = ["read_checkpoint", "require_same", "write_checkpoint"]
+__all__ = ["read_checkpoint", "require_same", "restoring", "write_checkpoint"]
 
 _FORMAT = "spikec.training"
 _VERSION = 1
@@ -56,6 +57,24 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise BadInputError(Diagnostic("SC509", f"'{path}' is no checkpoint of a training that this version reads",
                                        value=str(found), limit=f"version {_VERSION}", remedy=_REMEDY))
     return state
+
+
+@contextmanager
+def restoring(path: str | Path) -> Iterator[dict[str, Any]]:
+    """What `read_checkpoint` gives, for a training to take its state from within it.
+
+    Raises:
+        BadInputError: as `read_checkpoint`; something is missing there, or of another kind or shape (SC509).
+    """
+    state = read_checkpoint(path)
+    try:
+        yield state
+    except SpikecError:
+        raise
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        lacks = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise BadInputError(Diagnostic("SC509", f"'{path}' does not hold the whole state of a training: {lacks}",
+                                       remedy=_REMEDY)) from error
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -12,6 +12,7 @@ import torch
 from ..ir.diagnostics import BadInputError, Diagnostic, SpikecWarning
 from ..ir.graph import Graph
 from .bump import WeightBump
+from .graph_module import GraphModule
 from .incoming import incoming
 from .loss_choice import misfit, name_of, remedied
 from .losses import LOSSES, Loss, LossResult, SpikeTimeMSE, class_labels, output_name, target_faults
@@ -66,6 +67,7 @@ class GradientStep:
             **({"surrogate": str(sorted(options.items()))} if options else {}),
             **({} if bump_above is None else {"bump_above": bump_above}),
             "gradient_clip": gradient_clip, "dtype": str(dtype),
+            **(self.module.stated() if isinstance(self.module, GraphModule) else {}),
             "parameters": str({name: tuple(value.shape) for name, value in self.module.named_parameters()}),
         }
 

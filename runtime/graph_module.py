@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from ..ir.diagnostics import Diagnostics
 from ..ir.graph import Graph
 from ..ir.nodes import Array, about, params, with_params
+from ..ir.text import to_arrays, to_text
 from .parameter_checks import check_parameters
 
 __all__ = ["GraphModule"]
@@ -48,6 +51,20 @@ class GraphModule(nn.Module):
     def parameter_map(self) -> dict[str, tuple[str, str]]:
         """Name of each parameter here -> (node, parameter) of the model graph; invert it for the other direction."""
         return dict(self._map)
+
+    def stated(self) -> dict[str, Any]:
+        """What of the model no training changes, as plain values: "model", its text with zeros for parameters that
+        require grad, and "constants", a checksum of the larger arrays of the others."""
+        learnt: dict[str, dict[str, Array]] = {}
+        for label, (node, param) in self._map.items():
+            if self.get_parameter(label).requires_grad:
+                learnt.setdefault(node, {})[param] = np.zeros_like(params(self._graph.nodes[node])[param])
+        graph = replace(self._graph, metadata={}).with_nodes(
+            {node: with_params(self._graph.nodes[node], values) for node, values in learnt.items()})
+        code = 0
+        for name, values in sorted(to_arrays(graph).items()):
+            code = zlib.crc32(np.ascontiguousarray(values).data, zlib.crc32(name.encode(), code))
+        return {"model": to_text(graph), "constants": code}
 
     def to_graph(self) -> Graph:
         """The model graph with the parameters as they are now; what was not changed is kept bit by bit."""

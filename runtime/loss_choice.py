@@ -42,11 +42,13 @@ def usual_loss(network: Any, shown: str, target: str, rule: str | None) -> str |
 
 
 def have_pseudospikes(network: Any) -> bool:
-    """Whether all neurons of a network have pseudospikes: QIF and Theta neurons, without delays and cycles."""
+    """Whether all neurons of a network have pseudospikes: QIF and Theta neurons, without delays between them
+    and without cycles."""
     if not isinstance(network, Network):  # on a grid nobody has
         return False
     alone = all(len(component) == 1 for component in network.schedule)
-    straight = all(each.delay is None and each.source != each.target for each in network.projections)
+    straight = all(each.source not in network.populations or (each.delay is None and each.source != each.target)
+                   for each in network.projections)
     return alone and straight and all(each.flow is not None and each.flow.dynamics.name != "equations"
                                       for each in network.populations.values())
 

@@ -13,6 +13,7 @@ from torch.nn.functional import conv2d, pad, softplus
 
 from ..ir.diagnostics import Diagnostics, UnsupportedError
 from ..ir.network import Connection, Dense, Network, Sparse
+from .flow.values import theta_columns
 
 if TYPE_CHECKING:
     from .engine import Activity
@@ -90,7 +91,7 @@ def _left(activity: Activity, name: str, before: dict[str, _Phase]) -> tuple[Ten
     """The angle (batch, n) that is left of pi to the next spike, and the time that pi takes; the population is added to
     `before`."""
     v, *current = cast(Tensor, activity.results[name].ends).unbind(1)
-    values = activity.values.flow(name).parameters
+    values = activity.values.flow(name)
     network = activity.engine.network
     feeds = [(number, each) for number, each in enumerate(network.projections)
              if each.target == name and each.source in before]
@@ -104,12 +105,12 @@ def _left(activity: Activity, name: str, before: dict[str, _Phase]) -> tuple[Ten
 
     rate = received(lambda phase: phase.over)
     if current:
-        tau, late = values[0], received(_Phase.late)
+        tau, late = values.parameters[0], received(_Phase.late)
         v = v - late / tau
         drive = softplus(current[0] + rate + 2 * late / tau, 1 / _SOFTNESS, 100.0)
         root = drive.clamp(min=_LEAST_DRIVE).sqrt()
     else:
-        root, tau = values[0], values[0] * values[3]
+        root, tau = theta_columns(values)
         v = v + rate
     angle = torch.atan2(root.expand_as(v), v - 0.5)
     before[name] = _Phase(1 - angle / torch.pi, angle * (tau / root), tau)

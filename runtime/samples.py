@@ -125,11 +125,12 @@ class Samples:
         return self.events.take(chosen, keep), labels
 
     def fingerprint(self) -> int:
-        """A checksum of labels and numbers of events, to tell one data set from another."""
+        """A checksum of labels and events, to tell one data set from another."""
         streams = list(self.events.values()) if isinstance(self.events, Mapping) else [self.events]
         code = zlib.crc32(self.labels.numpy().tobytes())
         for stream in streams:
-            code = zlib.crc32(stream.offsets.tobytes(), code)
+            for values in (stream.offsets, stream.times, stream.indices):
+                code = zlib.crc32(np.ascontiguousarray(values).data, code)
         if self.vary is not None:
             code = zlib.crc32(choice_name(getattr(self.vary, "__self__", self.vary)).encode(), code)
         return code

@@ -19,7 +19,7 @@ import torch
 
 from ..ir.diagnostics import BadInputError, Diagnostic
 from ..ir.learning.rule import LearningRule
-from .checkpoint import read_checkpoint, require_same, write_checkpoint
+from .checkpoint import require_same, restoring, write_checkpoint
 from .display import Display
 from .gradient_step import GradientStep
 from .history import EpochRecord, Evaluation, History, Tally
@@ -335,13 +335,13 @@ class Trainer:
                 raise BadInputError(Diagnostic("SC509", "there is no checkpoint to resume from",
                                                value=str(self.checkpoint)))
             return
-        state = read_checkpoint(self.checkpoint)
-        require_same(self.checkpoint, state["settings"], self._settings)
-        self._step.load(state)
-        self._step.runs = state.get("runs", 0)
-        self._epoch, self._batch, self._seconds = state["epoch"], state["batch"], state["seconds"]
-        self._tally = Tally(**state["tally"])
-        self.history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
+        with restoring(self.checkpoint) as state:
+            require_same(self.checkpoint, state["settings"], self._settings)
+            self._step.load(state)
+            self._step.runs = state.get("runs", 0)
+            self._epoch, self._batch, self._seconds = state["epoch"], state["batch"], state["seconds"]
+            self._tally = Tally(**state["tally"])
+            self.history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
         for record in self.history:
             self._watch.look(record, aloud=False)
 

@@ -31,7 +31,7 @@ Everything that `import spikec` gives, and what these things return. This page i
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Compile, run, save", "", (
         "spikec.compile", "spikec.load", "spikec.Program", "spikec.targets.clock.program.ClockProgram",
-        "spikec.targets.event.graded.GradedProgram",
+        "spikec.targets.event.graded.GradedProgram", "spikec.runtime.graded.outputs.GradedResult",
         "spikec.runtime.outputs.Result", "spikec.targets.event.report.Report", "spikec.Events", "spikec.set_threads",
         "spikec.get_threads")),
     ("Models", "", ("spikec.Builder", "spikec.compiler.frontends.Handle", "spikec.normal", "spikec.uniform",
@@ -77,7 +77,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Gradients", "Exact on the target event, by a surrogate on the target clock.", (
         "spikec.runtime.graph_module.GraphModule", "spikec.runtime.module.EventModule",
         "spikec.runtime.measured.MeasuredModule", "spikec.runtime.outputs.Outputs",
-        "spikec.runtime.clock.module.ClockModule", "spikec.runtime.clock.outputs.ClockOutputs")),
+        "spikec.runtime.clock.module.ClockModule", "spikec.runtime.clock.outputs.ClockOutputs",
+        "spikec.runtime.graded.module.GradedModule", "spikec.runtime.graded.outputs.GradedOutputs")),
     ("Training", "", ("spikec.Trainer", "spikec.runtime.history.History", "spikec.runtime.history.EpochRecord",
                       "spikec.runtime.history.Evaluation", "spikec.runtime.interruption.TrainingInterrupted",
                       "spikec.compiler.learning_page.save_learning")),
@@ -103,7 +104,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
          "spikec.losses.FirstSpikeCrossEntropy", "spikec.losses.PseudospikeCrossEntropy",
         "spikec.losses.SpikeTimeMSE", "spikec.losses.VoltageMaxCrossEntropy",
          "spikec.losses.IntegratedVoltageCrossEntropy", "spikec.losses.SpikeCountCrossEntropy",
-         "spikec.losses.SpikeCountMSE", "spikec.losses.LossResult")),
+         "spikec.losses.SpikeCountMSE", "spikec.runtime.graded.losses.IntegratedSquaredError",
+         "spikec.losses.LossResult")),
     ("Encoders", "Values become spike times. Every function takes a batch and gives `Events`.", (
         "spikec.encoders.latency", "spikec.encoders.regular", "spikec.encoders.poisson", "spikec.encoders.spikes",
         "spikec.encoders.at_once", "spikec.encoders.yin_yang")),

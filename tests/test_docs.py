@@ -110,6 +110,18 @@ def test_paths_that_a_document_names_exist(document: str) -> None:
     assert missing == []
 
 
+GENERATED = {"manifest.json", "network.json", "program.py", "learning_neuron.py", "README.md", "chip.toml"}
+"""Files of programs and descriptions, of which the tree has none or several."""
+
+
+def test_files_that_the_architecture_names_without_a_folder_exist() -> None:
+    named = set(re.findall(r"`([\w.]+\.(?:py|jinja|json|toml))`", (ROOT / "docs/architecture.md").read_text()))
+    rooms_of_the_tree = ("ir", "passes", "runtime", "targets", "compiler", "spikec", "tests")
+    there = {path.name for room in rooms_of_the_tree for path in (ROOT / room).rglob("*") if path.is_file()}
+    assert len(named) > 20
+    assert named - there - GENERATED == set()
+
+
 def test_the_gap_between_grid_and_continuous_time_is_what_the_page_prints(tmp_path: Path) -> None:
     pytest.importorskip("snntorch")
     text = (ERRORS.parent / "importing.md").read_text()

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from spikec.ir.analog.dpi import DpiNetwork, DpiPopulation, DpiProjection, linear_error
-from spikec.ir.analog.dpi_run import NODES, STAGES, simulate_dpi
+from spikec.ir.analog.dpi_run import simulate_dpi
 from spikec.ir.diagnostics import BadInputError
+from spikec.ir.dormand_prince import NODES, STAGES
 from spikec.ir.events import Events
 from spikec.runtime import threads
 from spikec.runtime.analog.dpi import run_dpi

@@ -173,10 +173,12 @@ def test_any_number_of_threads_gives_the_same_bits(kind: str) -> None:
     before, found = get_threads(), []
     for threads in (1, 3):
         set_threads(threads)
-        problem = Problem(graph, events)
-        gradients, _ = problem.gradients()
-        found.append([problem.loss()[0].detach(), *gradients.values()])
-    set_threads(before)
+        try:
+            problem = Problem(graph, events)
+            gradients, _ = problem.gradients()
+            found.append([problem.loss()[0].detach(), *gradients.values()])
+        finally:
+            set_threads(before)
     for one, three in zip(*found, strict=True):
         assert torch.equal(one, three)
 
@@ -263,8 +265,9 @@ def test_a_network_that_fires_by_itself_needs_a_duration() -> None:
 def test_questions_that_have_no_answer() -> None:
     rng = np.random.default_rng(2)
     out = spikec.compile(make("Theta", rng, last="LI")).module()(stimulus(rng, 6), duration=1.0)
-    for ask in (lambda: out.voltage_max("hidden"), lambda: out.end("last"), lambda: out.push("hidden")):
-        with pytest.raises(BadInputError):
+    for ask, code in ((lambda: out.voltage_max("hidden"), "SC409"), (lambda: out.end("last"), "SC409"),
+                      (lambda: out.push("hidden"), "SC404")):
+        with pytest.raises(BadInputError, match=code):
             ask()
 
 

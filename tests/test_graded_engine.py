@@ -13,7 +13,7 @@ from spikec import Events
 from spikec.ir.graded.gate import TURN, charge, opening
 from spikec.ir.graded.reference import currents_gradient, simulate_graded
 from spikec.runtime.graded.losses import IntegratedSquaredError
-from spikec.runtime.threads import set_threads
+from spikec.runtime.threads import get_threads, set_threads
 
 EVERYTHING = ("weight", "bias", "tau", "tau_syn", "zone", "r", "v0", "v_leak", "v_gate")
 
@@ -176,14 +176,16 @@ def test_neither_neighbours_nor_threads_change_a_bit():
     program = spikec.compile(graph())
     given = signals(batch=19)
     module = program.module(dtype=torch.float64, train=EVERYTHING)
-    found = []
+    before, found = get_threads(), []
     for threads in (1, 3):
         set_threads(threads)
-        module.zero_grad()
-        out = module(given, dt=DT)
-        out.signal("out").square().sum().backward()
+        try:
+            module.zero_grad()
+            out = module(given, dt=DT)
+            out.signal("out").square().sum().backward()
+        finally:
+            set_threads(before)
         found.append([out.signal("out").detach(), *(each.grad.clone() for each in module.parameters())])
-    set_threads(0)
     assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
     assert torch.equal(program.run(given[11:12], dt=DT).signals["out"][0], found[0][0][11])
     mixed = Events.from_samples([([0.0043], [0]), *[((), ())] * 7])

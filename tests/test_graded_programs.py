@@ -69,14 +69,14 @@ def test_other_targets_refuse_with_a_remedy(target):
 def test_a_gpu_is_refused(program):
     with pytest.raises(spikec.SpikecError) as error:
         program.module().to("meta")
-    assert codes(error)[0] in ("SC463", "SC412")
+    assert codes(error) == ["SC463"] and "meta" in str(error.value)
     module = program.module()
     assert module.double().theta.tau.dtype == torch.float64
 
 
 @pytest.mark.parametrize(("changes", "code"), [
     ({"zone": 0.0}, "SC103"), ({"zone": 2 * pi + 0.01}, "SC455"), ({"zone": nan}, "SC104"), ({"tau": -1.0}, "SC103"),
-    ({"tau_syn": 0.0}, "SC103"), ({"zone": [1.0, 2.0]}, "SC107")])
+    ({"tau_syn": 0.0}, "SC103"), ({"zone": [1.0, 2.0]}, "SC201")])
 def test_parameters_that_no_synapse_can_have(changes, code):
     def made() -> spikec.Graph:
         net = spikec.Builder()
@@ -87,7 +87,7 @@ def test_parameters_that_no_synapse_can_have(changes, code):
 
     with pytest.raises(spikec.BadInputError) as error:
         made()
-    assert code in codes(error) or "SC201" in codes(error)
+    assert code in codes(error)
 
 
 def test_a_zone_that_training_widens_is_told(program):

@@ -317,6 +317,8 @@ def test_whatever_stands_there_is_read_or_told(data: st.DataObject, text: str, v
         faults = error.diagnostics
     else:
         assert config.epochs >= 1
+        if config.training is not None:
+            assert all(isinstance(rate, float) for rate in config.training.rates.values())
     assert {each.code for each in faults} <= {"SC580"}
 
 
@@ -391,6 +393,36 @@ def test_an_interrupted_or_killed_training_comes_to_the_same_bits(
         assert any(path.suffix == ".checkpoint" for path in (tmp_path / name).iterdir()), name
         again = runner.reproduce(config, **options)
         assert same(again["figures"]["runs"][0], whole["figures"]["runs"][0]), name
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that differs in what a training begins from alone, as the draw of weights."""
+    def dies(watch: Stopwatch) -> None:
+        raise MemoryError
+
+    options: dict[str, Any] = {"seeds": 1, "epochs": 3, "quick": True, "output": tmp_path, "progress": False}
+    with monkeypatch.context() as patched:
+        patched.setattr(Stopwatch, "lap", dies)
+        with pytest.raises(MemoryError):
+            runner.reproduce(small(), **options)
+    wider = tomllib.loads(SMALL)["network"]["layers"]
+    wider[0]["weight"] = {"normal": [0.2, 0.3]}
+    with pytest.raises(spikec.BadInputError, match=r"SC508[\s\S]*0\.4[\s\S]*0\.3"):
+        runner.reproduce(small(network__layers=wider), **options)
+    assert runner.reproduce(small(network__layers=wider), **options, fresh=True)["figures"]["seeds"] == 1
+
+
+def test_a_result_that_lacks_something_is_none(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"seeds": 1, "quick": True, "output": tmp_path, "progress": False}
+    whole = runner.reproduce(small(), **options)
+    file = tmp_path / "reproduce_small-quick.json"
+    (run,) = whole["figures"]["runs"]
+    for figures_told in ({"runs": [run]}, {**whole["figures"], "runs": [{"seed": 0}]}, {**whole["figures"], "runs": []},
+                         {**whole["figures"], "runs": [{**run, "spikes": 3}]},
+                         {**whole["figures"], "runs": [{**run, "never": {"hidden": "x"}}]}):
+        file.write_text(json.dumps({**whole, "figures": figures_told}))
+        with pytest.raises(spikec.BadInputError, match="SC582"):
+            runner.reproduce(small(), **options)
 
 
 @pytest.mark.parametrize(("way", "batches"), [("local", 13), ("graded", 5)])

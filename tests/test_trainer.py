@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from interrupting import interrupt_at
 import spikec
 from spikec.ir.graph import same_graph
 from spikec.runtime.bump import WeightBump
+from spikec.runtime.checkpoint import read_checkpoint, write_checkpoint
 from spikec.runtime.interruption import TrainingInterrupted
 from spikec.runtime.optimizers import FusedAdam, FusedAdamW
 
@@ -100,6 +102,34 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, batch: int) ->
     resumed = trainer(checkpoint=tmp_path / "checkpoint", **options)
     resumed.fit(data)
     assert bits(resumed) == bits(whole)
+
+
+def test_a_checkpoint_is_of_one_model_and_of_one_data_set(tmp_path: Path) -> None:
+    """Parameters that learn come from the checkpoint, so only they may begin elsewhere."""
+    data, options = blobs(40, seed=1), {"epochs": 1, "checkpoint": tmp_path / "checkpoint"}
+    trainer(**options).fit(data)
+    assert len(trainer(scale=0.9, **options).fit(data)) == 1
+    graph = program().graph
+    higher = replace(graph.nodes["hidden"], v_threshold=np.full(30, 0.5))
+    later = replace(data[0], times=data[0].times + 1e-3)
+    uneven = replace(higher, v_threshold=np.linspace(1, 2, 30))
+    for model, given, differs in ((graph.with_nodes({"hidden": higher}), data, "model"),
+                                  (graph.with_nodes({"hidden": uneven}), data, "constants"),
+                                  (graph, (later, data[1]), "data")):
+        other = spikec.Trainer(spikec.compile(model), spikec.losses.FirstSpikeCrossEntropy(), lr=1e-2, batch_size=20,
+                               duration=DURATION, progress=False, **options)
+        with pytest.raises(spikec.BadInputError, match=f"SC508.*another {differs}"):
+            other.fit(given)
+
+
+def test_a_checkpoint_that_lacks_something_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    trainer(epochs=1, checkpoint=file).fit(blobs(40, seed=1))
+    whole = read_checkpoint(file)
+    for name in ("settings", "epoch", "history", "module", "optimizer"):
+        write_checkpoint(file, {key: value for key, value in whole.items() if key != name})
+        with pytest.raises(spikec.BadInputError, match=f"SC509.*{name}"):
+            trainer(epochs=2, checkpoint=file).fit(blobs(40, seed=1))
 
 
 def test_clipping_spares_what_feeds_a_readout() -> None:

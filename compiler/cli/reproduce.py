@@ -17,8 +17,6 @@ from .interrupts import Interrupted
 
 __all__ = ["command"]
 
-_MOST_SEEDS = 1000
-
 
 def command(
     name: Annotated[str | None, typer.Argument(
@@ -47,7 +45,7 @@ def command(
     from ..reproduce.config import config_named, names
     from ..reproduce.drawn import save_result
     from ..reproduce.figures import row, table
-    from ..reproduce.runner import output_folder, reproduce
+    from ..reproduce.runner import file_of, output_folder, reproduce
 
     folder = output_folder() if output is None else output
     if listing or name is None:
@@ -75,10 +73,10 @@ def command(
     if html is not None:
         save_result(config, stored, html)
     if json:
-        print_json({**stored, "file": str(folder / f"{stored['name']}.json"), "row": row(config, stored)})
+        print_json({**stored, "file": str(file_of(folder, stored["name"])), "row": row(config, stored)})
         return
     print_table(*table(config, stored))
-    say(f"kept in {folder / stored['name']}.json")
+    say(f"kept in {file_of(folder, stored['name'])}")
 
 
 def _list(configs: list[Any], folder: Path, json: bool) -> None:
@@ -95,8 +93,10 @@ def _list(configs: list[Any], folder: Path, json: bool) -> None:
 
 
 def _check(seeds: int | None, epochs: int | None, data: Path | None) -> None:
+    from ..reproduce.reader import MOST_EPOCHS, MOST_SEEDS
+
     faults = Diagnostics()
-    for option, value, most in (("--seeds", seeds, _MOST_SEEDS), ("--epochs", epochs, 10_000)):
+    for option, value, most in (("--seeds", seeds, MOST_SEEDS), ("--epochs", epochs, MOST_EPOCHS)):
         if value is not None and not 1 <= value <= most:
             faults.add("SC550", f"{option} is out of range", value=value, limit=f"1..{most}")
     if data is not None and not data.is_dir():

@@ -158,12 +158,12 @@ def _local(rule: str | None, target: str, options: dict[str, Any], duration: flo
 
 def _done(checkpoint: Path, epochs: int) -> int:
     """How many epochs the checkpoint holds; says so where there is one."""
-    from ...runtime.checkpoint import read_checkpoint
+    from ...runtime.checkpoint import restoring
 
     if not checkpoint.exists():
         return 0
-    state = read_checkpoint(checkpoint)
-    done = int(state["epoch"])
+    with restoring(checkpoint) as state:
+        done = int(state["epoch"])
     say_error(f"'{checkpoint}' holds {done} of {epochs} epochs: "
               + ("the training is complete, and only written again; --fresh starts over, more --epochs go on"
                  if done >= epochs else "the training goes on from there; --fresh starts over"))

@@ -64,8 +64,8 @@ class Builder:
 
     Raises:
         BadInputError: from every method, at once, where an argument is wrong (SC201, or the code of the rule that it
-            breaks, SC102 to SC115, of a text SC133 to SC137) or a name is taken (SC202). `add` looks at shapes alone:
-            what else is wrong with a node that is given whole, `build` reports.
+            breaks, SC102 to SC115, of a text SC133 to SC137, of a graded zone SC455) or a name is taken (SC202). `add`
+            looks at shapes alone: what else is wrong with a node that is given whole, `build` reports.
     """
 
     def __init__(self, discretization: Discretization | None = None,
@@ -317,7 +317,7 @@ class Builder:
         """The graph, checked. `discretization`: in the place of the builder's own.
 
         Raises:
-            BadInputError: with every fault of the network (SC101 to SC117).
+            BadInputError: with every fault of the network (SC101 to SC117, SC131 to SC139, SC155).
         """
         grid = self._discretization if discretization is None else discretization
         return verify(Graph(self._nodes, tuple(self._edges), grid, self._metadata))

@@ -23,12 +23,11 @@ from .graded_tasks import read_task
 from .gradients import Training, read_changes, read_loss, read_training
 from .measures import ACCURACY, Measure
 from .network import NetworkChoice, built, read_network
-from .reader import CODE, Reader
+from .reader import CODE, MOST_SEEDS, Reader
 
 __all__ = ["CONFIGS", "Aim", "Config", "Published", "config_named", "config_of", "names", "read_config"]
 
 CONFIGS = Path(__file__).parent / "configs"
-_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,7 @@ class Config:
 
     @property
     def epochs(self) -> int:
+        """Of one training."""
         shown = self.training or self.local or self.graded
         return 0 if shown is None else shown.epochs
 
@@ -206,7 +206,7 @@ def _published(table: Reader | None, measure: Measure | None) -> Published | Non
         return None
     found = Published(
         table.number(measure.name, 0, 100), table.maybe("deviation", 0, 50),
-        table.whole("seeds", 1, _MOST_SEEDS, absent=1) if "seeds" in table else None,
+        table.whole("seeds", 1, MOST_SEEDS, absent=1) if "seeds" in table else None,
         table.flag("verified"), table.text("source"))
     table.end()
     return found
@@ -215,7 +215,7 @@ def _published(table: Reader | None, measure: Measure | None) -> Published | Non
 def _aim(table: Reader | None, measure: Measure | None) -> Aim | None:
     if table is None or measure is None:
         return None
-    found = Aim(table.number(measure.name, 0, 100), table.whole("seeds", 1, _MOST_SEEDS),
+    found = Aim(table.number(measure.name, 0, 100), table.whole("seeds", 1, MOST_SEEDS),
                 table.flag("every", absent=False), _silence(table.table("silence", needed=False)), table.texts("tried"))
     table.end()
     return found

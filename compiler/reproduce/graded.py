@@ -20,7 +20,7 @@ import torch
 
 from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.graph import Graph
-from ...runtime.checkpoint import read_checkpoint, require_same, write_checkpoint
+from ...runtime.checkpoint import require_same, restoring, write_checkpoint
 from ...runtime.display import Display
 from ...runtime.history import EpochRecord, Evaluation, History
 from ...runtime.interruption import InterruptGuard, TrainingInterrupted
@@ -29,7 +29,7 @@ from ..frontends.builder import Builder
 from .activity import active
 from .graded_tasks import Batch, Course, Task
 from .measures import ACCURACY
-from .reader import CODE, Reader
+from .reader import CODE, MOST_EPOCHS, Reader
 from .stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ _ABOVE_ZERO: Mapping[str, float] = {
 _NUMBERS: Mapping[str, tuple[float, float]] = {
     "inward": (0, 1e3), "recurrent": (0, 1e3), "tolerance": (1e-11, 1e-2), "activity": (0, 1e3)}
 _WHOLE: Mapping[str, int] = {
-    "neurons": 4096, "batch": 1 << 16, "epochs": 10_000, "steps": 10_000, "last": 1 << 24, "test": 1 << 16}
+    "neurons": 4096, "batch": 1 << 16, "epochs": MOST_EPOCHS, "steps": 10_000, "last": 1 << 24, "test": 1 << 16}
 
 
 def read_settings(table: Reader | None, task: Task | None) -> Settings | None:
@@ -256,11 +256,11 @@ def train(config: Config, parts: None, seed: int, checkpoint: Path, *, fresh: bo
     told = {"settings": str(settings), "seed": seed}
     shown, earlier = list[Shown](), 0.0  # of an epoch that was interrupted
     if checkpoint.exists() and not fresh:
-        state = read_checkpoint(checkpoint)
-        require_same(checkpoint, state["settings"], told)
-        training.load(state["training"])
-        history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
-        shown, earlier = [Shown(*each) for each in state.get("shown", ())], state.get("seconds", 0.0)
+        with restoring(checkpoint) as state:
+            require_same(checkpoint, state["settings"], told)
+            training.load(state["training"])
+            history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
+            shown, earlier = [Shown(*each) for each in state.get("shown", ())], state.get("seconds", 0.0)
 
     def keep(shown: list[Shown], spent: float) -> None:
         """With the steps of the epoch that is under way, and the seconds that they took."""

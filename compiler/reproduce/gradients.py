@@ -24,7 +24,7 @@ from ..driver import compile as compile_graph
 from .activity import active
 from .data import DataChoice, Parts, encoded
 from .network import NetworkChoice, built
-from .reader import CODE, Reader
+from .reader import CODE, MOST_EPOCHS, Reader
 from .stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ __all__ = ["Training", "read_changes", "read_loss", "read_training", "train"]
 
 _OPTIMIZERS: dict[str, type[Any]] = {"adam": FusedAdam, "adamw": FusedAdamW}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_TRAINED = ("weight", "bias", "delay", "v_threshold", "v0", "tau_mem", "tau_syn", "tau")
+_TRAINED = ("weight", "bias", "scale", "delay", "v_threshold", "v0", "tau_mem", "tau_syn", "tau")
 _NOT_NEGATIVE = ("delay",)
 """Parameters that a step of the optimizer must not take below zero."""
 _CHANGES: dict[str, type[Any]] = {"distortions": ImageChanges, "flips": PixelFlips}
@@ -100,26 +100,35 @@ def read_training(table: Reader | None) -> Training | None:
     steps = table.table("steps", needed=False)
     falls = None
     if steps is not None:
-        falls = (steps.whole("epochs", 1, 10_000), steps.number("factor", 0, 1, open_low=True),
+        falls = (steps.whole("epochs", 1, MOST_EPOCHS), steps.number("factor", 0, 1, open_low=True),
                  steps.number("least", 0, 10))
         steps.end()
     schedule = _schedule(table)
     if falls is not None and schedule is not None:
         table.fault("a rate falls by a schedule or by steps", "schedule", schedule)
     trained = table.texts("trained") or ("weight", "bias", "scale")
-    rates = table.table("rates", needed=False)
-    own = {} if rates is None else rates.numbers_by_name(_TRAINED, 0, 10)
-    for name in [*trained, *own]:
-        if name not in (*_TRAINED, "scale"):
+    for name in trained:
+        if name not in _TRAINED:
             table.fault("no parameter is called so", "trained", name, ", ".join(_TRAINED))
     clip = table.maybe("gradient_clip", 0, 1e9, open_low=True)
     found = Training(
         table.text("optimizer", absent="adam", known=tuple(_OPTIMIZERS)),
-        table.number("lr", 0, 10, open_low=True), own, schedule, falls, table.whole("epochs", 1, 10_000),
-        table.whole("batch", 1, 1 << 16), table.number("duration", 0, 1e3, open_low=True),
+        table.number("lr", 0, 10, open_low=True), _rates(table, trained), schedule, falls,
+        table.whole("epochs", 1, MOST_EPOCHS), table.whole("batch", 1, 1 << 16),
+        table.number("duration", 0, 1e3, open_low=True),
         table.text("dtype", absent="float32", known=tuple(_DTYPES)), table.number("input_dropout", 0, 0.99, absent=0.0),
         clip, trained)
     table.end()
+    return found
+
+
+def _rates(table: Reader, trained: tuple[str, ...]) -> dict[str, float]:
+    """Of parameters that learn, those with a rate of their own."""
+    own = table.table("rates", needed=False)
+    if own is None:
+        return {}
+    found = {name: own.number(name, 0, 10, open_low=True) for name in trained if name in own}
+    own.end(trained)
     return found
 
 
@@ -134,13 +143,18 @@ def _schedule(table: Reader) -> float | str | None:
 
 
 class _Chosen:
-    """A program whose modules train the parameters of these names; all else is the program's."""
+    """A program whose modules train the parameters of these names, as a configuration of these `parameters` says, which
+    its checkpoints are of alone; all else is the program's."""
 
-    def __init__(self, program: Any, trained: Iterable[str]) -> None:
-        self._program, self._trained = program, tuple(trained)
+    def __init__(self, program: Any, trained: Iterable[str], parameters: Mapping[str, Any]) -> None:
+        self._program, self._trained, self._parameters = program, tuple(trained), parameters
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._program, name)
+
+    def told(self) -> Mapping[str, Any]:
+        """What a checkpoint must have been written with."""
+        return {"configuration": self._parameters}
 
     def module(self, dtype: torch.dtype | None = None) -> Any:
         known = {each.rpartition(".")[2] for each, _ in self._program.module().named_parameters()}
@@ -186,7 +200,7 @@ def _trainer(config: Config, seed: int, **options: Any) -> Trainer:
     """
     choice, network, data = _needed(config)
     program = compile_graph(built(network, data.channels, seed))
-    chosen = _Chosen(program, choice.trained)
+    chosen = _Chosen(program, choice.trained, config.parameters)
     names = tuple(name.rpartition(".")[2] for name, each in chosen.module().named_parameters() if each.requires_grad)
     alike = not choice.rates and not any(name in _NOT_NEGATIVE for name in names)
     optimizer: Any = choice.optimizer if alike else partial(

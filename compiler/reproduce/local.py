@@ -24,7 +24,7 @@ from ...ir.graph import Discretization, Graph
 from ...ir.learning.rule import LearningRule
 from ...ir.nodes import LIF, Array
 from ...ir.rules import biograd
-from ...runtime.checkpoint import read_checkpoint, require_same, write_checkpoint
+from ...runtime.checkpoint import require_same, restoring, write_checkpoint
 from ...runtime.display import Display
 from ...runtime.history import EpochRecord, Evaluation, History
 from ...runtime.interruption import InterruptGuard, TrainingInterrupted
@@ -33,7 +33,7 @@ from ..driver import compile as compile_graph
 from ..frontends.builder import Builder
 from .activity import active
 from .data import Parts
-from .reader import CODE, Reader
+from .reader import CODE, MOST_EPOCHS, Reader
 from .stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -49,9 +49,15 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the network, the code, the rule, and what synapses make of it."""
+    """Of the network, the code, the rule, and what synapses make of it.
+
+    A presentation has `steps` columns of 1 ms, of which learning takes those from `start` on; `draws`, `brightest`: see
+    above. `slope`: of the pseudo-derivative of a membrane. Over `epochs`, in batches of `batch` presentations, weights
+    learn at `step` and decay by `decay` of theirs a step. After every `sleep_every` presentations the network sleeps for
+    `sleep_samples` of `sleep_steps` columns, in which feedback learns at `mirror` and forgets `forget` of itself."""
 
     hidden: tuple[int, ...] = (500, 200)
+    """Neurons of the layers before the last."""
     gain: float = 1.0
     """Of random weights, their deviation times the root of the number of inputs."""
     steps: int = 12
@@ -76,7 +82,7 @@ class Settings:
 
 
 _LIMITS: Mapping[str, tuple[float, float]] = {
-    "hidden": (1, 1 << 16), "steps": (1, 10_000), "start": (0, 10_000), "draws": (0, 1000), "epochs": (1, 10_000),
+    "hidden": (1, 1 << 16), "steps": (1, 10_000), "start": (0, 10_000), "draws": (0, 1000), "epochs": (1, MOST_EPOCHS),
     "batch": (1, 1 << 16), "rise": (1, 1 << 20), "sleep_every": (1, 1 << 20), "sleep_samples": (1, 1 << 20),
     "sleep_steps": (1, 10_000), "gain": (0, 1e3), "brightest": (1e-3, 1), "slope": (0, 1e3), "step": (0, 10),
     "decay": (0, 1), "mirror": (0, 10), "forget": (0, 1), "surrogate_step": (0, 10),
@@ -189,14 +195,14 @@ def train(config: Config, parts: Parts, seed: int, checkpoint: Path, *, fresh: b
     order: Array | None = None  # of an epoch that was interrupted, and so are these
     right, shown, earlier = 0, 0, 0.0
     if checkpoint.exists() and not fresh:
-        state = read_checkpoint(checkpoint)
-        require_same(checkpoint, state["settings"], told)
-        learner.load({name: value.numpy() for name, value in state["learner"].items()})
-        random.bit_generator.state = json.loads(state["random"])
-        history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
-        if "order" in state:
-            order, right, shown = state["order"].numpy(), state["right"], state["shown"]
-            earlier = state["seconds"]
+        with restoring(checkpoint) as state:
+            require_same(checkpoint, state["settings"], told)
+            learner.load({name: value.numpy() for name, value in state["learner"].items()})
+            random.bit_generator.state = json.loads(state["random"])
+            history.records[:] = [EpochRecord.from_dict(record) for record in state["history"]["records"]]
+            if "order" in state:
+                order, right, shown = state["order"].numpy(), state["right"], state["shown"]
+                earlier = state["seconds"]
 
     def keep(**under_way: Any) -> None:
         """With what there is of an epoch that is under way."""

@@ -23,6 +23,7 @@ class Measure:
         return "≤" if self.lower else "≥"
 
     def reached(self, percent: float, aim: float) -> bool:
+        """Whether a figure is as good as an aim, both in percent."""
         return percent <= aim if self.lower else percent >= aim
 
 

@@ -93,7 +93,7 @@ def read_network(table: Reader | None) -> NetworkChoice | None:
 
 
 def _layer(table: Reader) -> Layer:
-    kinds = tuple(kind.rstrip("_") for kind in _NEURONS if hasattr(Builder, kind))
+    kinds = tuple(kind.rstrip("_") for kind in _NEURONS)
     kind = table.text("kind", known=kinds)
     own = table.table("parameters", needed=False)
     known = dict(list(inspect.signature(_method(kind)).parameters.items())[3:]) if kind else {}

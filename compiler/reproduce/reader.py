@@ -11,9 +11,11 @@ from typing import Any
 from ...ir.diagnostics import Diagnostics
 from ...ir.facts import is_number, is_whole
 
-__all__ = ["CODE", "Reader"]
+__all__ = ["CODE", "MOST_EPOCHS", "MOST_SEEDS", "Reader"]
 
 CODE = "SC580"
+MOST_EPOCHS, MOST_SEEDS = 10_000, 1000
+"""Of one training, and of one result."""
 _MISSING: Any = object()
 
 
@@ -31,15 +33,14 @@ class Reader:
     def __contains__(self, name: str) -> bool:
         return name in self._table
 
-    def names(self) -> list[str]:
-        return list(self._table)
-
     def fault(self, message: str, name: str, value: Any = _MISSING, limit: Any = None, remedy: str | None = None
               ) -> None:
+        """Something is wrong with the entry of this name."""
         self.faults.add(CODE, message, node=self.path(name), value=None if value is _MISSING else repr(value)[:80],
                         limit=limit, remedy=remedy)
 
     def path(self, name: str) -> str:
+        """The entry's name in diagnostics, as "network.layers[0].size"."""
         return ".".join(part for part in (self.where, name) if part)
 
     def text(self, name: str, absent: str | None = None, known: Collection[str] | None = None) -> str:
@@ -95,6 +96,7 @@ class Reader:
         return float(value[0]), float(value[1])
 
     def whole(self, name: str, low: int, high: int, absent: int | None = None) -> int:
+        """A whole number in low..high."""
         value = self._value(name, absent is None)
         if value is _MISSING:
             return low if absent is None else absent
@@ -115,6 +117,7 @@ class Reader:
         return tuple(many)
 
     def flag(self, name: str, absent: bool | None = None) -> bool:
+        """True or false."""
         value = self._value(name, absent is None)
         if value is _MISSING or not isinstance(value, bool):
             if value is not _MISSING:

@@ -1,7 +1,7 @@
 """One result from its configuration: a training for each seed, each stored when it is done, and what they come to.
 
-The test part is looked at once, after the last epoch; no epoch and no seed is picked. A run that is stored is kept
-while the settings are the same; an interrupted training goes on from its checkpoint to the same bits.
+Labels of the test part are looked at once, after the last epoch; no epoch and no seed is picked. A run that is stored
+is kept while the settings are the same; an interrupted training goes on from its checkpoint to the same bits.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def named(config: Config, quick: bool, epochs: int | None) -> str:
 
 
 def file_of(output: Path, name: str) -> Path:
+    """Where the result of this name is stored."""
     return output / f"{name}.json"
 
 
@@ -70,7 +71,7 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
     parameters = {**rounded(config.parameters), **({"quick": True} if quick else {})}
     _make(output)
     file = file_of(output, name)
-    found = None if fresh else read_stored(file)
+    found = None if fresh else read_stored(file, config.measure.key)
     stored = found if found is not None and found["parameters"] == parameters else None
     if found is not None and stored is None:
         say(f"the settings have changed since '{file.name}' was written: all seeds are trained again")
@@ -92,7 +93,7 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
                   "figures": {**summary(runs, config.measure), "runs": runs}}
         write_stored(file, stored)
         checkpoint.unlink(missing_ok=True)
-        Stopwatch(checkpoint, fresh=True)
+        Stopwatch.forget(checkpoint)
         say(f"seed {seed}: {config.measure.title} {100 * run[config.measure.key]:.2f} %, {run['training_cpu_s']:.0f} s "
             "of CPU time")
     if stored is None:
@@ -106,7 +107,7 @@ def current(config: Config, output: Path) -> dict[str, Any] | None:
     Raises:
         BadInputError: the file holds no result (SC582).
     """
-    stored = read_stored(file_of(output, named(config, False, None)))
+    stored = read_stored(file_of(output, named(config, False, None)), config.measure.key)
     return stored if stored is not None and stored["parameters"] == rounded(config.parameters) else None
 
 

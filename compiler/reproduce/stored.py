@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.diagnostics import BadInputError, Diagnostic
+from ...ir.facts import is_number, is_whole
 from ...ir.npz import write_atomically
 
 __all__ = ["machine_record", "read_stored", "rounded", "source_folder", "write_stored"]
@@ -60,8 +61,8 @@ def write_stored(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, f"{json.dumps(rounded(content), indent=1, ensure_ascii=False)}\n".encode())
 
 
-def read_stored(path: Path) -> dict[str, Any] | None:
-    """What was stored, None where there is no such file.
+def read_stored(path: Path, measure: str) -> dict[str, Any] | None:
+    """What was stored, None where there is no such file. `measure`: the key of what runs are judged by.
 
     Raises:
         BadInputError: it cannot be read, or is no result (SC582).
@@ -71,9 +72,8 @@ def read_stored(path: Path) -> dict[str, Any] | None:
     try:
         data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
         told = json.loads(data)
-        runs = told["figures"]["runs"]
-        sound = isinstance(told["parameters"], dict) and isinstance(runs, list) and all("seed" in run for run in runs)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        sound = _is_result(told, measure)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         raise BadInputError(Diagnostic("SC582", f"'{path}' holds no result of earlier runs: {why}",
                                        remedy="Move it away, or give another --output; --fresh writes over it."
@@ -82,6 +82,29 @@ def read_stored(path: Path) -> dict[str, Any] | None:
         raise BadInputError(Diagnostic("SC582", f"'{path}' holds no result of earlier runs",
                                        remedy="Move it away, or give another --output; --fresh writes over it."))
     return dict(told)
+
+
+_BY_POPULATION = ("neurons", "spikes", "silent", "never")
+
+
+def _is_result(told: Any, measure: str) -> bool:
+    """Whether all that is told of a result is there, and of its kind; of a run of an earlier version some may be
+    absent."""
+    figures = told["figures"]
+    deviation, runs = figures["std_percent"], figures["runs"]
+    return (isinstance(told["name"], str) and isinstance(told["parameters"], dict) and isinstance(runs, list)
+            and bool(runs) and is_number(figures["mean_percent"]) and (deviation is None or is_number(deviation))
+            and all(_is_run(run, measure) for run in runs))
+
+
+def _is_run(run: Any, measure: str) -> bool:
+    seconds = (run.get("training_cpu_s"), run.get("training_wall_s"))
+    shown = [record[name] for record in (run, run.get("before", {})) for name in _BY_POPULATION if name in record]
+    return (is_whole(run["seed"]) and is_number(run[measure])
+            and all(each is None or is_number(each) for each in seconds)
+            and (run.get("latency_s") is None or (is_number(run["latency_s"]) and is_number(run["undecided"])))
+            and is_number(run.get("test_accuracy_by_spikes", 0))
+            and all(isinstance(each, dict) and all(is_number(value) for value in each.values()) for each in shown))
 
 
 def _first_line(command: list[str]) -> str:

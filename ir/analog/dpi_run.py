@@ -16,20 +16,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..diagnostics import Diagnostics
+from ..dormand_prince import ERROR, NODES, STAGES
 from ..events import Events
 from ..nodes import Array
 from .dpi import DpiNetwork, DpiPopulation, check_dpi
 
-__all__ = ["ERROR", "NODES", "STAGES", "Synapses", "checked_inputs", "dormand_prince", "simulate_dpi"]
+__all__ = ["Synapses", "checked_inputs", "dormand_prince", "simulate_dpi"]
 
-NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
-STAGES: tuple[tuple[float, ...], ...] = (
-    (), (1 / 5,), (3 / 40, 9 / 40), (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84))
-ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-"""The method's numbers: where in a step a stage looks, what it is made of, and what the error is estimated by."""
 _CLOSE = 1e-13
 """Of u: what counts as having reached a level."""
 _SAME = 1e-14

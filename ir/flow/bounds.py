@@ -29,7 +29,7 @@ MAX_DERIVED = 8000
 """Operations, names and numbers of what is derived of a neuron: the derivatives of its parts by all names in them."""
 _OF_PRODUCTS = 3
 """What a factor of a derivative costs, in terms of a sum: the series has a product of its own for each."""
-_PLAIN = frozenset({"add", "subtract", "multiply", "divide", "power", "negative"})
+_ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "power", "negative"})
 
 
 def bounded(expression: Expression) -> Expression:
@@ -58,7 +58,7 @@ def _folded(expression: Expression) -> tuple[Expression, float]:
         raise Malformed("a constant part is no finite number", value="a division by 0")
     if expression.function == "power":
         return made, _power(made.arguments[0], made.arguments[1], parts[0][1])
-    return made, max(power for _, power in parts) if expression.function in _PLAIN else 1.0
+    return made, max(power for _, power in parts) if expression.function in _ARITHMETIC else 1.0
 
 
 def _number(expression: Apply) -> Number:

@@ -103,6 +103,8 @@ def check_theta(name: str, node: Theta, faults: Diagnostics) -> None:
 
 
 def check_oscillates(name: str, current: Array, faults: Diagnostics) -> None:
+    """Reports a drive of theta neurons, of any shape, that is 1/4 or less (SC155); what is not finite is reported
+    elsewhere."""
     if np.isfinite(current).all() and not (current > LEAST_CURRENT).all():
         faults.add("SC155", "a theta neuron oscillates: i0 and the constant current that a bias adds are above 1/4 "
                    "together", node=name, value=current[~(current > LEAST_CURRENT)].reshape(-1)[0], limit="> 0.25",

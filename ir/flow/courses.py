@@ -161,7 +161,7 @@ class Course:
             before, now = levels[number - 1], levels[number]
             low, high = times[number - 1], times[number]
             if self._below and now > 0:
-                self._crossing = self._root(begin, state, low, high)
+                self._crossing = self._root(of_state, begin, state, low, high)
                 return
             rises = levels[number - 2] < before if number > 1 else level(low + near) > before
             falls = levels[number + 1] < now if number < _LOOKS else level(high - near) > now
@@ -169,13 +169,13 @@ class Course:
                 top = minimize_scalar(lambda time: -level(time), bounds=(low, high), method="bounded",
                                       options={"xatol": 1e-9 * (high - low) + 1e-300})
                 if top.fun < 0 and of_state(self._exact(begin, state, float(top.x))) > 0:
-                    self._crossing = self._root(begin, state, low, float(top.x))
+                    self._crossing = self._root(of_state, begin, state, low, float(top.x))
                     return
             self._below |= now <= 0
 
-    def _root(self, begin: float, state: Any, low: float, high: float) -> float:
+    def _root(self, of_state: Callable[[State], float], begin: float, state: Any, low: float, high: float) -> float:
         def exact(time: float) -> float:
-            return self._level(self._exact(begin, state, time))  # type: ignore[misc]
+            return of_state(self._exact(begin, state, time))
 
         if exact(high) <= 0:
             return high

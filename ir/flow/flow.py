@@ -97,5 +97,3 @@ def values_of(node: FlowNeuron) -> tuple[dict[str, Array], dict[str, Array]]:
     given, dynamics = params(node), dynamics_of(node, biased=False)
     values = {name: given[name] for name in dynamics.parameters}
     return values, {name: given[f"{name}0"] for name in dynamics.states if f"{name}0" in given}
-
-

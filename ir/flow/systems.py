@@ -113,7 +113,7 @@ def _shower(number: int) -> Callable[[Sequence[float]], float]:
     return lambda y: y[number]
 
 
-_PLAIN: Mapping[str, Callable[..., float]] = {
+_CALLED: Mapping[str, Callable[..., float]] = {
     "exp": math.exp, "expm1": math.expm1, "log": math.log, "log1p": math.log1p, "sqrt": math.sqrt, "sin": math.sin,
     "cos": math.cos, "tan": math.tan, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh, "atan": math.atan,
 }
@@ -146,5 +146,5 @@ def _function(expression: Expression, place: Mapping[str, int], values: Mapping[
             return lambda y: math.pow(first(y), last(y))
         case Apply("negative"):
             return lambda y: -first(y)
-    plain = _PLAIN[expression.function]
+    plain = _CALLED[expression.function]
     return lambda y: plain(first(y))

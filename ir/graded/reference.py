@@ -285,8 +285,9 @@ def _joined(network: GradedNetwork, of: Any) -> Array:
 def _matrix(connection: Any, n_target: int, n_source: int) -> Array:
     if isinstance(connection, Dense):
         return np.asarray(connection.weight)
+    if not isinstance(connection, Sparse):
+        raise TypeError(type(connection).__name__)
     found = np.zeros((n_target, n_source))
-    if isinstance(connection, Sparse):
-        rows = np.repeat(np.arange(n_target), np.diff(connection.indptr))
-        found[rows, connection.indices] = np.asarray(connection.weight)
+    rows = np.repeat(np.arange(n_target), np.diff(connection.indptr))
+    found[rows, connection.indices] = np.asarray(connection.weight)
     return found

@@ -11,7 +11,8 @@ import networkx as nx
 import numpy as np
 
 from ...ir.analog.dpi import DpiNetwork, DpiPopulation, check_dpi
-from ...ir.analog.dpi_run import ERROR, NODES, STAGES, checked_inputs
+from ...ir.analog.dpi_run import checked_inputs
+from ...ir.dormand_prince import ERROR, NODES, STAGES
 from ...ir.events import Events
 from ...ir.nodes import Array
 from .. import jit

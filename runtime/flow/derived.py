@@ -17,14 +17,14 @@ import json
 from importlib import metadata
 from pathlib import Path
 
+from ...ir.flow.courses import LARGEST
 from ...ir.flow.flow import Dynamics
 from .. import jit
-from .dormand_prince import ERROR_3, ERROR_5, STAGES, WEIGHTS
+from .dormand_prince_8 import ERROR_3, ERROR_5, STAGES, WEIGHTS
+from .faults import DIVERGED, GONE, STIFF
 
-__all__ = ["DIVERGED", "GONE", "MOST_STEPS", "STIFF", "NoNumberError", "fragment", "is_linear"]
+__all__ = ["MOST_STEPS", "NoNumberError", "fragment", "is_linear"]
 
-DIVERGED, STIFF, GONE = 1, 2, 8
-"""What a step returns that cannot be taken: a state grows beyond all bounds, changes too fast, is no number."""
 MOST_STEPS = 1 << 17
 """Of one neuron between two events."""
 STEPS_TOLERANCE = 1e-11
@@ -55,7 +55,7 @@ def fragment(dynamics: Dynamics) -> str:
         stages=[sorted(row.items()) for row in STAGES], weights=sorted(WEIGHTS.items()),
         errors=[sorted(ERROR_3.items()), sorted(ERROR_5.items())], most_steps=MOST_STEPS,
         tolerance=SERIES_TOLERANCE if method == "series" else STEPS_TOLERANCE,
-        terms=TERMS, diverged=DIVERGED, stiff=STIFF, gone=GONE)
+        terms=TERMS, limit=LARGEST, diverged=DIVERGED, stiff=STIFF, gone=GONE)
 
 
 def is_linear(dynamics: Dynamics) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 
+from ...ir.flow.courses import LARGEST
 from ...ir.flow.flow import Dynamics
 from .. import jit
 from ..loop_kernels import MAX_PROJECTIONS
+from .derived import fragment
+from .faults import DIVERGED, GONE, NO_MEMORY, SHIFT, STIFF, STUCK
 from .values import columns_of
 
 __all__ = ["FlowArguments", "dynamics_text", "flow_library", "flow_source"]
@@ -50,8 +53,6 @@ def dynamics_text(dynamics: Dynamics) -> str:
         return jit.render("flow_theta.jinja")
     if dynamics.name == "qif":
         return jit.render("flow_qif.jinja")
-    from .derived import fragment  # it loads sympy
-
     return fragment(dynamics)
 
 
@@ -60,9 +61,16 @@ def flow_source(dynamics: Dynamics, holds: bool) -> str:
     """The text of the event loop for neurons of one dynamics; `holds`: some have a refractory period."""
     held = tuple(dynamics.states.index(name) for name in dynamics.held)
     return jit.render("flow.jinja", fields=jit.structure(_FLOW), dynamics=dynamics_text(dynamics),
-                      states=len(dynamics.states), parameters=columns_of(dynamics), held=held, holds=holds)
+                      states=len(dynamics.states), parameters=columns_of(dynamics), held=held, holds=holds,
+                      limit=LARGEST, shift=SHIFT, diverged=DIVERGED, no_memory=NO_MEMORY, stuck=STUCK,
+                      lost=DIVERGED | STIFF | GONE | STUCK)
 
 
 @functools.lru_cache(maxsize=256)
 def flow_library(dynamics: Dynamics, holds: bool) -> ctypes.CDLL:
+    """The loop of `flow_source`, compiled.
+
+    Raises:
+        KernelError: as `jit.compile_c`.
+    """
     return jit.compile_c(flow_source(dynamics, holds))

@@ -20,24 +20,26 @@ from ..signals import FlowState, Spikes, SweepResult
 from ..threads import run_tasks
 from ..wires import make_wire, place_wire, waves
 from .derived import MOST_STEPS, NoNumberError
+from .faults import DIVERGED, GONE, SHIFT, STIFF, STUCK
 from .kernels import FlowArguments, flow_library, flow_source
 from .values import FlowValues
 
 __all__ = ["FlowCall", "FlowStage"]
 
 _Made = TypeVar("_Made")
-_FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT, _DIVERGED, _STIFF, _GONE, _STUCK = 1, 2, 4, 8, 16, 32, 128, 256
+_FAULT_LOG, _FAULT_QUEUE, _FAULT_CYCLE, _FAULT_LIMIT = 1, 2, 4, 8
 _ENTRY_BYTES = 40
 _LOST = (
-    (_DIVERGED, "SC441", "a state grows beyond all bounds", f"{LARGEST:g}", "Look at the equations, the parameters and "
-     "the weights: below the threshold every state should stay finite. In training, a smaller lr."),
-    (_GONE, "SC441", "a state or its rate is no number", None,
+    (DIVERGED << SHIFT, "SC441", "a state grows beyond all bounds", f"{LARGEST:g}",
+     "Look at the equations, the parameters and the weights: below the threshold every state should stay finite. In "
+     "training, a smaller lr."),
+    (GONE << SHIFT, "SC441", "a state or its rate is no number", None,
      "Look for the root or logarithm of what becomes negative, or for a division by zero."),
-    (_STIFF, "SC442", "a state changes too fast to be followed in steps",
+    (STIFF << SHIFT, "SC442", "a state changes too fast to be followed in steps",
      f"{MOST_STEPS} steps from one event to the next",
      "Time scales are too far apart, or a rate grows beyond all bounds, as that of a quotient near zero or of a neuron "
      "that runs away."),
-    (_STUCK, "SC137", "the reset does not lower the level that the threshold compares", None,
+    (STUCK << SHIFT, "SC137", "the reset does not lower the level that the threshold compares", None,
      "The neuron would stay above its threshold: let the reset bring it below where the threshold is by then."),
 )
 """By fault of a run: code, message, limit, remedy."""

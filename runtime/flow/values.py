@@ -14,7 +14,7 @@ from ...ir.flow.flow import Dynamics, Flow
 from ...ir.network import Population
 from ...ir.nodes import Array
 
-__all__ = ["FlowValues", "arrays_of", "columns_of", "falls_silent", "flow_values", "slowest_of"]
+__all__ = ["FlowValues", "arrays_of", "columns_of", "falls_silent", "flow_values", "slowest_of", "theta_columns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,18 @@ def flow_values(population: Population, values: Mapping[str, Tensor]) -> FlowVal
     if flow.dynamics.name == "theta":
         tau, current, *bias = parameters
         root = (sum(bias, current) - LEAST_CURRENT).sqrt()
-        parameters = [root, 1 / root, root / tau, tau / root]
+        parameters = [root, 1 / root, root / tau, tau / root]  # as `theta_columns` reads them
     if flow.dynamics.name == "qif":
         parameters = [*parameters, 1 / parameters[0]]
     start = torch.stack([values[f"{state}0"] for state in flow.dynamics.states])
     return FlowValues(torch.stack(parameters) if parameters else start[:0], start)
+
+
+def theta_columns(values: FlowValues) -> tuple[Tensor, Tensor]:
+    """Of a theta population (n,) each: the root of the drive that is above the threshold of repetitive firing, and
+    tau, seconds."""
+    root, tau_by_root = values.parameters[0], values.parameters[3]
+    return root, root * tau_by_root
 
 
 def columns_of(dynamics: Dynamics) -> int:

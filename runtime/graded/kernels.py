@@ -7,7 +7,7 @@ from math import factorial
 
 from scipy.integrate import RK45
 
-from ...ir.analog.dpi_run import ERROR, NODES, STAGES
+from ...ir.dormand_prince import ERROR, NODES, STAGES
 from ...ir.graded.gate import PEAK
 from .. import jit
 

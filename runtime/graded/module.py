@@ -49,8 +49,8 @@ class GradedModule(GraphModule):
         return GradedOutputs(engine.evaluate(given, self.tolerance, self._by_node(), state, membranes))
 
     def _apply(self, fn: Any, recurse: bool = True) -> GradedModule:
-        if fn(torch.zeros(1)).device.type != "cpu":
-            raise UnsupportedError(Diagnostic("SC463", "graded synapses run on the CPU", value="cuda",
+        if (place := fn(torch.zeros(1)).device.type) != "cpu":
+            raise UnsupportedError(Diagnostic("SC463", "graded synapses run on the CPU", value=place,
                                               remedy="Leave the module there: all cores are used."))
         super()._apply(fn, recurse)
         return self

@@ -160,4 +160,5 @@ def _impulses(events: Mapping[str, Events], begins: Mapping[str, int], batch: in
     order = np.lexsort((columns, times, sample))
     offsets = np.zeros(batch + 1, dtype=np.int64)
     np.cumsum(np.bincount(sample, minlength=batch), out=offsets[1:])
-    return tuple(map(torch.from_numpy, (offsets, times[order], columns[order].astype(np.int32))))  # type: ignore
+    return (torch.from_numpy(offsets), torch.from_numpy(times[order]),
+            torch.from_numpy(columns[order].astype(np.int32)))

@@ -14,7 +14,6 @@ from typing import Any
 
 from ....ir.diagnostics import Diagnostics
 from ....ir.learning.continuous import Act, Continuous, Flow
-from ....ir.learning.rule import Gate
 
 __all__ = ["Channel", "Nested", "Piece", "Plan", "plan_of"]
 
@@ -209,8 +208,3 @@ def _plus(parts: list[str]) -> str:
 
 def _sign(value: str) -> str:
     return f"SIGN({value})"
-
-
-def gate_levels(gates: list[Gate]) -> int:
-    """Levels of the membrane beside the threshold."""
-    return 2 * sum(gate.shape == "box" for gate in gates)
