@@ -53,8 +53,8 @@ class Settings:
 
     A presentation has `steps` columns of 1 ms, of which learning takes those from `start` on; `draws`, `brightest`: see
     above. `slope`: of the pseudo-derivative of a membrane. Over `epochs`, in batches of `batch` presentations, weights
-    learn at `step` and decay by `decay` of theirs a step. After every `sleep_every` presentations the network sleeps for
-    `sleep_samples` of `sleep_steps` columns, in which feedback learns at `mirror` and forgets `forget` of itself."""
+    learn at `step` and decay by `decay`. After every `sleep_every` presentations the network sleeps for `sleep_samples`
+    of `sleep_steps` columns, in which feedback learns at `mirror` and forgets `forget` of itself."""
 
     hidden: tuple[int, ...] = (500, 200)
     """Neurons of the layers before the last."""

@@ -27,7 +27,8 @@ class GradedResult:
     times of the input's samples (`times`, seconds). `membranes`: the same, where asked for. `spikes`: `Events` by
     population, the upward passages of the middle of the gate. `steps`: of the integration, all samples. `state`: where
     the stream stands, for the next run. `probes` has the signals once more, as arrays by `"<output>.signal"`, which is
-    what files are written from. `voltage_max` and `latency` are empty: what reads results of any target asks for them."""
+    what files are written from. `voltage_max` and `latency` are empty, for those who read results of
+    any target."""
 
     signals: Mapping[str, Tensor]
     currents: Mapping[str, Tensor]
