@@ -35,7 +35,7 @@ from spikec.runtime.optimizers import FusedAdam
 SIZES = (784, 100, 100, 10)
 TAU, CURRENT, DURATION = 6 / np.pi, 1.25, 2.0
 ACTIVITY = 0.417
-"""Spikes of a neuron and sample after training [published notebook, 10 nets]."""
+"""Spikes of a hidden neuron and sample after training [published notebook, 10 nets]; here of all neurons."""
 PUBLISHED_EVENTS = 200
 
 
