@@ -245,6 +245,7 @@ CODES: dict[str, str] = {
     "SC580": "configuration of a result is malformed",
     "SC581": "there is no such result to reproduce",
     "SC582": "stored result cannot be used",
+    "SC583": "result is being trained by another process",
 }
 
 

@@ -48,8 +48,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         BadInputError: no such file, damaged, not a checkpoint of a training, or of an unknown version.
     """
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as records:
+                if (torn := records.testzip()) is not None:  # torch does not look at their checksums
+                    raise ValueError(f"the checksum of its record '{torn}' is another")
         state = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise BadInputError(Diagnostic(
             "SC509", f"'{path}' cannot be read as a checkpoint: {_why(Path(path), error)}", remedy=_REMEDY)) from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT or state.get("version") != _VERSION:
@@ -81,6 +85,8 @@ def _why(path: Path, error: Exception) -> str:
     """In words, where torch has none of its own."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, ValueError) and "checksum" in str(error):
+        return str(error)
     if path.is_dir():
         return "it is a folder"
     if not zipfile.is_zipfile(path):

@@ -19,6 +19,9 @@ from .parameter_checks import check_parameters
 
 __all__ = ["GraphModule"]
 
+_FIXED = "refractory"
+"""What kernels hold as a constant; no parameter of equations is called so."""
+
 
 class GraphModule(nn.Module):
     """Base of the modules of all targets. Parameters are those of the model graph: `fc1.weight`, `hidden.tau_mem`, ….
@@ -149,8 +152,10 @@ def _check_settings(graph: Graph, dtype: Any, chosen: set[str] | None) -> None:
     known = {name: params(node) for name, node in graph.nodes.items()}
     names = {param for held in known.values() for param in held}
     names |= {f"{name}.{param}" for name, held in known.items() for param in held}
-    for each in sorted(set() if chosen is None else chosen - names, key=str):
-        faults.add("SC412", "train names no parameter", value=repr(each), limit=", ".join(sorted(names)))
+    fixed = {name for name in names if name.rpartition(".")[2] == _FIXED}
+    for each in sorted(set() if chosen is None else chosen - (names - fixed), key=str):
+        what = f"{_FIXED} is fixed when the network is compiled" if each in fixed else "train names no parameter"
+        faults.add("SC412", what, value=repr(each), limit=", ".join(sorted(names - fixed)))
     faults.raise_if_errors()
 
 

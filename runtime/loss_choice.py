@@ -25,7 +25,9 @@ def fitting_losses(population: Any, target: str, rule: str | None) -> tuple[str,
     one), the usual one first; none of a readout that is stated by equations."""
     if not population.spiking:
         return () if _stated(population) else OF_READOUTS
-    return _EXACT if rule == "exact" and target != "event" else _OF_SPIKES_BY_TARGET[target]
+    fitting = _EXACT if rule == "exact" and target != "event" else _OF_SPIKES_BY_TARGET[target]
+    closed = not _stated(population) or population.flow.dynamics.name != "equations"
+    return fitting if closed else tuple(name for name in fitting if name != "pseudospike")
 
 
 def _stated(population: Any) -> bool:
@@ -67,9 +69,9 @@ def misfit(loss: str, population: Any, output: str, target: str, rule: str | Non
         return Diagnostic("SC409", "no loss can be taken of this output, which is a readout stated by equations",
                           node=output, value=loss, remedy="Use LI, CubaLI or I as the output, or train in a loop of "
                           "your own, by `voltage` at given times or by `end`.")
-    spiking = population.spiking
+    spiking, elsewhere = population.spiking, population.spiking and not _stated(population)
     other = [name for name in _OF_SPIKES_BY_TARGET
-             if spiking and name != target and loss in fitting_losses(population, name, None)]
+             if elsewhere and name != target and loss in fitting_losses(population, name, None)]
     kind = f"spikes, on the target '{target}'" if spiking else "is a readout"
     return Diagnostic("SC409", f"the loss '{loss}' cannot be taken of this output, which {kind}", node=output,
                       value=loss, limit=", ".join(fitting), remedy=f"Use the loss '{fitting[0]}'"

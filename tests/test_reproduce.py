@@ -23,6 +23,7 @@ from spikec.compiler.reproduce import config as configs
 from spikec.compiler.reproduce import figures, graded, local, runner
 from spikec.compiler.reproduce.activity import active
 from spikec.compiler.reproduce.gradients import thinned
+from spikec.compiler.reproduce.lock import alone
 from spikec.compiler.reproduce.network import built
 from spikec.compiler.reproduce.stopwatch import Stopwatch
 from spikec.runtime.display import Display
@@ -619,3 +620,39 @@ def test_a_thinned_curve_ends_where_it_ends() -> None:
     assert thinned(list(range(7)), 3) == [0, 3, 6]
     assert thinned([1, 2], 50) == [1, 2]
     assert thinned([], 50) == []
+
+
+def test_a_result_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"seeds": 1, "quick": True, "output": tmp_path, "progress": False}
+    with alone(tmp_path / "reproduce_small-quick.json"):
+        with pytest.raises(spikec.BadInputError, match="SC583"):
+            runner.reproduce(small(), **options)
+        with alone(tmp_path / "another.json"):
+            pass
+    assert list(tmp_path.iterdir()) == [], "no lock is left"
+    (tmp_path / ".reproduce_small-quick.json.lock").touch()  # of a process that was killed
+    assert runner.reproduce(small(), **options)["figures"]["seeds"] == 1
+
+
+def test_a_list_shows_all_results_where_one_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "reproduce_biograd-digits.json").write_text("{}")
+    code, out, err = say(capsys, "reproduce", "--list", "-o", str(tmp_path))
+    assert (code, "synapse-xor" in out, "cannot be used" in out, "SC582" in err) == (0, True, True, True)
+    code, out, err = say(capsys, "reproduce", "--list", "-o", str(tmp_path), "--json")
+    told = {each["name"]: each for each in json.loads(out)["results"]}
+    assert (code, told["biograd-digits"]["diagnostics"][0]["code"]) == (0, "SC582")
+    assert told["synapse-xor"]["percent"] == {"published": None, "aim": 99, "seeds": 0, "mean": None, "deviation": None,
+                                              "met": None}
+
+
+def test_sizes_that_no_memory_holds_are_told(tmp_path: Path) -> None:
+    layers = tomllib.loads(SMALL)["network"]["layers"]
+    layers[0] |= {"size": 1 << 20}
+    with pytest.raises(spikec.BadInputError, match=r"SC580.*too many weights"):
+        small(network__layers=layers)
+    (tmp_path / "deep.toml").write_text(f"[{'.'.join('a' * 5000)}]\n")
+    with pytest.raises(spikec.BadInputError, match=r"SC580.*32 deep"):
+        configs.read_config(tmp_path / "deep.toml")
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(spikec.BadInputError, match=r"SC523.*no file"):
+        configs.read_config(tmp_path / "pipe.toml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,3 +265,29 @@ print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_checkpoint_whose_bytes_have_changed_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    trainer(epochs=1, checkpoint=file).fit(blobs(40, seed=1))
+    with zipfile.ZipFile(file) as records:
+        largest = max(records.infolist(), key=lambda each: each.file_size)
+    content = bytearray(file.read_bytes())
+    content[largest.header_offset + 200] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(spikec.BadInputError, match=r"SC509.*checksum"):
+        trainer(epochs=2, checkpoint=file).fit(blobs(40, seed=1))
+
+
+def test_what_cannot_be_trained_is_told_at_once() -> None:
+    with pytest.raises(spikec.BadInputError, match=r"SC412.*refractory is fixed"):
+        program().module(train=("weight", "refractory"))
+    net = spikec.Builder()
+    cells = net.equations("cells", 3, spikec.equations.adex())
+    net.connect(net.input("in", 5), cells, weight=spikec.normal(1e-9, 1e-10, seed=1))
+    net.output("out", cells)
+    with pytest.raises(spikec.BadInputError, match="SC409") as caught:
+        spikec.Trainer(spikec.compile(net.build()), "pseudospike", lr=1e-11)
+    (told,) = caught.value.diagnostics
+    assert "pseudospike" not in str(told.limit)
+    assert "clock" not in str(told.remedy)

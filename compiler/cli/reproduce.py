@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ...ir.diagnostics import BadInputError, Diagnostic, Diagnostics
-from .console import JsonOption, print_json, print_table, say, say_error
+from .console import JsonOption, print_diagnostics, print_json, print_table, say, say_error
 from .interrupts import Interrupted
 
 __all__ = ["command"]
@@ -44,7 +45,7 @@ def command(
     from ..page import check_page
     from ..reproduce.config import config_named, names
     from ..reproduce.drawn import save_result
-    from ..reproduce.figures import row, table
+    from ..reproduce.figures import numbers, row, table
     from ..reproduce.runner import file_of, output_folder, reproduce
 
     folder = output_folder() if output is None else output
@@ -73,23 +74,35 @@ def command(
     if html is not None:
         save_result(config, stored, html)
     if json:
-        print_json({**stored, "file": str(file_of(folder, stored["name"])), "row": row(config, stored)})
+        print_json({**stored, "file": str(file_of(folder, stored["name"])), "row": row(config, stored),
+                    "percent": numbers(config, stored)})
         return
     print_table(*table(config, stored))
     say(f"kept in {file_of(folder, stored['name'])}")
 
 
 def _list(configs: list[Any], folder: Path, json: bool) -> None:
-    from ..reproduce.figures import row
+    from ..reproduce.figures import numbers, row
     from ..reproduce.runner import current
 
-    rows = [(config, row(config, current(config, folder))) for config in configs]
+    rows = []
+    for config in configs:
+        stored, faults = None, list[Diagnostic]()
+        try:
+            stored = current(config, folder)
+        except BadInputError as error:  # the others are there nevertheless
+            faults = list(error.diagnostics)
+        rows.append((config, {**row(config, stored), **({"ours": "cannot be used"} if faults else {})},
+                     numbers(config, stored), faults))
     if json:
-        print_json({"folder": str(folder), "results": [{"name": config.name, "title": config.title, **each}
-                                                       for config, each in rows]})
+        print_json({"folder": str(folder), "results": [
+            {"name": config.name, "title": config.title, **told, "percent": percent,
+             "diagnostics": [each.as_dict() for each in faults]} for config, told, percent, faults in rows]})
         return
     print_table(("name", "result", "published, %", "aim, %", "ours, %"),
-                [(config.name, config.title, each["published"], each["aim"], each["ours"]) for config, each in rows])
+                [(config.name, config.title, told["published"], told["aim"], told["ours"])
+                 for config, told, *_ in rows])
+    print_diagnostics(replace(each, severity="warning") for *_, faults in rows for each in faults)
 
 
 def _check(seeds: int | None, epochs: int | None, data: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from .config import Config
 from .runner import named
 
-__all__ = ["COLUMNS", "NOT_RUN", "SILENCE", "aimed", "met", "quiet", "reached", "row", "silenced", "table"]
+__all__ = ["COLUMNS", "NOT_RUN", "SILENCE", "aimed", "met", "numbers", "quiet", "reached", "row", "silenced", "table"]
 
 NOT_RUN = "not run"
 COLUMNS: Mapping[str, str] = {
@@ -48,6 +48,14 @@ def row(config: Config, stored: Mapping[str, Any] | None) -> dict[str, str]:
         "latency": _latency(runs),
         "cpu": _seconds(runs, "training_cpu_s"), "wall": _seconds(runs, "training_wall_s"),
     }
+
+
+def numbers(config: Config, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What `row` tells of accuracies or errors, in percent, and whether the aim is reached, for programs to read."""
+    published, figures = config.published, {} if stored is None else stored["figures"]
+    return {"published": None if published is None else published.percent, "aim": config.aim.percent,
+            "seeds": len(figures.get("runs", ())), "mean": figures.get("mean_percent"),
+            "deviation": figures.get("std_percent"), "met": None if stored is None else met(config, stored)}
 
 
 def met(config: Config, stored: Mapping[str, Any]) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import prod, sqrt
@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.diagnostics import BadInputError, Diagnostic
 from ...ir.graph import Graph
 from ..frontends.builder import Builder, Handle
-from .reader import Reader
+from .reader import CODE, Reader
 
 __all__ = ["Draw", "Layer", "NetworkChoice", "built", "read_network"]
 
 _MOST = 1 << 20
 """Neurons of a layer, and other sizes."""
+_MOST_WEIGHTS = 1 << 27
+"""Of a network, delays of its sources among them: a GiB in float64."""
 _NEURONS = ("lif", "if_", "cubalif", "qif", "theta", "li", "cubali", "integrator")
 _POOLS = {"sum": Builder.sum_pool2d, "mean": Builder.avg_pool2d}
 
@@ -158,11 +161,30 @@ def _method(kind: str) -> Callable[..., Handle]:
     return found
 
 
+class _Draws:
+    """What is drawn for one network, each of its arrays from the next number."""
+
+    def __init__(self, first: int) -> None:
+        self._numbers, self._drawn = count(first), 0
+
+    def of(self, draw: Draw, name: str, shape: tuple[int, ...], inputs: int) -> Any:
+        """An array of the node `name`.
+
+        Raises:
+            BadInputError: all of them together are too many (SC580).
+        """
+        self._drawn += prod(shape)
+        if self._drawn > _MOST_WEIGHTS:
+            raise BadInputError(Diagnostic(CODE, "these are too many weights for one network", node=name,
+                                           value=f"{self._drawn} with those before", limit=f"<= {_MOST_WEIGHTS}"))
+        return draw.of(shape, inputs, next(self._numbers))
+
+
 def built(network: NetworkChoice, channels: int, seed: int) -> Graph:
     """The graph, its weights and delays drawn from `seed`: of D draws in all the i-th, from 1, of `D * seed + i`."""
     draws = sum(max(len(layer.taps), 1) + sum(span[1] > 0 for span in layer.taps) + 2 * (layer.recurrent is not None)
                 for layer in network.layers)
-    numbers = count(draws * seed + 1)
+    numbers = _Draws(draws * seed + 1)
     net = Builder()
     source = net.input("in", (channels,) if network.shape is None else network.shape)
     for layer in network.layers:
@@ -171,11 +193,12 @@ def built(network: NetworkChoice, channels: int, seed: int) -> Graph:
     return net.build()
 
 
-def _laid(net: Builder, source: Handle, layer: Layer, numbers: Iterator[int]) -> Handle:
+def _laid(net: Builder, source: Handle, layer: Layer, numbers: _Draws) -> Handle:
     """One layer after `source`; what its spikes become."""
     if layer.channels is not None:
         shape = (layer.channels, source.shape[0], layer.kernel, layer.kernel)
-        fed = [net.conv2d(f"to_{layer.name}", source, weight=layer.weight.of(shape, prod(shape[1:]), next(numbers)),
+        weight = numbers.of(layer.weight, f"to_{layer.name}", shape, prod(shape[1:]))
+        fed = [net.conv2d(f"to_{layer.name}", source, weight=weight,
                           bias=layer.bias, stride=layer.stride, padding=layer.padding)]
         cells: tuple[int, ...] = fed[0].shape
     else:
@@ -189,18 +212,18 @@ def _laid(net: Builder, source: Handle, layer: Layer, numbers: Iterator[int]) ->
     for each in fed:
         net.connect(each, neurons)
     if layer.recurrent is not None:
-        weight, span = layer.recurrent
-        net.connect(_dense(net, f"{layer.name}_again", neurons, cells[0], weight, span, numbers, None, 1), neurons)
+        again, span = layer.recurrent
+        net.connect(_dense(net, f"{layer.name}_again", neurons, cells[0], again, span, numbers, None, 1), neurons)
     if layer.pool is None:
         return neurons
     return _POOLS[layer.pooling](net, f"{layer.name}_pool", neurons, layer.pool)
 
 
 def _dense(net: Builder, name: str, source: Handle, size: int, weight: Draw, span: tuple[float, float],
-           numbers: Iterator[int], bias: float | None, taps: int) -> Handle:
+           numbers: _Draws, bias: float | None, taps: int) -> Handle:
     """A matrix, behind delays of its sources where `span` has any."""
     inputs = source.shape[0]
     if span[1] > 0:
-        source = net.delay(f"{name}_delay", source, Draw("uniform", *span).of(source.shape, 1, next(numbers)))
-    return net.linear(name, source, weight=weight.of((size, inputs), taps * inputs, next(numbers)), n_out=size,
+        source = net.delay(f"{name}_delay", source, numbers.of(Draw("uniform", *span), name, source.shape, 1))
+    return net.linear(name, source, weight=numbers.of(weight, name, (size, inputs), taps * inputs), n_out=size,
                       bias=bias)

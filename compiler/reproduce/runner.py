@@ -16,6 +16,7 @@ from ...ir.diagnostics import BadInputError, Diagnostic
 from . import graded, gradients, local
 from .config import Config
 from .data import loaded
+from .lock import alone
 from .measures import Measure
 from .stopwatch import Stopwatch
 from .stored import machine_record, read_stored, rounded, source_folder, write_stored
@@ -62,15 +63,23 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
     Raises:
         TrainingInterrupted: after Ctrl-C, with everything saved.
         BadInputError: an option is out of range (SC550), the data are not there (SC540), an earlier result or a
-            checkpoint cannot be used (SC582, SC508, SC509), or nothing can be written (SC522).
+            checkpoint cannot be used (SC582, SC508, SC509), another process trains this (SC583), or nothing can be
+            written (SC522).
     """
     name = named(config, quick, epochs)
     if quick or epochs is not None:
         config = config.shortened(epochs or 2, trial=quick)
     wanted = seeds if seeds is not None else 1 if quick else config.aim.seeds
-    parameters = {**rounded(config.parameters), **({"quick": True} if quick else {})}
     _make(output)
     file = file_of(output, name)
+    with alone(file):
+        return _all_seeds(config, wanted, file, quick=quick, fresh=fresh, progress=progress, command=command, say=say)
+
+
+def _all_seeds(config: Config, wanted: int, file: Path, *, quick: bool, fresh: bool, progress: bool,
+               command: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
+    """What `file` holds when this many seeds are done."""
+    name, parameters = file.stem, {**rounded(config.parameters), **({"quick": True} if quick else {})}
     found = None if fresh else read_stored(file, config.measure.key)
     stored = found if found is not None and found["parameters"] == parameters else None
     if found is not None and stored is None:
@@ -84,7 +93,7 @@ def reproduce(config: Config, *, seeds: int | None = None, epochs: int | None = 
         if parts is None and config.data is not None:
             way.check(config)
             parts = loaded(config.data, quick)
-        checkpoint = output / f".{name}-{seed}.checkpoint"
+        checkpoint = file.with_name(f".{name}-{seed}.checkpoint")
         record = machine_record(command)
         run = {**way.train(config, parts, seed, checkpoint, fresh=fresh, progress=progress),
                **{key: record[key] for key in ("commit", "uncommitted_changes", "processor", "started")}}

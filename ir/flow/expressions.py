@@ -105,6 +105,8 @@ def comparison(text: str) -> Expression:
 def _syntax(text: str) -> ast.expr:
     if len(text) > MAX_TEXT:
         raise Malformed("the text is too long", value=f"{len(text)} characters", limit=MAX_TEXT)
+    if not text.isascii():  # Python takes letters that look alike for one another
+        raise Malformed("this is no expression: its letters are not all of ASCII", value=_short(text))
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -312,8 +312,9 @@ class _Reader:
                      outside: Sequence[Expression]) -> None:
         for name in (*states, *self.named, *parameters):
             if reserved(name):
-                self.faults.add("SC134", "the name has a meaning of its own", value=name[:64],
-                                remedy=_RESERVED.get(name, "Call it otherwise."))
+                sort = "has a meaning of its own" if _NAME.fullmatch(name) else "is none that a text can have"
+                self.faults.add("SC134", f"the name {sort}", value=name[:64], remedy=_RESERVED.get(
+                    name, "Call it otherwise: a letter of ASCII, then letters, digits and _, 64 at most."))
         for state in states:
             if f"{state}0" in (*parameters, *self.named, *states):
                 self.faults.add("SC134", f"the name is that of the start of '{state}'", value=f"{state}0",

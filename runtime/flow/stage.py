@@ -38,7 +38,7 @@ _LOST = (
     (STIFF << SHIFT, "SC442", "a state changes too fast to be followed in steps",
      f"{MOST_STEPS} steps from one event to the next",
      "Time scales are too far apart, or a rate grows beyond all bounds, as that of a quotient near zero or of a neuron "
-     "that runs away."),
+     "that runs away. In training, a smaller lr."),
     (STUCK << SHIFT, "SC137", "the reset does not lower the level that the threshold compares", None,
      "The neuron would stay above its threshold: let the reset bring it below where the threshold is by then."),
 )
