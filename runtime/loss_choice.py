@@ -69,9 +69,9 @@ def misfit(loss: str, population: Any, output: str, target: str, rule: str | Non
         return Diagnostic("SC409", "no loss can be taken of this output, which is a readout stated by equations",
                           node=output, value=loss, remedy="Use LI, CubaLI or I as the output, or train in a loop of "
                           "your own, by `voltage` at given times or by `end`.")
-    spiking, elsewhere = population.spiking, population.spiking and not _stated(population)
-    other = [name for name in _OF_SPIKES_BY_TARGET
-             if elsewhere and name != target and loss in fitting_losses(population, name, None)]
+    spiking = population.spiking
+    running = ("event",) if _stated(population) else tuple(_OF_SPIKES_BY_TARGET)
+    other = [name for name in running if spiking and name != target and loss in fitting_losses(population, name, None)]
     kind = f"spikes, on the target '{target}'" if spiking else "is a readout"
     return Diagnostic("SC409", f"the loss '{loss}' cannot be taken of this output, which {kind}", node=output,
                       value=loss, limit=", ".join(fitting), remedy=f"Use the loss '{fitting[0]}'"
