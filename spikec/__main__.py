@@ -9,6 +9,9 @@ import sys
 
 def main() -> None:
     """Runs the command line and exits with its code (see `spikec --help`)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the process was started with it closed: nobody listens
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     came: list[int] = []
     former = signal.getsignal(signal.SIGINT)
     if former is signal.default_int_handler:  # it is not where the process was started with Ctrl-C ignored

@@ -258,3 +258,18 @@ def test_environment_that_cannot_be_used(tmp_path: Path) -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env=os.environ | settings).stderr
     assert {name: told.count(f"SC552: {name}") for name in settings} == dict.fromkeys(settings, 1), told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", [("targets",), ("targets", "--json"), ("--version",), ("nonsense", "--json")])
+def test_an_answer_that_finds_no_room_is_told(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "spikec", *arguments], stdout=full, stderr=subprocess.PIPE,
+                              text=True, check=False)
+    assert (done.returncode, "SC522" in done.stderr, "Traceback" in done.stderr) == (4, True, False), done.stderr
+
+
+def test_a_command_that_nobody_listens_to_does_its_work() -> None:
+    done = subprocess.run(["sh", "-c", f"'{sys.executable}' -m spikec targets >&-"], stderr=subprocess.PIPE, text=True,
+                          check=False)
+    assert (done.returncode, done.stderr) == (0, "")

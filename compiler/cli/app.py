@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version as version_of
 from itertools import takewhile
 from typing import Annotated, Any, TextIO
@@ -19,7 +21,7 @@ import typer
 import typer.core
 from rich.text import Text
 
-from ...ir.diagnostics import Diagnostic, SpikecError, SpikecWarning
+from ...ir.diagnostics import BadInputError, Diagnostic, SpikecError, SpikecWarning
 from . import compile, data, doctor, inspect, lava, report, reproduce, rules, run, targets, train, validate
 from .console import errors, print_diagnostics, print_json, say, say_error
 from .interrupts import EXIT_CODE, Interrupted, answered, asked, failure, line_of, raises
@@ -29,6 +31,7 @@ __all__ = ["app", "main"]
 
 UsageError: Any = typer.BadParameter.__base__  # typer does not name it
 _USAGE, _INTERNAL = 4, 70
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Commands(typer.core.TyperGroup):
@@ -87,7 +90,10 @@ def main(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always", SpikecWarning)
         warnings.showwarning = _show_warning
-        return _run(arguments, as_json)
+        try:
+            return _run(arguments, as_json)
+        except OSError as error:
+            return _unsaid(error)
 
 
 def _json_last(arguments: Sequence[str]) -> Sequence[str]:
@@ -104,6 +110,7 @@ def _run(arguments: Sequence[str], as_json: bool) -> int:
         outcome = typer.main.get_command(app).main(list(arguments), prog_name="spikec", standalone_mode=False)
         if outcome == EXIT_CODE:  # what typer itself makes of Ctrl-C, outside a command
             return _stop(as_json, Interrupted())
+        sys.stdout.flush()
         answered()
         return outcome if isinstance(outcome, int) else 0
     except UsageError as error:
@@ -123,12 +130,24 @@ def _run(arguments: Sequence[str], as_json: bool) -> int:
     except Exception as error:
         if asked():
             return _stop(as_json, Interrupted())
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
         _show_traceback(error)
         _fail(as_json, _INTERNAL, Diagnostic(
             "SC551", f"internal error: {type(error).__name__}: {error}",
             remedy="This is a fault of spikec. Please report it with the command, the model, the output of "
             "`spikec doctor --json`, and the traceback that SPIKEC_TRACEBACK=1 prints."))
         return _INTERNAL
+
+
+def _unsaid(error: OSError) -> int:
+    """Of an answer that cannot be written; what is still to be said on stdout is left out, so that Python ends well."""
+    if sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # stderr may be on the same disk
+        _fail(False, BadInputError.exit_code, Diagnostic(
+            "SC522", f"the answer cannot be written: {error.strerror}", remedy="Make room, or write it elsewhere."))
+    return BadInputError.exit_code
 
 
 def _stop(as_json: bool, stop: Interrupted) -> int:

@@ -45,8 +45,8 @@ def output_folder() -> Path:
 
 def named(config: Config, quick: bool, epochs: int | None) -> str:
     """Of the stored result; one that is not the whole has a name of its own, and never takes the place of the whole."""
-    other = "-quick" if quick else "" if epochs is None else f"-{epochs}-epochs"
-    return f"reproduce_{config.name}{other}"
+    other = "" if epochs is None else f"-{epochs}-epochs"
+    return f"reproduce_{config.name}{'-quick' if quick else ''}{other}"
 
 
 def file_of(output: Path, name: str) -> Path:

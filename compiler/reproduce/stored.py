@@ -74,7 +74,9 @@ def read_stored(path: Path, measure: str) -> dict[str, Any] | None:
         told = json.loads(data)
         sound = _is_result(told, measure)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        why = ((error.strerror if isinstance(error, OSError) else None) or (
+            f"{error} is missing" if isinstance(error, KeyError) else "it is no JSON" if isinstance(error, ValueError)
+            else "what it holds is of another kind"))
         raise BadInputError(Diagnostic("SC582", f"'{path}' holds no result of earlier runs: {why}",
                                        remedy="Move it away, or give another --output; --fresh writes over it."
                                        )) from error
