@@ -142,8 +142,8 @@ def _run(arguments: Sequence[str], as_json: bool) -> int:
 
 def _unsaid(error: OSError) -> int:
     """Of an answer that cannot be written; what is still to be said on stdout is left out, so that Python ends well."""
-    if sys.stdout is sys.__stdout__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
     with suppress(OSError):  # stderr may be on the same disk
         _fail(False, BadInputError.exit_code, Diagnostic(
             "SC522", f"the answer cannot be written: {error.strerror}", remedy="Make room, or write it elsewhere."))
