@@ -32,6 +32,7 @@ __all__ = ["app", "main"]
 UsageError: Any = typer.BadParameter.__base__  # typer does not name it
 _USAGE, _INTERNAL = 4, 70
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a stream says that takes no more: a full disk, a quota, a limit, a terminal that has gone."""
 
 
 class _Commands(typer.core.TyperGroup):

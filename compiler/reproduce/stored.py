@@ -69,21 +69,24 @@ def read_stored(path: Path, measure: str) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
+    cause, why = None, ""
     try:
         data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
         told = json.loads(data)
-        sound = _is_result(told, measure)
+        if _is_result(told, measure):
+            return dict(told)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        why = ((error.strerror if isinstance(error, OSError) else None) or (
-            f"{error} is missing" if isinstance(error, KeyError) else "it is no JSON" if isinstance(error, ValueError)
-            else "what it holds is of another kind"))
-        raise BadInputError(Diagnostic("SC582", f"'{path}' holds no result of earlier runs: {why}",
-                                       remedy="Move it away, or give another --output; --fresh writes over it."
-                                       )) from error
-    if not sound:
-        raise BadInputError(Diagnostic("SC582", f"'{path}' holds no result of earlier runs",
-                                       remedy="Move it away, or give another --output; --fresh writes over it."))
-    return dict(told)
+        cause, why = error, f": {_why(error)}"
+    raise BadInputError(Diagnostic("SC582", f"'{path}' holds no result of earlier runs{why}",
+                                   remedy="Move it away, or give another --output; --fresh writes over it.")) from cause
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return "it is no JSON" if isinstance(error, ValueError) else "what it holds is of another kind"
 
 
 _BY_POPULATION = ("neurons", "spikes", "silent", "never")
